@@ -1,0 +1,57 @@
+# make help lists the verbs. Each one makes .venv first where it is missing or old.
+
+PYTHON ?= python3
+BOARD ?= embedded
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+# Set TORCH_INDEX to take torch from another wheel index (for example a CPU-only or CUDA one).
+TORCH := torch -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+
+export PATH := $(BIN):$(PATH)
+export PYTHONUNBUFFERED := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help setup repro test lint types check bench ui clean
+
+help: ## list the verbs
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## make .venv with the pinned dependencies
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 setup'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo 'Python has no venv module: run "apt-get install python3-venv" as root, then again.'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+repro: $(STAMP) ## compute the board: dvc repro, then print it
+	dvc repro
+	@dpap-bench report --show
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: $(STAMP) ## ruff: format and rules
+	ruff format --check .
+	ruff check .
+
+types: $(STAMP) ## mypy --strict
+	mypy
+
+check: lint types test ## all that CI holds you to, but the end-to-end run
+
+bench: $(STAMP) ## speed ratios, measured interleaved
+	$(BIN)/python -m pytest tests/perf -q -p no:xdist
+
+ui: $(STAMP) ## open MLflow on 127.0.0.1:5000
+	dpap-bench sync
+	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+
+clean: ## remove what was computed, keep .venv
+	rm -rf results/records/digits-* results/local results/figures results/leaderboard.* mlflow.db dvc.lock

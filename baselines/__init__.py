@@ -1,0 +1,1 @@
+"""Pruning methods, one file each, and the contract that all of them meet."""

@@ -1,0 +1,111 @@
+"""The contract between a pruning method and the loop that trains the network.
+
+A method is a dataclass whose fields are its hyper-parameters. The loop calls
+
+    begin     once, before the first training step
+    observe   after every forward pass, when ``info.needs_activity``
+    penalty   before every backward pass
+    masks     after every optimizer step
+
+and does everything else itself: it owns the optimizer, applies the masks to weights and
+optimizer state, counts the budget, removes dead units and evaluates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from baselines.groups import Structure
+from baselines.masks import Masks
+
+Granularity = Literal["none", "structured", "unstructured", "hybrid"]
+Track = Literal["from-scratch", "post-training"]
+
+#: layer name -> (input, output) of that layer's neurons, each of shape [T, B, ...].
+Activity = Mapping[str, tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class PrunerInfo:
+    """What a reader, and the harness, must know of a method.
+
+    Parameters
+    ----------
+    name
+        What people type: ``--method NAME``.
+    summary
+        One sentence.
+    paper
+        Citation with arXiv id or DOI.
+    granularities
+        What it can remove; the first is the default.
+    tracks
+        Which comparisons it can enter.
+    emergent
+        Whether it can find its own density (no target given).
+    needs_activity
+        Whether `observe` must be called.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    granularities: tuple[Granularity, ...]
+    tracks: tuple[Track, ...] = ("from-scratch",)
+    emergent: bool = False
+    needs_activity: bool = False
+
+
+@dataclass(frozen=True)
+class PruneContext:
+    """What a method may use during a run. The test split is not in it.
+
+    Parameters
+    ----------
+    structure
+        The prunable layers, and the groups of parameters that live and die together.
+    granularity
+        What to remove in this run.
+    density
+        Target, kept / prunable weights in (0, 1]; None: the method finds its own.
+    generator
+        The only source of random numbers that a method may draw from.
+    """
+
+    structure: Structure
+    granularity: Granularity
+    density: float | None
+    generator: torch.Generator
+
+
+class Pruner:
+    """Base of all methods. Override `masks`, and what else the method needs."""
+
+    info: ClassVar[PrunerInfo]
+
+    def begin(self, network: nn.Module, context: PruneContext) -> None:
+        """Take the network, before its first training step."""
+        self.network = network
+        self.context = context
+
+    def observe(self, activity: Activity) -> None:
+        """See one training batch: layer -> (input, output) activity, each [T, B, ...]."""
+
+    def penalty(self) -> Tensor | None:
+        """Return a scalar to add to the loss, or None."""
+        return None
+
+    def masks(self, progress: float) -> Masks | None:
+        """Return the masks to apply from now on, or None while nothing changes.
+
+        Parameters
+        ----------
+        progress
+            Part of the training budget that is spent, in [0, 1].
+        """
+        raise NotImplementedError

@@ -1,0 +1,76 @@
+"""Base of the methods that score, and prune gradually to a target density."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from baselines.api import PruneContext, Pruner
+from baselines.masks import Masks
+from baselines.schedules import UpdateClock, check_window, cubic_density
+from baselines.selection import Scope, select
+
+
+@dataclass
+class GradualPruner(Pruner):
+    """Keep the best-scored units or weights, ever fewer, along the cubic schedule.
+
+    ``structured`` scores units, ``unstructured`` weights, ``hybrid`` units everywhere and the
+    weights of linear layers as well.
+
+    Parameters
+    ----------
+    start, stop
+        Progress, in [0, 1], at which pruning starts and at which the target is reached.
+    updates
+        How often per run the masks may change, spread evenly over the run.
+    scope
+        ``global`` compares scores across layers, ``layer-wise`` within each.
+    """
+
+    start: float = 0.1
+    stop: float = 0.6
+    updates: int = 100
+    scope: Scope = "global"
+
+    def __post_init__(self) -> None:
+        check_window(self.start, self.stop, self.updates)
+
+    def begin(self, network: nn.Module, context: PruneContext) -> None:
+        """Take the network and start the clock."""
+        super().begin(network, context)
+        self.clock = UpdateClock(self.updates)
+        self.finished = False
+
+    def unit_scores(self) -> dict[str, Tensor]:
+        """Group name -> scores [units]; higher is kept."""
+        raise NotImplementedError
+
+    def weight_scores(self) -> dict[str, Tensor]:
+        """Layer name -> scores of the weight's shape; higher is kept."""
+        raise NotImplementedError
+
+    def masks(self, progress: float) -> Masks | None:
+        """Select anew at each update between `start` and `stop`."""
+        due = self.clock.due(progress)
+        if not due or self.finished or progress < self.start:
+            return None
+        assert self.context.density is not None
+        self.finished = progress >= self.stop
+        structure, granularity = self.context.structure, self.context.granularity
+        weights: dict[str, Tensor] = {}
+        if granularity == "unstructured":
+            weights = self.weight_scores()
+        elif granularity == "hybrid":
+            linear = {layer.name for layer in structure.layers if layer.kind == "linear"}
+            weights = {name: s for name, s in self.weight_scores().items() if name in linear}
+        return select(
+            structure,
+            cubic_density(progress, self.start, self.stop, self.context.density),
+            self.context.generator,
+            units=None if granularity == "unstructured" else self.unit_scores(),
+            weights=weights,
+            # Scores of units and of single weights compare by rank only.
+            scope="layer-wise" if granularity == "hybrid" else self.scope,
+        )

@@ -1,0 +1,53 @@
+"""Magnitude pruning: small weights go first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch_pruning as tp
+from torch import Tensor
+
+from baselines.api import PrunerInfo
+from baselines.gradual import GradualPruner
+from baselines.structured import unit_scores
+
+
+@dataclass
+class Magnitude(GradualPruner):
+    """Score a weight by abs(w), a unit by the mean p-norm (to the power p) of all it owns.
+
+    The unit score is torch-pruning's group magnitude, divided by its mean in the group so that
+    groups of different fan-in compare (DepGraph, arXiv 2301.12900).
+
+    Parameters
+    ----------
+    p
+        The norm of a unit: 1 or 2.
+    """
+
+    info = PrunerInfo(
+        name="magnitude",
+        summary="Gradual pruning of the smallest weights, or of the units of smallest norm.",
+        paper="Zhu and Gupta 2017, To prune, or not to prune, arXiv 1710.01878",
+        granularities=("structured", "unstructured", "hybrid"),
+    )
+
+    p: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.p not in (1, 2):
+            raise ValueError(f"p must be 1 or 2, not {self.p}")
+
+    def unit_scores(self) -> dict[str, Tensor]:
+        """Group norms relative to their mean."""
+        importance = tp.importance.GroupMagnitudeImportance(
+            p=self.p, group_reduction="mean", normalizer=None
+        )
+        scores = unit_scores(self.context.structure, importance)
+        return {name: s / s.mean().clamp_min(1e-12) for name, s in scores.items()}
+
+    def weight_scores(self) -> dict[str, Tensor]:
+        """Absolute weights."""
+        parameters = dict(self.network.named_parameters())
+        return {x.name: parameters[x.weight].abs() for x in self.context.structure.layers}

@@ -1,0 +1,45 @@
+"""When to prune, and how far: functions of the training progress in [0, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+def cubic_density(progress: float, begin: float, end: float, final: float) -> float:
+    """Density of gradual pruning: fast at first, slow near the end.
+
+    1 before `begin`, `final` from `end` on, and between them
+    final + (1 - final) * (1 - (progress - begin) / (end - begin))^3
+    (Zhu and Gupta 2017, arXiv 1710.01878, equation 1, written for density).
+    ``begin == end`` is one-shot pruning.
+    """
+    if progress >= end:
+        return final
+    if progress < begin:
+        return 1.0
+    left = 1 - (progress - begin) / (end - begin)
+    return final + (1 - final) * left**3
+
+
+def check_window(begin: float, end: float, updates: int) -> None:
+    """Raise ValueError unless 0 <= begin <= end <= 1 and there is at least one update."""
+    if not 0 <= begin <= end <= 1:
+        raise ValueError(f"need 0 <= begin <= end <= 1, not begin {begin}, end {end}")
+    if updates < 1:
+        raise ValueError(f"updates must be at least 1, not {updates}")
+
+
+@dataclass
+class UpdateClock:
+    """Says when an update is due: `updates` times in a run, evenly, whatever its length."""
+
+    updates: int
+    done: int = field(default=0, init=False)
+
+    def due(self, progress: float) -> bool:
+        """Whether progress has passed the next update time; True once for each."""
+        reached = int(progress * self.updates + 1e-9)
+        if reached <= self.done:
+            return False
+        self.done = reached
+        return True

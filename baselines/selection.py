@@ -1,0 +1,167 @@
+"""The one selection driver: from scores and a target density to masks.
+
+Every method that ranks units or weights ends here, so no method can win by counting its
+density in another way. Ties are broken at random (seeded), every group keeps a minimum width,
+and the number kept is found by bisection on the weights that really remain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from baselines.groups import Structure
+from baselines.masks import Masks
+
+Scope = Literal["global", "layer-wise"]
+
+
+def select(
+    structure: Structure,
+    density: float,
+    generator: torch.Generator,
+    *,
+    units: Mapping[str, Tensor] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+    scope: Scope = "global",
+    minimum_width: int = 1,
+) -> Masks:
+    """Keep the best-scored units and weights, so that `density` of the prunable weights remain.
+
+    Parameters
+    ----------
+    structure
+        The network's prunable layers and groups.
+    density
+        Kept / prunable weights, in (0, 1].
+    generator
+        Breaks ties.
+    units
+        Group name -> scores [units], for every group; higher is kept.
+    weights
+        Layer name -> scores of the weight's shape; higher is kept.
+    scope
+        ``global`` compares scores as they are; ``layer-wise`` compares ranks within a group or
+        layer, so that each loses about the same share.
+    minimum_width
+        Units that every group keeps.
+
+    Raises
+    ------
+    ValueError
+        If the density is outside (0, 1], a score is NaN, or there is nothing to select from.
+    """
+    if not 0 < density <= 1:
+        raise ValueError(f"density must be in (0, 1], not {density}")
+    if not units and not weights:
+        raise ValueError("nothing to select from: give unit scores, weight scores or both")
+    for name, scores in [*(units or {}).items(), *(weights or {}).items()]:
+        if bool(scores.isnan().any()):
+            raise ValueError(f"the scores of '{name}' hold NaN")
+    target = round(density * structure.prunable)
+    kept_units = (
+        _select_units(structure, target, generator, units, weights or {}, scope, minimum_width)
+        if units
+        else {}
+    )
+    kept_weights = (
+        _select_weights(structure, target, generator, kept_units, weights, scope) if weights else {}
+    )
+    return structure.masks(kept_units, kept_weights)
+
+
+def _comparable(scores: Tensor, scope: Scope) -> Tensor:
+    """Flat scores, or their ranks in [0, 1) when compared within a layer."""
+    flat = scores.detach().cpu().double().flatten()
+    return flat if scope == "global" else flat.argsort(stable=True).argsort() / flat.numel()
+
+
+def _order(scores: Tensor, generator: torch.Generator) -> Tensor:
+    """Indices from the best score to the worst, ties at random."""
+    random = torch.randperm(scores.numel(), generator=generator)
+    return random[scores[random].argsort(descending=True, stable=True)]
+
+
+def _smallest(count: Callable[[int], float], target: float, low: int, high: int) -> int:
+    """Smallest k in [low, high] with count(k) >= target; count never falls with k."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if count(middle) >= target else (middle + 1, high)
+    return low
+
+
+def _select_units(
+    structure: Structure,
+    target: int,
+    generator: torch.Generator,
+    units: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    scope: Scope,
+    minimum_width: int,
+) -> dict[str, Tensor]:
+    """Choose the number of units whose weights come nearest to the target.
+
+    When single weights are selected as well, their layers are taken to lose the same share as
+    the units, and the units stay just above the target: the weights then meet it exactly.
+    """
+    parts = []
+    for group in structure.groups:
+        scores = _comparable(units[group.name], scope)
+        best = _order(scores, generator)[:minimum_width]
+        scores[best] = torch.inf
+        parts.append(scores)
+    order = _order(torch.cat(parts), generator)
+    sizes = [group.size for group in structure.groups]
+
+    def keep(k: int) -> dict[str, Tensor]:
+        kept = torch.zeros(order.numel(), dtype=torch.bool)
+        kept[order[:k]] = True
+        return {g.name: part for g, part in zip(structure.groups, kept.split(sizes), strict=True)}
+
+    def count(k: int) -> float:
+        share = k / order.numel()
+        counts = structure.count(keep(k))
+        return sum(n * share if layer in weights else n for layer, n in counts.items())
+
+    least = sum(min(minimum_width, size) for size in sizes)
+    k = _smallest(count, target, least, order.numel())
+    if not weights and k > least and target - count(k - 1) < count(k) - target:
+        k -= 1
+    return keep(k)
+
+
+def _select_weights(
+    structure: Structure,
+    target: int,
+    generator: torch.Generator,
+    kept_units: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    scope: Scope,
+) -> dict[str, Tensor]:
+    """Keep the best weights of the surviving units, so that the total meets the target."""
+    alive = structure.masks(kept_units).parameters
+    rest = structure.count(kept_units) if kept_units else {}
+    budget = target - sum(
+        rest.get(layer.name, layer.size) for layer in structure.layers if layer.name not in weights
+    )
+    layers = [layer for layer in structure.layers if layer.name in weights]
+    whole = torch.ones((), dtype=torch.bool)
+    scores = torch.cat(
+        [
+            _comparable(weights[layer.name], scope).masked_fill(
+                ~alive.get(layer.weight, whole).expand(layer.shape).flatten(), -torch.inf
+            )
+            for layer in layers
+        ]
+    )
+    budget = max(0, min(budget, int((scores > -torch.inf).sum())))
+    kept = torch.zeros(scores.numel(), dtype=torch.bool)
+    kept[_order(scores, generator)[:budget]] = True
+    sizes = [layer.size for layer in layers]
+    return {
+        layer.name: part.view(layer.shape)
+        for layer, part in zip(layers, kept.split(sizes), strict=True)
+    }

@@ -1,0 +1,128 @@
+"""The torch-pruning adapter: which units exist, their scores, their physical removal.
+
+torch-pruning traces the dependency graph, scores groups and cuts modules. It does not choose:
+its own selection skips groups that would vanish, over-prunes on ties and counts channels
+instead of parameters, so `baselines.selection` decides for every method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from baselines.groups import (
+    PrunableLayer,
+    Slice,
+    Structure,
+    UnitGroup,
+    parameter_shapes,
+    prunable_layers,
+)
+from baselines.masks import Masks
+
+Forward = Callable[[nn.Module, Tensor], Tensor]
+Importance = Callable[[Any], Tensor | None]
+
+
+def unit_structure(
+    network: nn.Module, readout: str, example: Tensor, forward: Forward
+) -> Structure:
+    """Trace a network and return its prunable layers and unit groups.
+
+    Parameters
+    ----------
+    network
+        The network; its parameters are not changed.
+    readout
+        Name of the layer whose outputs are the classes, which is never pruned.
+    example
+        One input, [B, ...].
+    forward
+        One-step forward pass; a forward pass that folds time into the batch cannot be traced.
+
+    Raises
+    ------
+    ValueError
+        If a unit owns a parameter of a module whose slices are not known.
+    """
+    modules = dict(network.named_modules())
+    names = {id(module): name for name, module in modules.items()}
+    training = network.training
+    network.eval()
+    graph = tp.DependencyGraph().build_dependency(
+        network, example, forward_fn=forward, verbose=False
+    )
+    network.train(training)
+    layers = prunable_layers(network, readout)
+    groups = tuple(
+        _unit_group(group, names, layers)
+        for group in graph.get_all_groups(ignored_layers=[modules[readout]])
+    )
+    return Structure(layers, parameter_shapes(network), groups)
+
+
+def _unit_group(group: Any, names: dict[int, str], layers: tuple[PrunableLayer, ...]) -> UnitGroup:
+    """Translate one torch-pruning group."""
+    size = len(group[0].root_idxs)
+    graph = group._DG
+    slices: list[Slice] = []
+    producers: list[str] = []
+    prunable = {layer.name for layer in layers}
+    for item in group:
+        module = item.dep.target.module
+        parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else None
+        name = names.get(id(module), "")
+        index = _owned(item.idxs, item.root_idxs, size)
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+            outputs = graph.is_out_channel_pruning_fn(item.dep.handler)
+            slices.append(Slice(f"{name}.weight", 0 if outputs else 1, index))
+            if outputs and module.bias is not None:
+                slices.append(Slice(f"{name}.bias", 0, index))
+            if outputs and name in prunable:
+                producers.append(name)
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            slices.extend(Slice(f"{name}.{key}", 0, index) for key in parameters or ())
+        elif parameters is None or any(p.numel() > 1 for p in parameters.values()):
+            kind = type(module).__name__
+            raise ValueError(f"cannot prune through '{name}' ({kind}): its slices are not known")
+    return UnitGroup(producers[0], size, tuple(producers), tuple(slices), handle=group)
+
+
+def _owned(index: list[int], roots: list[int], size: int) -> Tensor:
+    """Positions that each unit owns, [units, k]."""
+    order = torch.tensor(roots).argsort(stable=True)
+    return torch.tensor(index)[order].view(size, -1)
+
+
+def unit_scores(structure: Structure, importance: Importance) -> dict[str, Tensor]:
+    """Score every group with a torch-pruning importance: group name -> [units].
+
+    Raises
+    ------
+    ValueError
+        If the importance finds nothing to score in a group.
+    """
+    scores = {}
+    for group in structure.groups:
+        score = importance(group.handle)
+        if score is None:
+            raise ValueError(f"{type(importance).__name__} has no score for group '{group.name}'")
+        scores[group.name] = score
+    return scores
+
+
+def remove_units(structure: Structure, masks: Masks) -> None:
+    """Cut the dead units out of the network's modules, in place.
+
+    The outputs of the network stay those of the masked network. Optimizers made before are
+    stale afterwards: they hold the old parameters.
+    """
+    for group in structure.groups:
+        if group.name in masks.units:
+            dead = (~masks.units[group.name]).nonzero().flatten().tolist()
+            if dead:
+                cast(Any, group.handle).prune(dead)

@@ -1,0 +1,281 @@
+"""The command line: ``dpap-bench``. Results go to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.core.errors import BenchError, InputError
+
+app = typer.Typer(
+    name="dpap-bench",
+    help="Fair comparisons of pruning methods for spiking and artificial networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+class Engine(StrEnum):
+    """How cells run."""
+
+    serial = "serial"
+    processes = "processes"
+
+
+class Topic(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    workloads = "workloads"
+    boards = "boards"
+    data = "data"
+
+
+def _root() -> Path:
+    from pipelines.grid import find_root
+
+    return find_root(Path.cwd())
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
+
+
+@app.command("list")
+def list_command(
+    topic: Annotated[Topic, typer.Argument(help="What to list.")] = Topic.methods,
+    as_json: Json = False,
+) -> None:
+    """List methods, workloads, boards or data sets."""
+    from pipelines.core.data import SOURCES
+    from pipelines.core.methods import methods
+    from pipelines.grid import load_params
+
+    params = load_params(_root())
+    rows: list[dict[str, Any]]
+    if topic is Topic.methods:
+        rows = [
+            {
+                "name": name,
+                "granularity": granularity,
+                "emergent": kind.info.emergent,
+                "tracks": list(kind.info.tracks),
+                "summary": kind.info.summary,
+                "paper": kind.info.paper,
+            }
+            for name, kind in methods().items()
+            for granularity in kind.info.granularities
+        ]
+    elif topic is Topic.workloads:
+        rows = [
+            {"name": name, "data": w.data, "network": w.network.layout, "kind": w.network.kind}
+            | {"time_steps": w.network.time_steps, "epochs": w.recipe.epochs}
+            for name, w in params.workloads.items()
+        ]
+    elif topic is Topic.boards:
+        rows = [
+            {"name": name, "workloads": list(board.workloads), "methods": list(board.methods)}
+            | {"cells": len(params.cells(name))}
+            for name, board in params.boards.items()
+        ]
+    else:
+        rows = [{"name": name, "summary": source.SUMMARY} for name, source in SOURCES.items()]
+    if as_json:
+        _print_json(rows)
+        return
+    hidden = {"tracks", "emergent"}
+    texts = [
+        [", ".join(v) if isinstance(v, list) else str(v) for k, v in row.items() if k not in hidden]
+        for row in rows
+    ]
+    widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
+    for text in texts:
+        print("  ".join(t.ljust(w) for t, w in zip(text, widths, strict=True)).rstrip())
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Data set; see: dpap-bench list data")],
+    as_json: Json = False,
+) -> None:
+    """Get a data set and verify it; nothing happens if it is there."""
+    from pipelines.core import data
+
+    folder = data.fetch(name, _root() / "data")
+    if as_json:
+        _print_json({"name": name, "path": str(folder)})
+    else:
+        print(f"{name} is complete in {folder}")
+
+
+@app.command()
+def run(
+    workload: Annotated[str, typer.Option(help="See: dpap-bench list workloads")],
+    method: Annotated[str, typer.Option(help="See: dpap-bench list methods")],
+    density: Annotated[
+        str | None, typer.Option(help="Kept / prunable weights in (0, 1], or 'emergent'.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    granularity: Annotated[
+        str | None, typer.Option(help="structured, unstructured, hybrid; default: the method's.")
+    ] = None,
+    again: Annotated[bool, typer.Option(help="Run even if a valid record exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run one cell; its record goes to results/local and touches no board."""
+    from pipelines.core import data
+    from pipelines.core.store import Store
+    from pipelines.engine import run_cells
+    from pipelines.grid import load_params
+
+    root = _root()
+    spec = load_params(root).spec(workload, method, granularity, _density(method, density), seed)
+    store = Store(root / "results" / "local")
+    record = None if again else store.valid(spec)
+    if record is None:
+        data.fetch(spec.settings.data, root / "data")
+        (record,) = run_cells([spec], root / "data", store, "serial", 1)
+    path = store.path(spec)
+    if as_json:
+        _print_json(json.loads(record.to_json()) | {"path": str(path)})
+    else:
+        from pipelines.report.text import one_line
+
+        print(f"{one_line(record)}  {path.relative_to(root)}")
+    if record.status != "ok":
+        raise BenchError(f"the run is {record.status}: {record.message}")
+
+
+def _density(name: str, text: str | None) -> float | str:
+    """Read --density; only a method that prunes nothing may leave it out."""
+    from pipelines.core.methods import method
+
+    if text is None:
+        if method(name).info.granularities == ("none",):
+            return 1.0
+        raise InputError(f"method '{name}' needs --density, for example 0.25.")
+    if text == "emergent":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"density '{text}' is neither a number in (0, 1] nor 'emergent'."
+        ) from None
+
+
+@app.command()
+def sweep(
+    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "embedded",
+    workload: Annotated[list[str] | None, typer.Option(help="Only these workloads.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only these methods.")] = None,
+    engine: Annotated[Engine, typer.Option()] = Engine.processes,
+    workers: Annotated[int | None, typer.Option(min=1, help="Default: every core.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the cells of a board that have no valid record; resumes where it was stopped."""
+    from tqdm import tqdm
+
+    from pipelines.core import data
+    from pipelines.core.store import Store
+    from pipelines.engine import available_cores, run_cells
+    from pipelines.grid import load_params
+
+    root = _root()
+    params = load_params(root)
+    store = Store(root / "results" / "records")
+    everything = params.cells(board)
+    wanted = params.cells(board, workload, method)
+    todo = store.missing(wanted)
+    for name in sorted({spec.settings.data for spec in todo}):
+        data.fetch(name, root / "data")
+    count = workers or max(1, available_cores() // params.compute.threads)
+    done = len(everything) - len(store.missing(everything))
+    statuses: Counter[str] = Counter()
+    with tqdm(total=len(everything), initial=done, desc=f"board {board}", unit="cell") as bar:
+        for record in run_cells(todo, root / "data", store, engine.value, count):
+            statuses[record.status] += 1
+            if record.status != "ok":
+                bar.write(f"{record.status}: {record.spec.label()}: {record.message}", sys.stderr)
+            bar.set_postfix_str(record.spec.label(), refresh=False)
+            bar.update()
+    result = {"cells": len(wanted), "skipped": len(wanted) - len(todo), "run": len(todo)}
+    if as_json:
+        _print_json(result | {"statuses": dict(statuses), "records": str(store.root)})
+    else:
+        print(f"{result['run']} cells run, {result['skipped']} were there already")
+    if statuses["failed"]:
+        raise BenchError(
+            f"{statuses['failed']} cells failed (see above); mend the method and run the same "
+            "command again: the others are kept."
+        )
+
+
+@app.command()
+def report(
+    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "embedded",
+    show: Annotated[bool, typer.Option(help="Only print the board that was built last.")] = False,
+) -> None:
+    """Build tables, figures and the page of a board from its records."""
+    root = _root()
+    results = root / "results"
+    if not show:
+        from pipelines.core.store import Store
+        from pipelines.grid import load_params
+        from pipelines.report.build import build
+
+        build(load_params(root), board, Store(results / "records"), results)
+    table = results / "leaderboard.md"
+    if not table.exists():
+        raise BenchError("no board has been built yet; run: dpap-bench report")
+    print(table.read_text())
+    print(f"Page: {results / 'leaderboard.html'}")
+
+
+@app.command()
+def sync(
+    uri: Annotated[
+        str | None, typer.Option(help="MLflow tracking URI; default: sqlite:///mlflow.db here.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring MLflow up to date with the records; repeats change nothing."""
+    from pipelines.core.store import Store
+    from pipelines.report.tracking import synchronize
+
+    root = _root()
+    stores = [Store(root / "results" / name) for name in ("records", "local")]
+    counts = synchronize(stores, uri or f"sqlite:///{root / 'mlflow.db'}")
+    if as_json:
+        _print_json(counts)
+    else:
+        print(", ".join(f"{number} {what}" for what, number in counts.items()))
+
+
+def main() -> None:
+    """Run the command line; an error is one sentence and a status."""
+    try:
+        app()
+    except BenchError as error:
+        print(f"dpap-bench: {error}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, InputError) else 1) from None
+    except KeyboardInterrupt:
+        print(
+            "dpap-bench: stopped; finished cells are kept, the same command goes on from there.",
+            file=sys.stderr,
+        )
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

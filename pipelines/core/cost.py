@@ -1,0 +1,231 @@
+"""What a network costs: density, parameters, operations, energy proxy, latency.
+
+One operation is one multiply-accumulate (MAC) or, where the input is a spike, one accumulate
+(AC). Both are counted per sample over all time steps. Bias, pooling and batch norm are left out
+(batch norm folds into the weights before it).
+
+*Dense* counts are what hardware does that skips nothing. *Effective* counts skip zero weights
+and zero inputs; the effective ACs are the SynOps: spikes times existing fan-out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.groups import PrunableLayer, Structure
+from baselines.masks import Masks
+from pipelines.core.networks import READOUT, Network
+
+#: Energy of one 32-bit operation at 45 nm in pJ, as the field quotes Horowitz (ISSCC 2014).
+PICOJOULE_MAC, PICOJOULE_AC = 4.6, 0.9
+
+
+class LayerCost(BaseModel):
+    """Operations of one layer, per sample over all steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    density: float
+    dense_operations: int
+    effective_macs: float
+    effective_acs: float
+    firing_rate: float | None
+
+
+class Cost(BaseModel):
+    """Cost of a finished network; operations are per sample over all steps.
+
+    Parameters
+    ----------
+    density
+        Kept / prunable weights.
+    prunable
+        Prunable weights of the dense network.
+    parameters
+        Parameters that exist after physical removal; masked entries do not count.
+    macs
+        Dense operations after physical removal, all counted as MACs. FLOPs are twice that.
+    effective_macs, synops
+        Effective MACs (analogue inputs) and effective ACs (spikes).
+    energy_nanojoule
+        Proxy: 4.6 pJ per effective MAC, 0.9 pJ per AC; no memory traffic.
+    latency_milliseconds
+        Median forward time by batch size, after physical removal; `masked_latency_milliseconds`
+        is that of the network with masks alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    density: float
+    prunable: int
+    parameters: int
+    macs: int
+    effective_macs: float
+    synops: float
+    energy_nanojoule: float
+    latency_milliseconds: dict[int, float]
+    masked_latency_milliseconds: dict[int, float]
+    layers: dict[str, LayerCost]
+
+
+@dataclass
+class ActivityCounter:
+    """Adds up which inputs of which layers are active, over batches of a split.
+
+    Parameters
+    ----------
+    steps
+        Time steps of a sample; a static input counts once per step.
+    """
+
+    steps: int
+    samples: int = field(default=0, init=False)
+    active: dict[str, Tensor] = field(default_factory=dict, init=False)
+    binary: dict[str, bool] = field(default_factory=dict, init=False)
+    spikes: dict[str, float] = field(default_factory=dict, init=False)
+
+    @torch.no_grad()
+    def add(self, activity: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """Take one batch: layer -> (input, output), [T, B, ...]."""
+        for name, (pre, post) in activity.items():
+            repeat = self.steps // pre.shape[0]
+            active = (pre != 0).sum((0, 1), dtype=torch.float64) * repeat
+            self.active[name] = self.active.get(name, torch.zeros_like(active)) + active
+            spikes_only = bool(((pre == 0) | (pre == 1)).all())
+            self.binary[name] = self.binary.get(name, True) and spikes_only
+            rate = float((post != 0).double().mean()) * post.shape[1]
+            self.spikes[name] = self.spikes.get(name, 0.0) + rate
+        self.samples += pre.shape[1]
+
+    def firing_rates(self) -> dict[str, float]:
+        """Mean activity of each layer's neurons, in [0, 1] per step; the readout has none."""
+        rates = {name: total / self.samples for name, total in self.spikes.items()}
+        rates.pop(READOUT, None)
+        return rates
+
+
+def fan_out(layer: nn.Module, weight: Tensor, input_shape: torch.Size) -> Tensor:
+    """Connections that leave each input position of a layer, of shape `input_shape`.
+
+    Counts the weights that are not zero, at every position where they are applied: stride,
+    padding, dilation and groups are seen.
+    """
+    existing = (weight != 0).double()
+    if isinstance(layer, nn.Linear):
+        return existing.sum(0)
+    assert isinstance(layer, nn.Conv2d)
+    probe = torch.zeros(1, *input_shape, dtype=torch.float64, requires_grad=True)
+    outputs = functional.conv2d(
+        probe, existing.cpu(), None, layer.stride, layer.padding, layer.dilation, layer.groups
+    )
+    (fan,) = torch.autograd.grad(outputs.sum(), probe)
+    return fan[0]
+
+
+def operations(network: Network, counter: ActivityCounter) -> dict[str, tuple[int, float, float]]:
+    """Count per layer: (dense operations, effective MACs, effective ACs) of one sample."""
+    modules = dict(network.named_modules())
+    counts = {}
+    for name, active in counter.active.items():
+        layer = modules[name]
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        dense = fan_out(layer, torch.ones_like(weight), active.shape).sum() * counter.steps
+        effective = fan_out(layer, weight.detach(), active.shape).cpu() * active.cpu()
+        each = float(effective.sum()) / counter.samples
+        macs, acs = (0.0, each) if counter.binary[name] else (each, 0.0)
+        counts[name] = (round(float(dense)), macs, acs)
+    return counts
+
+
+@torch.no_grad()
+def latency(network: nn.Module, inputs: Tensor, batch_sizes: tuple[int, ...]) -> dict[int, float]:
+    """Median forward time in milliseconds by batch size."""
+    training = network.training
+    network.eval()
+    result = {}
+    for size in batch_sizes:
+        batch = inputs.repeat((-(-size // len(inputs)),) + (1,) * (inputs.dim() - 1))[:size]
+        times = []
+        for _ in range(12):
+            start = time.perf_counter()
+            network(batch)
+            times.append(time.perf_counter() - start)
+        result[size] = round(median(times[2:]) * 1000, 4)
+    network.train(training)
+    return result
+
+
+def layer_densities(structure: Structure, masks: Masks) -> dict[str, float]:
+    """Kept / prunable weights of every prunable layer."""
+
+    def density(layer: PrunableLayer) -> float:
+        return masks.kept(layer.weight, layer.size) / layer.size
+
+    return {layer.name: density(layer) for layer in structure.layers}
+
+
+def existing_parameters(network: nn.Module, structure: Structure, masks: Masks) -> int:
+    """Parameters of the compacted network, less those that a mask keeps at zero."""
+    total = sum(p.numel() for p in network.parameters())
+    weights = dict(network.named_parameters())
+    for layer in structure.layers:
+        total -= weights[layer.weight].numel() - masks.kept(layer.weight, layer.size)
+    return total
+
+
+def measure(
+    network: Network,
+    structure: Structure,
+    masks: Masks,
+    counter: ActivityCounter,
+    compact_latency: dict[int, float],
+    masked_latency: dict[int, float],
+) -> Cost:
+    """Put the cost of a compacted network together.
+
+    Parameters
+    ----------
+    network
+        After physical removal.
+    structure, masks
+        Of the network before it.
+    counter
+        Activity of the compacted network on the test split.
+    compact_latency, masked_latency
+        What `latency` measured after and before removal.
+    """
+    counts = operations(network, counter)
+    densities = layer_densities(structure, masks) | {READOUT: 1.0}
+    rates = counter.firing_rates()
+    macs = sum(effective for _, effective, _ in counts.values())
+    acs = sum(effective for _, _, effective in counts.values())
+    return Cost(
+        density=structure.density(masks),
+        prunable=structure.prunable,
+        parameters=existing_parameters(network, structure, masks),
+        macs=sum(dense for dense, _, _ in counts.values()),
+        effective_macs=macs,
+        synops=acs,
+        energy_nanojoule=(PICOJOULE_MAC * macs + PICOJOULE_AC * acs) / 1000,
+        latency_milliseconds=compact_latency,
+        masked_latency_milliseconds=masked_latency,
+        layers={
+            name: LayerCost(
+                density=densities[name],
+                dense_operations=dense,
+                effective_macs=effective_macs,
+                effective_acs=effective_acs,
+                firing_rate=rates.get(name),
+            )
+            for name, (dense, effective_macs, effective_acs) in counts.items()
+        },
+    )

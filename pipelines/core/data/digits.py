@@ -1,0 +1,89 @@
+"""scikit-learn's digits: 1,797 images of 8 x 8 pixels, inside the package, no download."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipelines.core.data.files import atomic_file
+from pipelines.core.data.splits import Indices, Split, TrainingData, digest, stratified
+from pipelines.core.errors import BenchError
+
+NAME = "digits"
+SUMMARY = "scikit-learn's digits, 8 x 8 grey, 10 classes; 1,167 train / 180 validation / 450 test"
+CLASSES = 10
+VALIDATION, TEST = 180, 450
+FILE = "digits.npy"
+#: SHA-256 of the table of pixels and labels, [1797, 65] uint8, and of the split indices.
+CONTENT = "68aea062d35a127749050fa0e52dca09d6569ac08092c925610e0954e172dde2"
+SPLITS = "aa813c415bb2d71f3b2b502d10ed29370fe21484446328dc40779b1f2d342e4f"
+
+
+def fetch(folder: Path) -> None:
+    """Write the images and labels that scikit-learn holds as ``digits.npy``.
+
+    Raises
+    ------
+    BenchError
+        If scikit-learn's data are not those that the suite was made with.
+    """
+    path = folder / FILE
+    if path.exists() and _table(path) is not None:
+        return
+    from sklearn.datasets import load_digits  # slow to import, and needed once
+
+    data = load_digits()
+    table = np.column_stack([data.data, data.target]).astype(np.uint8)
+    if _digest(table) != CONTENT:
+        raise BenchError(
+            "scikit-learn's digits differ from those this suite was made with; install the pinned "
+            "version with: make setup"
+        )
+    with atomic_file(path) as file:
+        np.save(file, table, allow_pickle=False)
+
+
+def _digest(table: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()
+
+
+def _table(path: Path) -> NDArray[np.uint8] | None:
+    """Read the table, or return None if the file is damaged."""
+    try:
+        table: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        return None
+    return table if _digest(table) == CONTENT else None
+
+
+def _load(folder: Path) -> tuple[Tensor, Tensor, list[Indices]]:
+    """Return all images, normalised by the training images, all labels, and the splits."""
+    table = _table(folder / FILE)
+    if table is None:
+        raise BenchError(f"{folder / FILE} is damaged; run: dpap-bench fetch {NAME}")
+    labels = table[:, 64].astype(np.int64)
+    parts = stratified(NAME, labels, (TEST, VALIDATION))
+    if digest(parts) != SPLITS:
+        raise BenchError("the splits are not the published ones; this is a bug, please report it")
+    images = torch.from_numpy(table[:, :64].astype(np.float32)).view(-1, 1, 8, 8) / 16
+    train = images[parts[2]]
+    return (images - train.mean()) / train.std(), torch.from_numpy(labels), parts
+
+
+def load_training(folder: Path) -> TrainingData:
+    """Train and validation split."""
+    images, labels, (_, validation, train) = _load(folder)
+    return TrainingData(
+        Split(images[train], labels[train]), Split(images[validation], labels[validation]), CLASSES
+    )
+
+
+def load_test(folder: Path) -> Split:
+    """Test split; for `pipelines.core.evaluate` alone."""
+    images, labels, (test, _, _) = _load(folder)
+    return Split(images[test], labels[test])

@@ -1,0 +1,106 @@
+"""The registry: every method that is installed, found without a list to edit."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+import baselines
+import dpap
+from baselines.api import Pruner
+from pipelines.core.errors import InputError, unknown
+
+ENTRY_POINT = "dpap_bench.methods"
+
+
+@cache
+def methods() -> dict[str, type[Pruner]]:
+    """Every method by name: from baselines/, from dpap/, and from installed entry points.
+
+    Raises
+    ------
+    ValueError
+        If two methods have the same name.
+    """
+    modules = [
+        importlib.import_module(f"baselines.{module.name}")
+        for module in pkgutil.iter_modules(baselines.__path__)
+        if not module.name.startswith("_")
+    ]
+    found = [
+        kind
+        for module in [*modules, importlib.import_module("dpap.pruner")]
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, Pruner) and kind.__module__ == module.__name__
+    ]
+    found += [entry.load() for entry in entry_points(group=ENTRY_POINT)]
+    by_name: dict[str, type[Pruner]] = {}
+    for kind in found:
+        if not hasattr(kind, "info"):
+            continue
+        name = kind.info.name
+        if name in by_name and by_name[name] is not kind:
+            raise ValueError(f"two methods are named '{name}': {by_name[name]} and {kind}")
+        by_name[name] = kind
+    return dict(sorted(by_name.items()))
+
+
+def method(name: str) -> type[Pruner]:
+    """Return a method's class.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    if name not in methods():
+        raise unknown("method", name, methods())
+    return methods()[name]
+
+
+def make(name: str, options: dict[str, Any]) -> Pruner:
+    """Build a method with its hyper-parameters.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown, of another type, or out of range.
+    """
+    kind = method(name)
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of method '{name}'", option, known)
+    hints = get_type_hints(kind)
+    try:
+        for option, value in options.items():
+            TypeAdapter(hints[option]).validate_python(value, strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise InputError(f"method '{name}', option '{option}': {reason}.") from error
+    try:
+        return kind(**options)
+    except ValueError as error:
+        raise InputError(f"method '{name}': {error}.") from error
+
+
+def source_files(name: str) -> list[Path]:
+    """Files that a method consists of: its module, or its package if it has one of its own."""
+    file = Path(inspect.getfile(method(name)))
+    if file.is_relative_to(Path(dpap.__path__[0])):
+        return sorted(Path(dpap.__path__[0]).rglob("*.py"))
+    return [file]
+
+
+def shared_files() -> list[Path]:
+    """Files in baselines/ that hold no method: the contract and what methods share."""
+    own = {Path(inspect.getfile(kind)) for kind in methods().values()}
+    return sorted(file for file in Path(baselines.__path__[0]).glob("*.py") if file not in own)

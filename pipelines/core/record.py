@@ -1,0 +1,165 @@
+"""RunRecord: the truth about one run, as a small JSON file."""
+
+from __future__ import annotations
+
+import json
+import platform
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.core.cost import Cost
+from pipelines.core.errors import BenchError
+from pipelines.core.spec import RunSpec
+from pipelines.core.train import EpochPoint
+
+SCHEMA_VERSION = 1
+
+#: ``ok``: ranked. The others stay as rows: the loss was not finite; the density missed its
+#: target; the method asked for more samples than the budget; anything else went wrong.
+Status = Literal["ok", "diverged", "off-target", "over-budget", "failed"]
+
+
+class Environment(BaseModel):
+    """Where a run happened."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    python: str
+    torch: str
+    snntorch: str
+    torch_pruning: str
+    platform: str
+    processor: str
+    device: str
+    threads: int
+    precision: str
+
+
+class Outcome(BaseModel):
+    """What a run reached; the test split was opened once, on the last iterate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    test_accuracy: float
+    test_loss: float
+    validation_accuracy: float
+    layout: str
+    cost: Cost
+
+
+class RunRecord(BaseModel):
+    """One run: what was asked, what came out, with which code, where.
+
+    Parameters
+    ----------
+    spec, run_id
+        The cell, and its hash.
+    status, message
+        See `Status`; a sentence unless it is ``ok``.
+    outcome
+        None if the run did not reach its end.
+    curve
+        One point per epoch.
+    budget, spent
+        Samples allowed, and charged by phase.
+    train_seconds
+        Wall-clock of training, evaluations left out.
+    total_seconds
+        Wall-clock of the whole run.
+    code_digest, code_digest_end
+        Digest of the result-affecting code at the start and at the end.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    spec: RunSpec
+    status: Status
+    message: str = ""
+    outcome: Outcome | None = None
+    curve: list[EpochPoint] = Field(default_factory=list)
+    budget: int
+    spent: dict[str, int] = Field(default_factory=dict)
+    train_seconds: float
+    total_seconds: float
+    environment: Environment
+    code_digest: str
+    code_digest_end: str
+
+    def to_json(self) -> str:
+        """JSON with sorted keys and a final newline."""
+        fields = self.model_dump(mode="json")
+        return json.dumps(fields, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+#: Fields that differ between two runs of the same cell with the same code.
+TIMINGS = frozenset(
+    {
+        "seconds",
+        "train_seconds",
+        "total_seconds",
+        "latency_milliseconds",
+        "masked_latency_milliseconds",
+    }
+)
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read one record.
+
+    Raises
+    ------
+    BenchError
+        If the file is no record, was made by a newer schema, or names another run_id than its
+        spec has.
+    """
+    try:
+        fields = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise BenchError(f"{path} is no record ({error}); delete it and run again.") from error
+    found = fields.get("schema_version") if isinstance(fields, dict) else None
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        raise BenchError(
+            f"{path} has schema version {found}, this program knows up to {SCHEMA_VERSION}; "
+            "update dpap-bench."
+        )
+    try:
+        record = RunRecord.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BenchError(f"{path} is no valid record: {where}: {first['msg']}.") from error
+    if record.run_id != record.spec.run_id:
+        raise BenchError(f"{path} was edited: its run_id is not that of its spec.")
+    return record
+
+
+@cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def environment(threads: int) -> Environment:
+    """Describe this machine and its libraries."""
+    return Environment(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        snntorch=version("snntorch"),
+        torch_pruning=version("torch-pruning"),
+        platform=f"{platform.system()}-{platform.machine()}",
+        processor=_processor(),
+        device="cpu",
+        threads=threads,
+        precision="float32",
+    )

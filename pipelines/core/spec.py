@@ -1,0 +1,78 @@
+"""RunSpec: all that identifies a run, and the hash that names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from baselines.api import Granularity, Track
+from pipelines.core.workloads import Workload
+
+EMERGENT: Literal["emergent"] = "emergent"
+Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
+
+
+class RunSpec(BaseModel):
+    """One cell of a grid: everything that its result depends on, except the code.
+
+    Parameters
+    ----------
+    workload
+        Name of the workload.
+    settings
+        The workload in full.
+    method
+        Name of the method.
+    granularity
+        What it removes.
+    density
+        Target, kept / prunable weights in (0, 1], or ``emergent``.
+    seed
+        Seed of the initial network, the batch order and the method.
+    options
+        Hyper-parameters of the method.
+    track
+        ``from-scratch`` or ``post-training``.
+    threads
+        CPU threads of the run; results are bit-identical for the same number only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workload: str
+    settings: Workload
+    method: str
+    granularity: Granularity
+    density: Density
+    seed: int = Field(ge=0)
+    options: dict[str, Any] = Field(default_factory=dict)
+    track: Track = "from-scratch"
+    threads: int = Field(1, ge=1)
+
+    @property
+    def run_id(self) -> str:
+        """16 hexadecimal digits, from the canonical form."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+
+    @property
+    def target(self) -> float | None:
+        """Target density, or None if emergent."""
+        return None if self.density == EMERGENT else float(self.density)
+
+    def canonical(self) -> str:
+        """JSON with sorted keys; fields at their default are left out.
+
+        A field added later with a default that keeps the old behaviour changes no run_id.
+        """
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def label(self) -> str:
+        """Name the cell for people."""
+        return (
+            f"{self.workload} {self.method} {self.granularity} density {self.density} "
+            f"seed {self.seed}"
+        )

@@ -1,0 +1,67 @@
+"""The record store: a tree of JSON files, written atomically."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pipelines.core.code import code_digest
+from pipelines.core.data.files import atomic_file
+from pipelines.core.record import SCHEMA_VERSION, RunRecord, read_record
+from pipelines.core.spec import RunSpec
+
+
+class Store:
+    """Records under ``root/workload/method/run_id.json``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, spec: RunSpec) -> Path:
+        """Where the record of a cell lies, or would lie."""
+        return self.root / spec.workload / spec.method / f"{spec.run_id}.json"
+
+    def write(self, record: RunRecord) -> Path:
+        """Write a record; a reader sees the old file or the new one, never a part.
+
+        Raises
+        ------
+        BenchError
+            If the disk does not take it.
+        """
+        path = self.path(record.spec)
+        with atomic_file(path) as file:
+            file.write(record.to_json().encode())
+        return path
+
+    def find(self, spec: RunSpec) -> RunRecord | None:
+        """Return the record of a cell, whatever code made it, or None.
+
+        Raises
+        ------
+        BenchError
+            If the file there is no record.
+        """
+        path = self.path(spec)
+        return read_record(path) if path.exists() else None
+
+    def valid(self, spec: RunSpec) -> RunRecord | None:
+        """Return the record of a cell if a new run would only repeat it.
+
+        It was made by the code that is here now, which did not change during the run, and it
+        did not fail for a reason that may be gone.
+        """
+        record = self.find(spec)
+        if record is None or record.schema_version != SCHEMA_VERSION or record.status == "failed":
+            return None
+        digests = {record.code_digest, record.code_digest_end, code_digest(spec.method)}
+        return record if len(digests) == 1 else None
+
+    def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+        """Cells that must be run."""
+        return [spec for spec in specs if self.valid(spec) is None]
+
+    def records(self) -> Iterator[tuple[Path, RunRecord]]:
+        """Every record in the tree, in the order of their paths."""
+        for path in sorted(self.root.rglob("*.json")):
+            yield path, read_record(path)

@@ -1,0 +1,183 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch.nn import functional
+
+from baselines.api import Pruner
+from baselines.groups import Structure
+from baselines.masks import Masks
+from pipelines.core.budget import BudgetMeter
+from pipelines.core.data.splits import TrainingData
+from pipelines.core.evaluate import evaluate
+from pipelines.core.networks import Network
+from pipelines.core.workloads import Recipe
+
+
+class DivergedError(Exception):
+    """The loss is no longer a finite number."""
+
+
+class EpochPoint(BaseModel):
+    """State after one epoch; `seconds` counts training alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    samples: int
+    train_loss: float
+    validation_accuracy: float
+    validation_loss: float
+    density: float
+    firing_rate: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class Training:
+    """What training leaves behind.
+
+    Parameters
+    ----------
+    masks
+        The last masks; empty if nothing was pruned.
+    curve
+        One point per epoch.
+    seconds
+        Wall-clock of training, evaluations left out.
+    """
+
+    masks: Masks = field(default_factory=Masks)
+    curve: list[EpochPoint] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    """Build the recipe's optimizer; batch norm and beta are not decayed."""
+    decayed = [p for p in network.parameters() if p.dim() > 1]
+    rest = [p for p in network.parameters() if p.dim() <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.learning_rate)
+
+
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """Linear warm-up, then a cosine to zero; `progress` in [0, 1]."""
+    if progress < recipe.warmup:
+        return recipe.learning_rate * progress / recipe.warmup
+    along = (progress - recipe.warmup) / (1 - recipe.warmup)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
+
+
+class Trainer:
+    """Trains one network with one method until the budget is spent.
+
+    Parameters
+    ----------
+    network, pruner, structure
+        What is trained, who prunes it, and what can be pruned.
+    data, recipe
+        The workload's.
+    meter
+        Charged before every step.
+    generator
+        Orders the batches.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        pruner: Pruner,
+        structure: Structure,
+        data: TrainingData,
+        recipe: Recipe,
+        meter: BudgetMeter,
+        generator: torch.Generator,
+    ) -> None:
+        self.network = network
+        self.pruner = pruner
+        self.structure = structure
+        self.data = data
+        self.recipe = recipe
+        self.meter = meter
+        self.generator = generator
+        self.optimizer = make_optimizer(network, recipe)
+        self.result = Training()
+
+    def run(self) -> Training:
+        """Train to the end of the budget.
+
+        Raises
+        ------
+        DivergedError
+            If the loss is not finite; `result` holds the epochs before.
+        """
+        self.network.train()
+        while self.meter.remaining:
+            start = time.perf_counter()
+            loss = self._epoch()
+            self.result.seconds += time.perf_counter() - start
+            self._note(loss)
+        return self.result
+
+    def _epoch(self) -> float:
+        """One pass over the training split, or what remains of the budget; the mean loss."""
+        train = self.data.train
+        order = torch.randperm(len(train), generator=self.generator)[: self.meter.remaining]
+        total = torch.zeros(())
+        batches = list(order.split(self.recipe.batch_size))
+        if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm cannot train on one sample
+            batches[-2:] = [torch.cat(batches[-2:])]
+        for batch in batches:
+            total += self._step(train.inputs[batch], train.labels[batch]) * len(batch)
+        return float(total) / len(order)
+
+    def _step(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """One batch forward, backward, step, masks."""
+        self.meter.charge(len(labels), "training")
+        rate = learning_rate(self.recipe, self.meter.progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        scores, activity = self.network.run(inputs)
+        if self.pruner.info.needs_activity:
+            self.pruner.observe(activity)
+        loss = functional.cross_entropy(scores, labels)
+        if not bool(loss.isfinite()):
+            raise DivergedError(f"loss is {float(loss)} after {self.meter.spent} samples")
+        penalty = self.pruner.penalty()
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss if penalty is None else loss + penalty).backward()
+        self.optimizer.step()
+        masks = self.pruner.masks(self.meter.progress)
+        if masks is not None:
+            self.result.masks = masks
+        self.result.masks.project(self.network, self.optimizer)
+        return loss.detach()
+
+    def _note(self, loss: float) -> None:
+        """Add a point to the curve."""
+        validation = evaluate(self.network, self.data.validation)
+        rates = validation.activity.firing_rates().values()
+        self.result.curve.append(
+            EpochPoint(
+                samples=self.meter.spent,
+                train_loss=loss,
+                validation_accuracy=validation.accuracy,
+                validation_loss=validation.loss,
+                density=self.structure.density(self.result.masks),
+                firing_rate=sum(rates) / len(rates),
+                learning_rate=learning_rate(self.recipe, self.meter.progress),
+                seconds=self.result.seconds,
+            )
+        )

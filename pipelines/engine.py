@@ -1,0 +1,76 @@
+"""Runs cells, one after another or in several processes; both give the same records."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Literal
+
+from pipelines.core.cell import run_cell
+from pipelines.core.errors import BenchError
+from pipelines.core.record import RunRecord
+from pipelines.core.spec import RunSpec
+from pipelines.core.store import Store
+
+Engine = Literal["serial", "processes"]
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecord:
+    """Run one cell and write its record at once, so that a kill loses only cells in flight."""
+    record = run_cell(spec, data_root)
+    Store(store_root).write(record)
+    return record
+
+
+def run_cells(
+    specs: Sequence[RunSpec], data_root: Path, store: Store, engine: Engine, workers: int
+) -> Iterator[RunRecord]:
+    """Run cells and yield their records as they end; the data must have been fetched.
+
+    Parameters
+    ----------
+    specs
+        Cells.
+    data_root
+        Folder of fetched data sets.
+    store
+        Where records go.
+    engine
+        ``serial`` or ``processes``.
+    workers
+        Processes at a time.
+
+    Raises
+    ------
+    BenchError
+        If a record cannot be written or a process is killed; finished cells are kept.
+    """
+    if engine == "serial" or workers == 1 or len(specs) < 2:
+        for spec in specs:
+            yield _run_and_store(spec, data_root, store.root)
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipelines.engine"])
+    with ProcessPoolExecutor(min(workers, len(specs)), context) as pool:
+        futures = [pool.submit(_run_and_store, spec, data_root, store.root) for spec in specs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise BenchError(
+                "a worker process was killed (out of memory?); finished cells are kept: run the "
+                "same command again, with fewer --workers."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)

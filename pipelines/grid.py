@@ -1,0 +1,193 @@
+"""params.yaml: what people write, validated, and the cells that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.core.cell import check
+from pipelines.core.errors import BenchError, InputError, unknown
+from pipelines.core.methods import method
+from pipelines.core.spec import EMERGENT, Density, RunSpec
+from pipelines.core.workloads import Workload
+
+PARAMS = "params.yaml"
+
+
+class Board(BaseModel):
+    """One comparison: the grid of workloads, methods, densities and seeds.
+
+    Parameters
+    ----------
+    workloads
+        Names of workloads.
+    baselines, dpap
+        Names of methods; DPAP and its variants apart, because they share files.
+    densities
+        Target densities of every method.
+    emergent
+        Whether methods that can also run without a target.
+    seeds
+        Seeds, paired across methods.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workloads: tuple[str, ...] = Field(min_length=1)
+    baselines: tuple[str, ...] = ()
+    dpap: tuple[str, ...] = ()
+    densities: tuple[Density, ...] = Field(min_length=1)
+    emergent: bool = False
+    seeds: tuple[int, ...] = Field(min_length=1)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """All methods of the board."""
+        return self.baselines + self.dpap
+
+
+class Compute(BaseModel):
+    """How runs compute, as far as results depend on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threads: int = Field(1, ge=1)
+
+
+class Params(BaseModel):
+    """The whole of params.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    boards: dict[str, Board]
+    compute: Compute = Compute()
+    workloads: dict[str, Workload]
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def spec(
+        self, workload: str, name: str, granularity: str | None, density: float | str, seed: int
+    ) -> RunSpec:
+        """Build one cell; granularity None is the method's default.
+
+        Raises
+        ------
+        InputError
+            If a name is unknown, or the method cannot do what is asked.
+        """
+        if workload not in self.workloads:
+            raise unknown("workload", workload, self.workloads)
+        info = method(name).info
+        if isinstance(density, float) and not 0 < density <= 1:
+            raise InputError(
+                f"density {density:g} is not in (0, 1]; it is the kept share of the prunable "
+                "weights, for example 0.25."
+            )
+        try:
+            spec = RunSpec(
+                workload=workload,
+                settings=self.workloads[workload],
+                method=name,
+                granularity=granularity or info.granularities[0],
+                density=density,
+                seed=seed,
+                options=self.methods.get(name, {}),
+                threads=self.compute.threads,
+            )
+        except ValidationError as error:
+            raise InputError(_sentence(error)) from error
+        check(spec)
+        return spec
+
+    def board(self, name: str) -> Board:
+        """Return a board.
+
+        Raises
+        ------
+        InputError
+            If there is none of this name.
+        """
+        if name not in self.boards:
+            raise unknown("board", name, self.boards)
+        return self.boards[name]
+
+    def cells(
+        self,
+        board: str,
+        workloads: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> list[RunSpec]:
+        """Every cell of a board, or those of some of its workloads and methods.
+
+        Raises
+        ------
+        InputError
+            If the board has no such workload or method.
+        """
+        grid = self.board(board)
+        for kind, wanted, known in (
+            ("workload of the board", workloads, grid.workloads),
+            ("method of the board", methods, grid.methods),
+        ):
+            for name in wanted or ():
+                if name not in known:
+                    raise unknown(kind, name, known)
+        return [
+            self.spec(workload, name, granularity, density, seed)
+            for workload in workloads or grid.workloads
+            for name in methods or grid.methods
+            for granularity, density in self._targets(grid, name)
+            for seed in grid.seeds
+        ]
+
+    @staticmethod
+    def _targets(grid: Board, name: str) -> Iterator[tuple[str, float | str]]:
+        info = method(name).info
+        for granularity in info.granularities:
+            if granularity == "none":
+                yield granularity, 1.0
+                continue
+            if grid.emergent and info.emergent:
+                yield granularity, EMERGENT
+            for density in grid.densities:
+                yield granularity, density
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}."
+
+
+def load_params(root: Path) -> Params:
+    """Read params.yaml in `root`.
+
+    Raises
+    ------
+    InputError
+        If it is not valid.
+    """
+    path = root / PARAMS
+    try:
+        return Params.model_validate(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+    except ValidationError as error:
+        raise InputError(f"{path}: {_sentence(error)}") from error
+
+
+def find_root(start: Path) -> Path:
+    """Return the nearest folder, from `start` upwards, that holds params.yaml.
+
+    Raises
+    ------
+    BenchError
+        If there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / PARAMS).is_file():
+            return folder
+    raise BenchError(f"no {PARAMS} here or above; change into your clone of dpap-bench first.")

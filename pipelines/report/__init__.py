@@ -1,0 +1,1 @@
+"""Tables, figures, the page and MLflow: made from records alone; no result depends on it."""

@@ -1,0 +1,39 @@
+"""Builds everything that a board shows; the same records give the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.core.data.files import atomic_file
+from pipelines.core.store import Store
+from pipelines.grid import Params
+from pipelines.report.figures import accuracy_over_density, save
+from pipelines.report.page import render
+from pipelines.report.rows import collect, make_rows
+from pipelines.report.tables import make_tables, to_csv, to_json, to_markdown
+
+
+def build(params: Params, board: str, store: Store, results: Path) -> None:
+    """Write leaderboard.{json,csv,md,html} and figures/ into `results`.
+
+    Raises
+    ------
+    BenchError
+        If cells of the board have no record.
+    """
+    records = collect(params.cells(board), store)
+    rows = make_rows(records)
+    tables = make_tables(rows)
+    workloads = params.board(board).workloads
+    figures = {workload: accuracy_over_density(rows, workload) for workload in workloads}
+    for workload, specification in figures.items():
+        save(specification, results / "figures", f"{workload}-accuracy-density")
+    documents = {
+        "json": to_json(board, rows, records),
+        "csv": to_csv(rows),
+        "md": to_markdown(board, tables),
+        "html": render(board, tables, figures, records),
+    }
+    for ending, text in documents.items():
+        with atomic_file(results / f"leaderboard.{ending}") as file:
+            file.write(text.encode())

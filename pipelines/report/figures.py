@@ -1,0 +1,120 @@
+"""Figures: accuracy over density, one per workload, as PNG, SVG and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from pipelines.core.data.files import atomic_file
+from pipelines.report.rows import GRANULARITIES, Row
+
+#: Okabe and Ito's palette, told apart by colour-blind readers; black is for dense.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+_SIZE = {"width": 260, "height": 220}
+
+
+def _points(rows: Sequence[Row], workload: str) -> list[dict[str, Any]]:
+    """One point per row that has an accuracy; the reference is drawn as a line instead."""
+    points = []
+    for row in rows:
+        if row.workload != workload or row.is_reference or row.accuracy is None:
+            continue
+        half = row.accuracy.half_width or 0.0
+        points.append(
+            {
+                "method": row.method,
+                "granularity": row.granularity,
+                "kind": "emergent" if row.target == "emergent" else "matched",
+                "density": row.density,
+                "accuracy": 100 * row.accuracy.mean,
+                "low": 100 * (row.accuracy.mean - half),
+                "high": min(100.0, 100 * (row.accuracy.mean + half)),
+                "seeds": row.accuracy.seeds,
+            }
+        )
+    return points
+
+
+def accuracy_over_density(rows: Sequence[Row], workload: str) -> dict[str, Any]:
+    """Vega-Lite specification of one workload's figure, a panel per granularity.
+
+    Parameters
+    ----------
+    rows
+        All rows of a board.
+    workload
+        Which workload to draw.
+
+    Returns
+    -------
+    dict
+        Vega-Lite, data included.
+    """
+    points = _points(rows, workload)
+    dense = next(
+        (
+            100 * r.accuracy.mean
+            for r in rows
+            if r.workload == workload and r.is_reference and r.accuracy
+        ),
+        None,
+    )
+    methods = list(dict.fromkeys(p["method"] for p in points))
+    colour = alt.Color(
+        "method:N",
+        scale=alt.Scale(domain=sorted(methods), range=PALETTE[: len(methods)]),
+        legend=alt.Legend(symbolOpacity=1),
+    )
+    x = alt.X(
+        "density:Q",
+        title="density (kept / prunable weights)",
+        scale=alt.Scale(type="log", nice=False, padding=12),
+        axis=alt.Axis(values=[0.05, 0.1, 0.25, 0.5, 1], format="~g"),
+    )
+    low = min([p["low"] for p in points] + [dense if dense is not None else 100.0])
+    y = alt.Y(
+        "accuracy:Q",
+        title="test accuracy %",
+        scale=alt.Scale(domain=[max(0.0, low - 1), 100.0], clamp=True),
+    )
+    tooltip = [
+        "method:N",
+        "kind:N",
+        alt.Tooltip("density:Q", format=".3f"),
+        alt.Tooltip("accuracy:Q", format=".2f"),
+        alt.Tooltip("low:Q", format=".2f", title="95 % low"),
+        alt.Tooltip("high:Q", format=".2f", title="95 % high"),
+        "seeds:Q",
+    ]
+    base = alt.Chart().encode(x=x, color=colour)
+    matched = "datum.kind === 'matched'"
+    shape = alt.Shape(
+        "kind:N", scale=alt.Scale(domain=["matched", "emergent"], range=["circle", "diamond"])
+    )
+    layers = [
+        base.transform_filter(matched).mark_line(strokeWidth=1.5).encode(y=y),
+        base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_point(filled=True, size=60, opacity=1).encode(y=y, shape=shape, tooltip=tooltip),
+    ]
+    if dense is not None:
+        layers.append(alt.Chart().mark_rule(strokeDash=[4, 3]).encode(y=alt.datum(dense)))
+    chart = (
+        alt.layer(*layers, data=alt.Data(values=points))
+        .properties(**_SIZE)
+        .facet(column=alt.Column("granularity:N", title=None, sort=list(GRANULARITIES)))
+        .properties(title=f"{workload} (dashed: dense; bars: 95 % t interval over seeds)")
+    )
+    specification: dict[str, Any] = chart.to_dict()
+    return specification
+
+
+def save(specification: dict[str, Any], folder: Path, name: str) -> None:
+    """Write `name`.svg and `name`.png (two pixels per point) into `folder`."""
+    with atomic_file(folder / f"{name}.svg") as file:
+        file.write(vl_convert.vegalite_to_svg(specification).encode())
+    with atomic_file(folder / f"{name}.png") as file:
+        file.write(vl_convert.vegalite_to_png(specification, scale=2))

@@ -1,0 +1,148 @@
+"""From records to rows: one row per workload, granularity, method and target density."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from pipelines.core.errors import BenchError
+from pipelines.core.record import RunRecord
+from pipelines.core.spec import EMERGENT, RunSpec
+from pipelines.core.store import Store
+from pipelines.report.stats import Estimate, estimate, paired_difference
+
+#: Seeds that a row needs to be listed, and to be ranked (RULES.md).
+LISTED, RANKED = 3, 5
+REFERENCE, CONTROL = "dense", "random"
+#: In the order of tables and panels: what dense hardware gains from comes first.
+GRANULARITIES = ("none", "structured", "hybrid", "unstructured")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: means over the seeds whose status is ok."""
+
+    workload: str
+    track: str
+    granularity: str
+    method: str
+    target: float | str
+    statuses: dict[str, int]
+    accuracy: Estimate | None
+    drop: Estimate | None
+    gain_over_random: Estimate | None
+    density: float | None
+    parameters: float | None
+    flops: float | None
+    effective_macs: float | None
+    synops: float | None
+    energy_nanojoule: float | None
+    train_seconds: float | None
+    samples_per_second: float | None
+    latency_milliseconds: float | None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the unpruned network."""
+        return self.method == REFERENCE
+
+
+def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
+    """Records of all cells; stray records in the store are ignored.
+
+    Raises
+    ------
+    BenchError
+        If cells have no record.
+    """
+    found = [store.find(spec) for spec in specs]
+    missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
+    if missing:
+        raise BenchError(
+            f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0]}); run "
+            "dvc repro, or dpap-bench sweep."
+        )
+    return [record for record in found if record is not None]
+
+
+def make_rows(records: Sequence[RunRecord]) -> list[Row]:
+    """Group records into rows: reference first, then by density, best accuracy first."""
+    groups: dict[tuple[str, str, str, str, float | str], list[RunRecord]] = defaultdict(list)
+    for record in records:
+        spec = record.spec
+        groups[spec.workload, spec.track, spec.granularity, spec.method, spec.density].append(
+            record
+        )
+    accuracies = {key: _accuracies(group) for key, group in groups.items()}
+    rows = []
+    for key, group in groups.items():
+        workload, track, granularity, method, target = key
+        dense = accuracies.get((workload, track, "none", REFERENCE, 1.0), {})
+        control = accuracies.get((workload, track, granularity, CONTROL, target), {})
+        rows.append(_row(key, group, accuracies[key], dense, {} if method == CONTROL else control))
+    order = {name: i for i, name in enumerate(dict.fromkeys(r.spec.workload for r in records))}
+    return sorted(rows, key=lambda row: _sort_key(row, order))
+
+
+def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:
+    emergent = row.target == EMERGENT
+    density = 0.0 if emergent else float(row.target)
+    accuracy = row.accuracy.mean if row.accuracy else -1.0
+    return (
+        workloads[row.workload],
+        row.track,
+        not row.is_reference,
+        GRANULARITIES.index(row.granularity),
+        emergent,
+        -density,
+        -accuracy,
+        row.method,
+    )
+
+
+def _accuracies(records: Sequence[RunRecord]) -> dict[int, float]:
+    return {r.spec.seed: r.outcome.test_accuracy for r in records if r.status == "ok" and r.outcome}
+
+
+def _row(
+    key: tuple[str, str, str, str, float | str],
+    records: Sequence[RunRecord],
+    accuracies: dict[int, float],
+    dense: dict[int, float],
+    control: dict[int, float],
+) -> Row:
+    workload, track, granularity, method, target = key
+    good = [r for r in records if r.status == "ok" and r.outcome]
+    costs = [r.outcome.cost for r in good if r.outcome]
+    one_machine = len({r.environment.processor for r in good}) == 1
+
+    def mean(values: Sequence[float]) -> float | None:
+        return fmean(values) if values else None
+
+    def timed(value: Callable[[RunRecord], float]) -> float | None:
+        return mean([value(r) for r in good]) if one_machine else None
+
+    return Row(
+        workload=workload,
+        track=track,
+        granularity=granularity,
+        method=method,
+        target=target,
+        statuses=dict(sorted(Counter(r.status for r in records).items())),
+        accuracy=estimate(list(accuracies.values())),
+        drop=None if method == REFERENCE else paired_difference(dense, accuracies),
+        gain_over_random=paired_difference(accuracies, control) if control else None,
+        density=mean([c.density for c in costs]),
+        parameters=mean([c.parameters for c in costs]),
+        flops=mean([2 * c.macs for c in costs]),
+        effective_macs=mean([c.effective_macs for c in costs]),
+        synops=mean([c.synops for c in costs]),
+        energy_nanojoule=mean([c.energy_nanojoule for c in costs]),
+        train_seconds=timed(lambda r: r.train_seconds),
+        samples_per_second=timed(lambda r: sum(r.spent.values()) / r.train_seconds),
+        latency_milliseconds=timed(
+            lambda r: r.outcome.cost.latency_milliseconds[1] if r.outcome else 0.0
+        ),
+    )

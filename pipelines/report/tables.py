@@ -1,0 +1,220 @@
+"""The board as JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipelines.core.record import RunRecord
+from pipelines.report.rows import LISTED, RANKED, Row
+from pipelines.report.text import MISSING, count, decimal, percent, points, target
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the tables that people read.
+
+    Parameters
+    ----------
+    title, help
+        Heading, and what it means.
+    text
+        Cell as text.
+    value
+        Cell as a number to sort by, or text.
+    """
+
+    title: str
+    help: str
+    text: Callable[[Row], str]
+    value: Callable[[Row], Any]
+
+
+def _plus_minus(row: Row) -> str:
+    if row.accuracy is None:
+        return MISSING
+    half = row.accuracy.half_width
+    return percent(row.accuracy.mean) + (f" ± {percent(half)}" if half is not None else "")
+
+
+def _gain(row: Row) -> str:
+    gain = row.gain_over_random
+    if gain is None:
+        return MISSING
+    return points(gain.mean) + (f" ± {percent(gain.half_width)}" if gain.half_width else "")
+
+
+def _status(row: Row) -> str:
+    return ", ".join(f"{n} {name}" for name, n in row.statuses.items())
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("method", "Name in dpap-bench list.", lambda r: r.method, lambda r: r.method),
+    Column(
+        "target",
+        "Density asked for; emergent: the method found its own.",
+        lambda r: MISSING if r.is_reference else target(r.target),
+        lambda r: r.target,
+    ),
+    Column(
+        "density",
+        "Kept / prunable weights that were reached.",
+        lambda r: decimal(r.density, 3),
+        lambda r: r.density,
+    ),
+    Column(
+        "accuracy %",
+        "Test accuracy of the last iterate: mean over seeds ± half-width of the 95 % t interval.",
+        _plus_minus,
+        lambda r: r.accuracy.mean if r.accuracy else None,
+    ),
+    Column(
+        "drop",
+        "Dense accuracy less this accuracy, in points, paired by seed.",
+        lambda r: points(r.drop.mean) if r.drop else MISSING,
+        lambda r: r.drop.mean if r.drop else None,
+    ),
+    Column(
+        "over random",
+        "Accuracy less that of random pruning at the same density, in points, paired by seed.",
+        _gain,
+        lambda r: r.gain_over_random.mean if r.gain_over_random else None,
+    ),
+    Column(
+        "parameters",
+        "Parameters that exist after physical removal.",
+        lambda r: count(r.parameters),
+        lambda r: r.parameters,
+    ),
+    Column(
+        "FLOPs (2 x MACs)",
+        "Per sample over all time steps, dense hardware, after physical removal.",
+        lambda r: count(r.flops),
+        lambda r: r.flops,
+    ),
+    Column(
+        "SynOps",
+        "Spikes times existing fan-out, per sample over all time steps.",
+        lambda r: count(r.synops),
+        lambda r: r.synops,
+    ),
+    Column(
+        "energy nJ",
+        "Proxy: 4.6 pJ per effective MAC, 0.9 pJ per SynOp; no memory traffic.",
+        lambda r: decimal(r.energy_nanojoule, 1),
+        lambda r: r.energy_nanojoule,
+    ),
+    Column(
+        "train s",
+        "Wall-clock of training, evaluations left out; comparable within one machine only.",
+        lambda r: decimal(r.train_seconds, 1),
+        lambda r: r.train_seconds,
+    ),
+    Column("runs", "Runs by status; means are over those that are ok.", _status, _status),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that may be compared: one workload, one track, one granularity, and the reference."""
+
+    workload: str
+    track: str
+    granularity: str
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        """Heading."""
+        return f"{self.workload}, {self.granularity}, {self.track}"
+
+    @property
+    def note(self) -> str:
+        """What the number of seeds allows to say."""
+        seeds = min(sum(row.statuses.values()) for row in self.rows)
+        if seeds < LISTED:
+            return f"{seeds} seeds: too few to list; {LISTED} are needed."
+        if seeds < RANKED:
+            return (
+                f"{seeds} seeds: listed by mean accuracy, not ranked ({RANKED} are needed); "
+                "neighbours whose intervals overlap are not separated."
+            )
+        return "Listed by mean accuracy; neighbours whose intervals overlap are not separated."
+
+
+def make_tables(rows: Sequence[Row]) -> list[Table]:
+    """Split rows into tables that are never mixed; each starts with the dense reference."""
+    keys = dict.fromkeys(
+        (row.workload, row.track, row.granularity) for row in rows if not row.is_reference
+    )
+    return [
+        Table(
+            *key,
+            rows=tuple(
+                row
+                for row in rows
+                if (row.workload, row.track) == key[:2]
+                and (row.is_reference or row.granularity == key[2])
+            ),
+        )
+        for key in keys
+    ]
+
+
+def to_json(board: str, rows: Sequence[Row], records: Sequence[RunRecord]) -> str:
+    """Everything that the board shows, for programs."""
+    environments = {json.dumps(r.environment.model_dump(), sort_keys=True) for r in records}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "board": board,
+        "cells": len(records),
+        "code_digests": sorted({f"{r.spec.method} {r.code_digest}" for r in records}),
+        "environments": [json.loads(text) for text in sorted(environments)],
+        "rows": [asdict(row) for row in rows],
+        "run_ids": sorted(r.run_id for r in records),
+    }
+    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """One line per row, plain numbers, shares in [0, 1]."""
+    buffer = io.StringIO()
+    flat = [_flat(row) for row in rows]
+    writer = csv.DictWriter(buffer, fieldnames=list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return buffer.getvalue()
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in asdict(row).items():
+        if key in ("accuracy", "drop", "gain_over_random"):
+            flat[key] = value["mean"] if value else None
+            flat[f"{key}_half_width"] = value["half_width"] if value else None
+        elif key == "statuses":
+            flat[key] = _status(row)
+        else:
+            flat[key] = value
+    return flat
+
+
+def to_markdown(board: str, tables: Sequence[Table]) -> str:
+    """Aligned Markdown tables, readable in a terminal too."""
+    parts = [f"# Leaderboard: {board}\n"]
+    for table in tables:
+        parts.append(f"\n## {table.title}\n\n{table.note}\n")
+        header = [column.title for column in COLUMNS]
+        body = [[column.text(row) for column in COLUMNS] for row in table.rows]
+        widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
+        lines = [header, ["-" * width for width in widths], *body]
+        for line in lines:
+            cells = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+            parts.append("| " + " | ".join(cells) + " |")
+    return "\n".join(parts) + "\n"
