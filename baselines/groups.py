@@ -144,8 +144,8 @@ class Structure:
         return axes
 
     def count(self, units: Mapping[str, Tensor]) -> dict[str, int]:
-        """Weights of each prunable layer that remain when only `units` do."""
-        axes = self.axes(units)
+        """Weights of each prunable layer that remain when only `units` do (all, if empty)."""
+        axes = self.axes(units) if units else {}
         counts = {}
         for layer in self.layers:
             kept = layer.size

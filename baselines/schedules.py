@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
-def cubic_density(progress: float, begin: float, end: float, final: float) -> float:
+def cubic_density(progress: float, start: float, stop: float, final: float) -> float:
     """Density of gradual pruning: fast at first, slow near the end.
 
-    1 before `begin`, `final` from `end` on, and between them
-    final + (1 - final) * (1 - (progress - begin) / (end - begin))^3
+    1 before `start`, `final` from `stop` on, and between them
+    final + (1 - final) * (1 - (progress - start) / (stop - start))^3
     (Zhu and Gupta 2017, arXiv 1710.01878, equation 1, written for density).
-    ``begin == end`` is one-shot pruning.
+    ``start == stop`` is one-shot pruning.
     """
-    if progress >= end:
+    if progress >= stop:
         return final
-    if progress < begin:
+    if progress < start:
         return 1.0
-    left = 1 - (progress - begin) / (end - begin)
+    left = 1 - (progress - start) / (stop - start)
     return final + (1 - final) * left**3
 
 
-def check_window(begin: float, end: float, updates: int) -> None:
-    """Raise ValueError unless 0 <= begin <= end <= 1 and there is at least one update."""
-    if not 0 <= begin <= end <= 1:
-        raise ValueError(f"need 0 <= begin <= end <= 1, not begin {begin}, end {end}")
+def check_window(start: float, stop: float, updates: int) -> None:
+    """Raise ValueError unless 0 <= start <= stop <= 1 and there is at least one update."""
+    if not 0 <= start <= stop <= 1:
+        raise ValueError(f"need 0 <= start <= stop <= 1, not start {start}, stop {stop}")
     if updates < 1:
         raise ValueError(f"updates must be at least 1, not {updates}")
 

@@ -28,6 +28,7 @@ def select(
     weights: Mapping[str, Tensor] | None = None,
     scope: Scope = "global",
     minimum_width: int = 1,
+    exact: bool = True,
 ) -> Masks:
     """Keep the best-scored units and weights, so that `density` of the prunable weights remain.
 
@@ -40,14 +41,19 @@ def select(
     generator
         Breaks ties.
     units
-        Group name -> scores [units], for every group; higher is kept.
+        Group name -> scores [units], for every group; higher is kept, -inf never is.
     weights
-        Layer name -> scores of the weight's shape; higher is kept.
+        Layer name -> scores of the weight's shape; higher is kept, -inf never is.
     scope
         ``global`` compares scores as they are; ``layer-wise`` compares ranks within a group or
         layer, so that each loses about the same share.
     minimum_width
         Units that every group keeps.
+    exact
+        When units and weights are selected together: True meets the density with the weights;
+        False lets them lose the same share as the units, so that the density stays above the
+        target by less than one unit. A method whose dead stay dead needs that until its last
+        selection, or the weights would pay for every unit that is too large to go.
 
     Raises
     ------
@@ -68,15 +74,20 @@ def select(
         else {}
     )
     kept_weights = (
-        _select_weights(structure, target, generator, kept_units, weights, scope) if weights else {}
+        _select_weights(structure, target, generator, kept_units, weights, scope, exact)
+        if weights
+        else {}
     )
     return structure.masks(kept_units, kept_weights)
 
 
 def _comparable(scores: Tensor, scope: Scope) -> Tensor:
-    """Flat scores, or their ranks in [0, 1) when compared within a layer."""
+    """Flat scores, or their ranks in [0, 1) when compared within a layer; -inf stays."""
     flat = scores.detach().cpu().double().flatten()
-    return flat if scope == "global" else flat.argsort(stable=True).argsort() / flat.numel()
+    if scope == "global":
+        return flat
+    ranks = flat.argsort(stable=True).argsort() / flat.numel()
+    return ranks.masked_fill(flat == -torch.inf, -torch.inf)
 
 
 def _order(scores: Tensor, generator: torch.Generator) -> Tensor:
@@ -104,17 +115,19 @@ def _select_units(
 ) -> dict[str, Tensor]:
     """Choose the number of units whose weights come nearest to the target.
 
-    When single weights are selected as well, their layers are taken to lose the same share as
-    the units, and the units stay just above the target: the weights then meet it exactly.
+    When single weights are selected as well, they are taken to lose the same share as the
+    units, and the units stay just above the target: the weights then meet it exactly.
     """
     parts = []
     for group in structure.groups:
         scores = _comparable(units[group.name], scope)
-        best = _order(scores, generator)[:minimum_width]
-        scores[best] = torch.inf
+        scores[_order(scores, generator)[:minimum_width]] = torch.inf
         parts.append(scores)
-    order = _order(torch.cat(parts), generator)
+    merged = torch.cat(parts)
+    order = _order(merged, generator)
     sizes = [group.size for group in structure.groups]
+    alive = int((merged > -torch.inf).sum())
+    connected = {name: scores.detach().cpu() > -torch.inf for name, scores in weights.items()}
 
     def keep(k: int) -> dict[str, Tensor]:
         kept = torch.zeros(order.numel(), dtype=torch.bool)
@@ -122,12 +135,15 @@ def _select_units(
         return {g.name: part for g, part in zip(structure.groups, kept.split(sizes), strict=True)}
 
     def count(k: int) -> float:
-        share = k / order.numel()
-        counts = structure.count(keep(k))
-        return sum(n * share if layer in weights else n for layer, n in counts.items())
+        kept = keep(k)
+        counts = structure.count(kept)
+        whole = sum(n for layer, n in counts.items() if layer not in weights)
+        share = sum(counts[name] for name in weights) * k / order.numel()
+        masks = structure.masks(kept, connected).parameters if weights else {}
+        return whole + min(share, sum(int(masks[f"{name}.weight"].sum()) for name in weights))
 
-    least = sum(min(minimum_width, size) for size in sizes)
-    k = _smallest(count, target, least, order.numel())
+    least = int((merged == torch.inf).sum())
+    k = _smallest(count, target, least, alive)
     if not weights and k > least and target - count(k - 1) < count(k) - target:
         k -= 1
     return keep(k)
@@ -140,13 +156,15 @@ def _select_weights(
     kept_units: Mapping[str, Tensor],
     weights: Mapping[str, Tensor],
     scope: Scope,
+    exact: bool,
 ) -> dict[str, Tensor]:
     """Keep the best weights of the surviving units, so that the total meets the target."""
     alive = structure.masks(kept_units).parameters
-    rest = structure.count(kept_units) if kept_units else {}
-    budget = target - sum(
-        rest.get(layer.name, layer.size) for layer in structure.layers if layer.name not in weights
-    )
+    counts = structure.count(kept_units)
+    budget = target - sum(n for layer, n in counts.items() if layer not in weights)
+    if kept_units and not exact:
+        units = torch.cat(list(kept_units.values()))
+        budget = round(sum(counts[name] for name in weights) * float(units.double().mean()))
     layers = [layer for layer in structure.layers if layer.name in weights]
     whole = torch.ones((), dtype=torch.bool)
     scores = torch.cat(

@@ -58,10 +58,12 @@ def unit_structure(
     )
     network.train(training)
     layers = prunable_layers(network, readout)
-    groups = tuple(
+    found = [
         _unit_group(group, names, layers)
         for group in graph.get_all_groups(ignored_layers=[modules[readout]])
-    )
+    ]
+    order = [layer.name for layer in layers]
+    groups = tuple(sorted(found, key=lambda group: order.index(group.name)))
     return Structure(layers, parameter_shapes(network), groups)
 
 
@@ -89,6 +91,7 @@ def _unit_group(group: Any, names: dict[int, str], layers: tuple[PrunableLayer, 
         elif parameters is None or any(p.numel() > 1 for p in parameters.values()):
             kind = type(module).__name__
             raise ValueError(f"cannot prune through '{name}' ({kind}): its slices are not known")
+    producers.sort(key=[layer.name for layer in layers].index)
     return UnitGroup(producers[0], size, tuple(producers), tuple(slices), handle=group)
 
 

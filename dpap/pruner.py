@@ -225,5 +225,6 @@ conv_eta, linear_eta
             units=units,
             weights=synapses or None,
             scope="layer-wise",
+            exact=self.finished,
             minimum_width=self.minimum_width,
         )

@@ -72,7 +72,7 @@ def build_structure(network: Network, granularity: str) -> Structure:
     """What can be pruned at a granularity."""
     if granularity in ("none", "unstructured"):
         return weight_structure(network, READOUT)
-    example = torch.zeros(1, *network.input_shape)
+    example = next(network.parameters()).new_zeros(1, *network.input_shape)
     return unit_structure(network, READOUT, example, first_step)
 
 

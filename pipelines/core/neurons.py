@@ -90,19 +90,20 @@ class _Scan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
         membrane, decay = ctx.saved_tensors
-        shifted = membrane - ctx.threshold
-        grad = ctx.derivative(shifted).mul_(grad_spikes)
-        grad_decay = torch.zeros_like(decay)
+        grad = ctx.derivative(membrane - ctx.threshold).mul_(grad_spikes)
+        before = membrane[:-1]
+        if ctx.reset == "zero":  # a unit that fired starts the next step from zero
+            quiet = (before <= ctx.threshold).to(before.dtype)
+            before = before * quiet
+            factor = quiet.mul_(decay)
+        else:
+            factor = decay.expand(len(before), *[1] * (before.dim() - 1))
+        for t in range(len(before) - 1, -1, -1):
+            grad[t].addcmul_(grad[t + 1], factor[t])
         learn = ctx.needs_input_grad[1]
-        for t in range(membrane.shape[0] - 2, -1, -1):
-            carried = grad[t + 1]
-            if ctx.reset == "zero":
-                carried = carried * (membrane[t] <= ctx.threshold)
-            if learn:
-                grad_decay += (carried * membrane[t]).sum()
-            grad[t].addcmul_(carried, decay)
+        grad_decay = (grad[1:] * before).sum() if learn else None
         grad_current = grad.sum(0, keepdim=True) if ctx.static else grad
-        return grad_current, grad_decay if learn else None, None, None, None, None
+        return grad_current, grad_decay, None, None, None, None
 
 
 def lif_scan(current: Tensor, neuron: snn.Leaky, steps: int, surrogate_name: Surrogate) -> Tensor:

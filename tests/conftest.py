@@ -1,0 +1,61 @@
+"""Shared fixtures: small data, small specs, no network, one thread."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.core import data
+from pipelines.core.workloads import Workload
+from pipelines.grid import Params, load_params
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def snntorch_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let snnTorch's surrogates, which end in ``.float()``, keep double precision."""
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    """The published params.yaml."""
+    return load_params(ROOT)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the digits."""
+    root = tmp_path_factory.mktemp("data")
+    data.fetch("digits", root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny(params: Params) -> dict[str, Workload]:
+    """The digits workloads with tiny networks and two epochs."""
+    return {
+        name: Workload.model_validate(
+            params.workloads[name].model_dump()
+            | {"network": params.workloads[name].network.with_layout("6C3-MP2-8C3-MP2-12FC")}
+            | {"recipe": params.workloads[name].recipe.model_copy(update={"epochs": 2})}
+        )
+        for name in ("digits-snn", "digits-ann")
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a copy of params.yaml that commands run in."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,118 @@
+"""Layouts, and the folded network against stepping it with snnTorch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from pipelines.core.cell import build_network
+from pipelines.core.networks import READOUT, Network, NetworkSpec, parse_layout
+
+LAYOUT = "4C3-MP2-6C5-AP2-7FC"
+
+
+def network(kind: str = "snn", steps: int = 3, layout: str = LAYOUT, **fields: object) -> Network:
+    spec = NetworkSpec(kind=kind, layout=layout, time_steps=steps, beta=0.8, **fields)
+    return build_network(spec, (2, 8, 8), 5, seed=0)
+
+
+def settle(net: Network) -> None:
+    """Give batch norm statistics that make neurons fire."""
+    torch.manual_seed(0)
+    for _ in range(40):
+        net(2 * torch.randn(16, 2, 8, 8, dtype=next(net.parameters()).dtype))
+
+
+def stepped(net: Network, x: Tensor) -> Tensor:
+    membranes: dict[str, Tensor] = {}
+    frames = x if x.dim() == 5 else x.expand(net.steps, *x.shape)
+    return torch.stack([net.step(frame, membranes) for frame in frames]).mean(0)
+
+
+@pytest.mark.usefixtures("snntorch_in_float64")
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+@pytest.mark.parametrize("static", [True, False])
+def test_folded_equals_stepping(reset: str, static: bool) -> None:
+    net = network(reset=reset).double()
+    settle(net)
+    net.eval()  # batch norm per step and pooled over steps agree here
+    x = torch.randn(4, 2, 8, 8) if static else torch.randn(3, 4, 2, 8, 8)
+    gradients = []
+    for forward in (net, lambda v: stepped(net, v)):
+        net.zero_grad()
+        inputs = x.double().requires_grad_()
+        scores = forward(inputs)
+        scores.square().sum().backward()
+        gradients.append([scores, inputs.grad, *(p.grad.clone() for p in net.parameters())])
+    assert bool(net.run(x.double())[1]["conv2"][1].any()), "the test needs spikes"
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_artificial_network_is_one_step_of_relu() -> None:
+    net = network("ann").double()
+    settle(net)
+    net.eval()
+    x = torch.randn(4, 2, 8, 8, dtype=torch.double)
+    torch.testing.assert_close(net(x), net.step(x, {}), rtol=1e-12, atol=1e-12)
+    assert net.steps == 1
+
+
+def test_samples_do_not_leak_into_each_other() -> None:
+    net = network()
+    settle(net)
+    net.eval()
+    x = torch.randn(6, 2, 8, 8)
+    together = net(x)
+    net(10 * torch.randn(6, 2, 8, 8))
+    torch.testing.assert_close(torch.cat([net(x[:1]), net(x[1:])]), together)
+
+
+def test_activity_has_every_layer_and_its_shapes() -> None:
+    net = network()
+    scores, activity = net.run(torch.randn(4, 2, 8, 8))
+    shapes = {name: (tuple(a.shape), tuple(b.shape)) for name, (a, b) in activity.items()}
+    assert shapes == {
+        "conv1": ((1, 4, 2, 8, 8), (3, 4, 4, 8, 8)),
+        "conv2": ((3, 4, 4, 4, 4), (3, 4, 6, 4, 4)),
+        "fc1": ((3, 4, 24), (3, 4, 7)),
+        READOUT: ((3, 4, 7), (1, 4, 5)),
+    }
+    assert scores.shape == (4, 5)
+
+
+def test_same_seed_same_network_and_global_random_state_untouched() -> None:
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    one, two = network(), network()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("layout", "reason"),
+    [
+        ("16C3-XX", "none of nCk"),
+        ("0C3", "none of nCk"),
+        ("MP2-16C3", "must follow a convolution"),
+        ("16C3-8FC-16C3", "follows a linear layer"),
+        ("16C3-8FC-MP2", "follows a linear layer"),
+        ("", "none of nCk"),
+    ],
+)
+def test_bad_layouts_say_why(layout: str, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        NetworkSpec(kind="ann", layout=layout)
+
+
+def test_too_much_pooling_says_why() -> None:
+    with pytest.raises(ValueError, match="leaves no map"):
+        network(layout="4C3-MP2-4C3-MP2-4C3-MP2-4C3-MP2")
+
+
+def test_layout_round_trip() -> None:
+    assert network().layout == LAYOUT
+    assert [t.kind for t in parse_layout(LAYOUT)] == ["conv", "max", "conv", "avg", "fc"]
