@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup repro test lint types check bench ui clean
+.PHONY: help setup repro test slow lint types check bench ui clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,7 +35,10 @@ repro: $(STAMP) ## compute the board: dvc repro, then print it
 	@dpap-bench report --show
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 -q -m "not slow" --ignore=tests/perf
+
+slow: $(STAMP) ## run the whole pipeline at a small size, and check what a change reruns
+	$(BIN)/python -m pytest -q -m slow --ignore=tests/perf
 
 lint: $(STAMP) ## ruff: format and rules
 	ruff format --check .
@@ -44,7 +47,7 @@ lint: $(STAMP) ## ruff: format and rules
 types: $(STAMP) ## mypy --strict
 	mypy
 
-check: lint types test ## all that CI holds you to, but the end-to-end run
+check: lint types test slow ## all that CI holds you to
 
 bench: $(STAMP) ## speed ratios, measured interleaved
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist

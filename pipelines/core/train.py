@@ -154,7 +154,7 @@ class Trainer:
             self.pruner.observe(activity)
         loss = functional.cross_entropy(scores, labels)
         if not bool(loss.isfinite()):
-            raise DivergedError(f"loss is {float(loss)} after {self.meter.spent} samples")
+            raise DivergedError(f"loss is {loss.item()} after {self.meter.spent} samples")
         penalty = self.pruner.penalty()
         self.optimizer.zero_grad(set_to_none=True)
         (loss if penalty is None else loss + penalty).backward()

@@ -1,0 +1,182 @@
+"""The command line, as people use it: through `main`, in a folder with params.yaml."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.cli import main
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["dpap-bench", *arguments])
+    try:
+        main()
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    return 0
+
+
+@pytest.fixture
+def small(project: Path) -> Path:
+    """A project whose board is small and whose networks are tiny."""
+    path = project / "params.yaml"
+    text = path.read_text()
+    for old, new in [
+        ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
+        ("epochs: 20", "epochs: 1"),
+        ("[digits-snn, digits-ann]", "[digits-ann]"),
+        ("[0.5, 0.25, 0.1]", "[0.5]"),
+        ("[0, 1, 2]", "[0, 1]"),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return project
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--workload", "nope", "--method", "dpap", "--density", "0.5"), "unknown workload 'nope'"),
+        (
+            ("--workload", "digits-snn", "--method", "magnitud", "--density", "0.5"),
+            "did you mean 'magnitude'?",
+        ),
+        (("--workload", "digits-snn", "--method", "dpap", "--density", "0"), "density 0 is not in"),
+        (
+            ("--workload", "digits-snn", "--method", "dpap", "--density", "1.5"),
+            "density 1.5 is not",
+        ),
+        (
+            ("--workload", "digits-snn", "--method", "dpap", "--density", "nan"),
+            "density nan is not",
+        ),
+        (("--workload", "digits-snn", "--method", "dpap", "--density", "half"), "neither a number"),
+        (("--workload", "digits-snn", "--method", "dpap"), "needs --density"),
+        (
+            ("--workload", "digits-snn", "--method", "magnitude", "--density", "emergent"),
+            "finds no density of its own",
+        ),
+        (
+            ("--workload", "digits-snn", "--method", "dpap", "--density", "0.5")
+            + ("--granularity", "unstructured"),
+            "prunes structured, hybrid, not unstructured",
+        ),
+        (
+            ("--workload", "digits-snn", "--method", "dpap", "--density", "0.5")
+            + ("--granularity", "holes"),
+            "granularity",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    sentence: str,
+) -> None:
+    assert call(monkeypatch, "run", *arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not (project / "results").exists()
+
+
+def test_outside_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "list") == 1
+    assert "change into your clone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("topic", ["methods", "workloads", "boards", "data"])
+def test_list(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], topic: str
+) -> None:
+    assert call(monkeypatch, "list", topic) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert call(monkeypatch, "list", topic, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == len(lines) > 0
+    assert all(row["name"] in line for row, line in zip(rows, lines, strict=True))
+
+
+def test_fetch(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "fetch", "digits", "--json") == 0
+    assert Path(json.loads(capsys.readouterr().out)["path"]) == project / "data" / "digits"
+    assert call(monkeypatch, "fetch", "digit") == 2
+    assert "did you mean 'digits'" in capsys.readouterr().err
+
+
+def test_run_prints_a_line_and_reuses_its_record(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = ("run", "--workload", "digits-snn", "--method", "dpap", "--granularity", "hybrid")
+    cell += ("--density", "0.5", "--seed", "3")
+    assert call(monkeypatch, *cell) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    for part in ("accuracy", "density 0.5", "SynOps", " s  ", "results/local/digits-snn/dpap/"):
+        assert part in line
+    path = small / line.split()[-1]
+    written = path.stat().st_mtime_ns
+    assert call(monkeypatch, *cell, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["path"] == str(path)
+    assert document["status"] == "ok"
+    assert path.stat().st_mtime_ns == written, "a valid record is not computed again"
+
+
+def sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    assert call(monkeypatch, "sweep", "--engine", "serial", "--json") == 0
+    captured = capsys.readouterr()
+    assert "cell" in captured.err, "progress goes to stderr"
+    return json.loads(captured.out)
+
+
+def test_sweep_report_and_sync(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "report") == 1
+    assert "cells have no record" in capsys.readouterr().err
+    assert call(monkeypatch, "report", "--show") == 1
+    assert "no board has been built" in capsys.readouterr().err
+
+    first = sweep(monkeypatch, capsys)
+    assert first["run"] == first["cells"] == 2 * (1 + 2 * 3 + 2 * 2)
+    again = sweep(monkeypatch, capsys)
+    assert (again["run"], again["skipped"]) == (0, first["cells"])
+
+    lost = next((small / "results" / "records").rglob("*.json"))
+    lost.unlink()
+    assert sweep(monkeypatch, capsys)["run"] == 1, "only what is missing is computed"
+
+    assert call(monkeypatch, "report") == 0
+    shown = capsys.readouterr().out
+    assert "digits-ann, structured, from-scratch" in shown
+    assert str(small / "results" / "leaderboard.html") in shown
+    files = sorted((small / "results").glob("leaderboard.*")) + sorted(
+        (small / "results" / "figures").iterdir()
+    )
+    assert len(files) == 4 + 2
+    before = [file.read_bytes() for file in files]
+    assert call(monkeypatch, "report") == 0
+    assert [file.read_bytes() for file in files] == before, "the same bytes when rebuilt"
+
+
+def test_a_changed_hyper_parameter_reruns_its_method_alone(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep(monkeypatch, capsys)
+    path = small / "params.yaml"
+    path.write_text(path.read_text().replace("p: 2", "p: 1"))
+    assert sweep(monkeypatch, capsys)["run"] == 2 * 3

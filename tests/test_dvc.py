@@ -1,0 +1,116 @@
+"""dvc.yaml names what each stage depends on; the pipeline runs, stops, and reruns what changed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.core.data import SOURCES
+from pipelines.core.methods import methods, shared_files, source_files
+from pipelines.grid import Params
+
+ROOT = Path(__file__).parent.parent
+STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def test_stages_name_every_shared_file() -> None:
+    shared = {f"baselines/{f.name}" for f in shared_files() if f.name != "__init__.py"}
+    assert shared <= set(STAGES["baseline"]["deps"]), "a change there must retrain the baselines"
+    own = "from baselines.gradual"
+    uses = any(own in f.read_text() for f in source_files("dpap"))
+    needed = shared if uses else shared - {"baselines/gradual.py"}
+    assert needed == {d for d in STAGES["dpap"]["deps"] if d.startswith("baselines/")}
+    for stage in ("baseline", "dpap"):
+        assert "pipelines/core" in STAGES[stage]["deps"]
+        assert not any("report" in dep or "grid" in dep for dep in STAGES[stage]["deps"])
+
+
+def test_methods_lie_where_dvc_looks(params: Params) -> None:
+    for board in params.boards.values():
+        for name in board.baselines:
+            assert source_files(name) == [ROOT / "baselines" / f"{name}.py"]
+        for name in board.dpap:
+            assert ROOT / "dpap" / "pruner.py" in source_files(name)
+        assert set(board.methods) <= set(methods())
+
+
+def test_the_fetched_data_are_those_of_the_board(params: Params) -> None:
+    needed = {params.workloads[w].data for w in params.board("embedded").workloads}
+    assert set(STAGES["fetch"]["matrix"]["data"]) == needed <= set(SOURCES)
+
+
+def dvc(project: Path, *arguments: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=project,
+        env=os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def ran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+@pytest.mark.slow
+def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
+    for name in ("baselines", "dpap", "pipelines", ".dvc"):
+        ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    for old, new in [
+        ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
+        ("epochs: 20", "epochs: 1"),
+        ("[0.5, 0.25, 0.1]", "[0.5]"),
+        ("[0, 1, 2]", "[0]"),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "params.yaml").write_text(text)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+
+    def records() -> dict[Path, int]:
+        found = (tmp_path / "results" / "records").rglob("*.json")
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    stages = ran(dvc(tmp_path, "repro"))
+    assert {"fetch@digits", "baseline@digits-snn-magnitude", "dpap@digits-ann-dpap"} <= stages
+    assert {"report", "mlflow"} <= stages
+    for name in ("leaderboard.html", "leaderboard.csv", "figures/digits-snn-accuracy-density.svg"):
+        assert (tmp_path / "results" / name).exists()
+    assert (tmp_path / "mlflow.db").exists()
+    assert len(records()) == 2 * (1 + 2 * 3 + 2 * 2)
+
+    assert not ran(dvc(tmp_path, "repro")), "a second run does nothing"
+
+    before = records()
+    figures = tmp_path / "pipelines" / "report" / "figures.py"
+    figures.write_text(figures.read_text() + "# changed\n")
+    assert ran(dvc(tmp_path, "repro")) == {"report"}, "a changed plot retrains nothing"
+    assert records() == before
+
+    (tmp_path / "params.yaml").write_text(text.replace("p: 2", "p: 1"))
+    assert ran(dvc(tmp_path, "repro")) == {
+        "baseline@digits-snn-magnitude",
+        "baseline@digits-ann-magnitude",
+        "report",
+        "mlflow",
+    }
+    after = records()
+    assert all(after[path] == time for path, time in before.items()), "no other cell is computed"
+    assert {path.parent.name for path in after.keys() - before.keys()} == {"magnitude"}

@@ -1,0 +1,85 @@
+"""Imports point one way, and importing does no work."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted(
+    file for folder in ("baselines", "dpap", "pipelines") for file in (ROOT / folder).rglob("*.py")
+)
+
+#: package prefix -> prefixes of our own that it may import, the most specific rule first.
+ALLOWED = {
+    "pipelines.cli": ("baselines", "dpap", "pipelines"),
+    "pipelines.engine": ("baselines", "dpap", "pipelines.core", "pipelines.engine"),
+    "pipelines.report": ("baselines", "pipelines.core", "pipelines.grid", "pipelines.report"),
+    "pipelines.grid": ("baselines", "pipelines.core"),
+    "pipelines.core": ("baselines", "dpap", "pipelines.core"),
+    "dpap": ("baselines", "dpap"),
+    "baselines": ("baselines",),
+}
+OWN = ("baselines", "dpap", "pipelines")
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            assert all(alias.name != "*" for alias in node.names), f"{file}: star import"
+            found.add(node.module or "")
+    return {name for name in found if name.split(".")[0] in OWN}
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_direction(file: Path) -> None:
+    name = module_name(file)
+    allowed = next((v for k, v in ALLOWED.items() if name == k or name.startswith(f"{k}.")), ())
+    for imported in imports(file):
+        assert any(imported == a or imported.startswith(f"{a}.") for a in allowed), (
+            f"{name} must not import {imported}"
+        )
+
+
+def test_methods_do_not_import_each_other() -> None:
+    from pipelines.core.methods import methods, source_files
+
+    names = {module_name(f) for n in methods() if n != "dpap" for f in source_files(n)}
+    for name in names:
+        file = ROOT / f"{name.replace('.', '/')}.py"
+        assert not imports(file) & (names - {name})
+    for file in (ROOT / "dpap").rglob("*.py"):
+        assert not imports(file) & names, "dpap may import the contract and what is shared"
+
+
+def test_modules_are_short() -> None:
+    for file in FILES:
+        lines = len(file.read_text().splitlines())
+        assert lines <= 300, f"{file.relative_to(ROOT)} has {lines} lines; does it do one job?"
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    code = (
+        "import sys, pipelines.cli; print(sorted({'torch', 'mlflow', 'altair'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_training_process_never_imports_the_report() -> None:
+    code = "import sys, pipelines.engine; print(sorted({'mlflow', 'altair'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,260 @@
+"""Whole cells: from a RunSpec to a record, twice the same, whatever happens inside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import pipelines.core.methods
+from baselines.api import Pruner, PrunerInfo
+from baselines.masks import Masks
+from pipelines.core import cell as cell_module
+from pipelines.core.cell import run_cell, stream
+from pipelines.core.errors import BenchError, InputError
+from pipelines.core.record import TIMINGS, RunRecord
+from pipelines.core.spec import RunSpec
+from pipelines.core.store import Store
+from pipelines.core.workloads import Workload
+from pipelines.engine import run_cells
+from pipelines.grid import Params, load_params
+
+
+def without_timings(value: Any) -> Any:
+    """The record's fields, but those that no two runs share."""
+    if isinstance(value, dict):
+        return {k: without_timings(v) for k, v in value.items() if k not in TIMINGS}
+    if isinstance(value, list):
+        return [without_timings(v) for v in value]
+    return value
+
+
+def fields(record: RunRecord) -> Any:
+    return without_timings(json.loads(record.to_json()))
+
+
+def specs(params: Params, tiny: dict[str, Workload]) -> list[RunSpec]:
+    cells = []
+    for workload, settings in tiny.items():
+        for method, granularity, density in [
+            ("dense", "none", 1.0),
+            ("random", "unstructured", 0.5),
+            ("magnitude", "structured", 0.5),
+            ("dpap", "hybrid", 0.5),
+            ("dpap", "structured", "emergent"),
+        ]:
+            cell = params.spec(workload, method, granularity, density, 1)
+            cells.append(cell.model_copy(update={"settings": settings}))
+    return cells
+
+
+def test_a_pipeline_run_twice_gives_identical_records(
+    params: Params, tiny: dict[str, Workload], data_root: Path, tmp_path: Path
+) -> None:
+    cells = specs(params, tiny)
+    serial, processes = Store(tmp_path / "serial"), Store(tmp_path / "processes")
+    torch.manual_seed(1)
+    first = {r.run_id: r for r in run_cells(cells, data_root, serial, "serial", 1)}
+    torch.manual_seed(2)
+    again = {r.run_id: r for r in run_cells(cells, data_root, processes, "processes", 2)}
+    assert first.keys() == again.keys() == {cell.run_id for cell in cells}
+    for run_id, record in first.items():
+        assert fields(record) == fields(again[run_id]), record.spec.label()
+        assert record.status in ("ok", "off-target"), record.message
+        assert serial.find(record.spec) == record
+    assert not serial.missing(cells)
+
+
+def test_a_record_tells_the_whole_run(
+    params: Params, tiny: dict[str, Workload], data_root: Path
+) -> None:
+    cell = params.spec("digits-snn", "magnitude", "unstructured", 0.25, 0)
+    record = run_cell(cell.model_copy(update={"settings": tiny["digits-snn"]}), data_root)
+    assert record.status == "ok"
+    assert record.spent == {"training": record.budget} == {"training": 2 * 1167}
+    assert record.code_digest == record.code_digest_end
+    assert record.environment.threads == 1
+    assert len(record.curve) == 2
+    outcome = record.outcome
+    assert outcome is not None
+    assert 0 <= outcome.test_accuracy <= 1
+    assert outcome.layout == "6C3-MP2-8C3-MP2-12FC"
+    assert abs(outcome.cost.density - 0.25) <= 0.005
+    assert record.curve[-1].density == outcome.cost.density
+    assert outcome.cost.layers["conv1"].effective_acs == 0, "its input is analogue"
+    assert outcome.cost.layers["fc1"].effective_macs == 0, "its input is spikes"
+    assert outcome.cost.synops == sum(x.effective_acs for x in outcome.cost.layers.values())
+    assert outcome.cost.synops < outcome.cost.macs
+    energy = 4.6 * outcome.cost.effective_macs + 0.9 * outcome.cost.synops
+    assert outcome.cost.energy_nanojoule == pytest.approx(energy / 1000)
+    assert set(outcome.cost.latency_milliseconds) == {1, 128}
+
+
+def test_structured_pruning_shrinks_the_network(
+    params: Params, tiny: dict[str, Workload], data_root: Path
+) -> None:
+    cell = params.spec("digits-ann", "magnitude", "structured", 0.3, 0)
+    outcome = run_cell(cell.model_copy(update={"settings": tiny["digits-ann"]}), data_root).outcome
+    assert outcome is not None
+    assert outcome.layout != "6C3-MP2-8C3-MP2-12FC"
+    dense = params.spec("digits-ann", "dense", "none", 1.0, 0)
+    whole = run_cell(dense.model_copy(update={"settings": tiny["digits-ann"]}), data_root).outcome
+    assert whole is not None
+    assert outcome.cost.macs < 0.7 * whole.cost.macs
+    assert outcome.cost.parameters < 0.6 * whole.cost.parameters
+
+
+def test_seeds_are_paired_across_methods_and_streams_differ() -> None:
+    draws = {name: stream(3, name).initial_seed() for name in ("network", "batches", "method:a")}
+    assert len(set(draws.values())) == 3
+    assert stream(3, "network").initial_seed() == draws["network"]
+    assert stream(4, "network").initial_seed() != draws["network"]
+
+
+class Bad(Pruner):
+    """A method that misbehaves as its option says."""
+
+    info = PrunerInfo("bad", "Misbehaves.", "none", ("unstructured",))
+    how = "raise"
+
+    def masks(self, progress: float) -> Masks | None:
+        if self.how == "raise":
+            raise ZeroDivisionError("oops")
+        if self.how == "nan":
+            with torch.no_grad():
+                self.network.get_parameter("readout.weight").fill_(torch.nan)
+        return None  # "idle": it never prunes
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "message"),
+    [
+        ("raise", "failed", "ZeroDivisionError at test_pipeline.py"),
+        ("nan", "diverged", "loss is nan"),
+        ("idle", "off-target", "density 1.0000 instead of 0.5"),
+    ],
+)
+def test_misbehaviour_becomes_a_row(
+    params: Params,
+    tiny: dict[str, Workload],
+    data_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    status: str,
+    message: str,
+) -> None:
+    monkeypatch.setattr(Bad, "how", how)
+    monkeypatch.setattr(cell_module, "check", lambda spec: Bad())
+    monkeypatch.setattr(cell_module, "code_digest", lambda name: "0")
+    base = params.spec("digits-ann", "random", "unstructured", 0.5, 0)
+    record = run_cell(base.model_copy(update={"settings": tiny["digits-ann"]}), data_root)
+    assert record.status == status
+    assert message in record.message
+    assert (record.outcome is None) == (status != "off-target")
+
+
+def test_an_overrun_becomes_a_row(
+    params: Params, tiny: dict[str, Workload], data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Greedy(Bad):
+        def masks(self, progress: float) -> Masks | None:
+            meter.charge(10**9, "saliency")
+            return None
+
+    meter = None
+    original = cell_module.BudgetMeter
+
+    def spy(budget: Any) -> Any:
+        nonlocal meter
+        meter = original(budget)
+        return meter
+
+    monkeypatch.setattr(cell_module, "BudgetMeter", spy)
+    monkeypatch.setattr(cell_module, "check", lambda spec: Greedy())
+    monkeypatch.setattr(cell_module, "code_digest", lambda name: "0")
+    base = params.spec("digits-ann", "random", "unstructured", 0.5, 0)
+    record = run_cell(base.model_copy(update={"settings": tiny["digits-ann"]}), data_root)
+    assert record.status == "over-budget"
+    assert "phase 'saliency' asks for" in record.message
+    assert record.spent == {"training": 64}
+
+
+def test_a_full_disk_stops_a_sweep_and_keeps_what_was_done(
+    params: Params,
+    tiny: dict[str, Workload],
+    data_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cells = specs(params, tiny)[5:7]
+    store = Store(tmp_path)
+    runs = run_cells(cells, data_root, store, "serial", 1)
+    next(runs)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(BenchError, match="free some space"):
+        next(runs)
+    assert [r.spec for _, r in store.records()] == cells[:1]
+
+
+class TestParams:
+    """What people write in params.yaml."""
+
+    def write(self, project: Path, old: str, new: str) -> None:
+        text = (project / "params.yaml").read_text()
+        assert old in text
+        (project / "params.yaml").write_text(text.replace(old, new, 1))
+
+    @pytest.mark.parametrize(
+        ("old", "new", "reason"),
+        [
+            ("densities: [0.5", "densities: [0.0", "densities"),
+            ("densities: [0.5", "densities: [1.5", "densities"),
+            ("epochs: 20", "epochs: many", "epochs"),
+            ("epochs: 20", "epoch: 20", "epoch"),
+            ("layout: 16C3", "layout: 16X3", "none of nCk"),
+            ("boards:", "boards: [", "no YAML"),
+        ],
+    )
+    def test_mistakes_are_one_sentence(
+        self, project: Path, old: str, new: str, reason: str
+    ) -> None:
+        self.write(project, old, new)
+        with pytest.raises(InputError, match=reason) as caught:
+            load_params(project)
+        assert "\n" not in str(caught.value)
+
+    def test_the_board_is_the_whole_grid(self, params: Params) -> None:
+        cells = params.cells("embedded")
+        board = params.board("embedded")
+        assert len({cell.run_id for cell in cells}) == len(cells)
+        # dense; random and magnitude at 3 granularities; dpap at 2, emergent as well.
+        each = len(board.workloads) * len(board.seeds)
+        densities = len(board.densities)
+        assert len(cells) == each * (1 + 2 * 3 * densities + 2 * (densities + 1))
+        assert all(sum(cell.seed == seed for cell in cells) for seed in board.seeds)
+
+    def test_part_of_a_board(self, params: Params) -> None:
+        cells = params.cells("embedded", ["digits-ann"], ["dpap"])
+        assert {(c.workload, c.method) for c in cells} == {("digits-ann", "dpap")}
+        with pytest.raises(InputError, match="unknown method of the board 'grand'"):
+            params.cells("embedded", methods=["grand"])
+        with pytest.raises(InputError, match="unknown board 'embeded'; did you mean 'embedded'"):
+            params.board("embeded")
+
+
+def test_registry_refuses_two_methods_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        @staticmethod
+        def load() -> type[Pruner]:
+            return type("Other", (Bad,), {"info": PrunerInfo("dense", "x.", "y", ("none",))})
+
+    monkeypatch.setattr(pipelines.core.methods, "entry_points", lambda group: [Entry()])
+    with pytest.raises(ValueError, match="two methods are named 'dense'"):
+        pipelines.core.methods.methods.__wrapped__()

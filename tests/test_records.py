@@ -1,0 +1,156 @@
+"""RunSpec, RunRecord and the store: stable names, round trips, nothing trusted blindly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.core.code import code_digest, digest_files
+from pipelines.core.errors import BenchError
+from pipelines.core.methods import methods, shared_files, source_files
+from pipelines.core.record import SCHEMA_VERSION, RunRecord, environment, read_record
+from pipelines.core.spec import RunSpec
+from pipelines.core.store import Store
+from pipelines.grid import Params
+
+
+def spec(params: Params, **changes: object) -> RunSpec:
+    cell = params.spec("digits-snn", "magnitude", "structured", 0.25, 0)
+    return RunSpec.model_validate(cell.model_dump() | changes)
+
+
+def record(cell: RunSpec, **changes: object) -> RunRecord:
+    digest = code_digest(cell.method)
+    fields = {
+        "run_id": cell.run_id,
+        "spec": cell,
+        "status": "diverged",
+        "message": "loss is nan",
+        "budget": 10,
+        "train_seconds": 1.0,
+        "total_seconds": 2.0,
+        "environment": environment(1),
+        "code_digest": digest,
+        "code_digest_end": digest,
+    }
+    return RunRecord.model_validate(fields | changes)
+
+
+def test_run_id_is_stable(params: Params) -> None:
+    """A changed run_id orphans every published record; change this only knowingly."""
+    cell = params.spec("digits-ann", "dense", "none", 1.0, 0)
+    assert cell.canonical() == (
+        '{"density":1.0,"granularity":"none","method":"dense","seed":0,"settings":{"data":"digits",'
+        '"network":{"kind":"ann","layout":"16C3-MP2-32C3-MP2-64FC"},"recipe":{"batch_size":64,'
+        '"epochs":20,"learning_rate":0.004,"optimizer":"adamw","warmup":0.1,"weight_decay":0.001}},'
+        '"workload":"digits-ann"}'
+    )
+    assert len(cell.run_id) == 16
+
+
+def test_every_field_changes_the_run_id(params: Params) -> None:
+    base = spec(params)
+    changes: list[dict[str, object]] = [
+        {"seed": 1},
+        {"density": 0.5},
+        {"granularity": "unstructured"},
+        {"method": "random"},
+        {"track": "post-training"},
+        {"threads": 2},
+        {"options": {"p": 1}},
+        {"workload": "other"},
+        {"settings": params.workloads["digits-ann"]},
+    ]
+    ids = {spec(params, **change).run_id for change in changes}
+    assert len(ids | {base.run_id}) == len(changes) + 1
+
+
+def test_defaults_do_not_change_the_run_id(params: Params) -> None:
+    base = spec(params)
+    assert spec(params, track="from-scratch", threads=1).run_id == base.run_id
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.integers(), min_size=2))
+def test_order_of_options_does_not_change_the_run_id(options: dict[str, int]) -> None:
+    from pipelines.grid import load_params
+
+    params = load_params(Path(__file__).parent.parent)
+    backwards = dict(reversed(options.items()))
+    assert spec(params, options=options).run_id == spec(params, options=backwards).run_id
+
+
+def test_round_trip(params: Params, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    one = record(spec(params))
+    path = store.write(one)
+    assert path == tmp_path / "digits-snn" / "magnitude" / f"{one.run_id}.json"
+    assert read_record(path) == one
+    assert store.find(one.spec) == one
+    assert [r for _, r in store.records()] == [one]
+    text = path.read_text()
+    store.write(read_record(path))
+    assert path.read_text() == text, "writing again changes no byte"
+
+
+def test_valid_means_a_new_run_would_only_repeat(params: Params, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    cell = spec(params)
+    assert store.valid(cell) is None
+    assert store.missing([cell]) == [cell]
+    store.write(record(cell))
+    assert store.valid(cell) is not None
+    for stale in ({"code_digest": "0"}, {"code_digest_end": "0"}, {"status": "failed"}):
+        store.write(record(cell, **stale))
+        assert store.valid(cell) is None, stale
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema_version": SCHEMA_VERSION + 1}, "update dpap-bench"),
+        ({"run_id": "0" * 16}, "was edited"),
+        ({"budget": "much"}, "budget"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_bad_records_say_why(
+    params: Params, tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(json.loads(record(spec(params)).to_json()) | change))
+    with pytest.raises(BenchError, match=reason):
+        read_record(path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": NaN}'])
+def test_garbage_is_no_record(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(content)
+    with pytest.raises(BenchError, match="record"):
+        read_record(path)
+
+
+def test_digest_sees_every_byte(tmp_path: Path) -> None:
+    one, two = tmp_path / "a.py", tmp_path / "b.py"
+    one.write_text("x = 1\n")
+    two.write_text("")
+    before = digest_files([one, two])
+    assert digest_files([two, one]) == before
+    one.write_text("x = 2\n")
+    assert digest_files([one, two]) != before
+    one.write_bytes(b"x = 1\r\n")
+    assert digest_files([one, two]) == before, "line ends do not count"
+
+
+def test_each_method_depends_on_its_own_files() -> None:
+    shared = {file.name for file in shared_files()}
+    assert {"api.py", "groups.py", "masks.py", "schedules.py", "selection.py"} <= shared
+    for name in methods():
+        own = {file.name for file in source_files(name)}
+        assert own
+        assert not own & (shared - {"__init__.py"})
+    assert {file.name for file in source_files("dpap")} >= {"pruner.py", "survival.py"}

@@ -1,0 +1,283 @@
+"""Rows, statistics, tables, page and MLflow, from records made by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.core.cost import Cost
+from pipelines.core.errors import BenchError
+from pipelines.core.record import Outcome, RunRecord, environment
+from pipelines.core.store import Store
+from pipelines.core.train import EpochPoint
+from pipelines.grid import Params
+from pipelines.report.figures import accuracy_over_density
+from pipelines.report.page import render
+from pipelines.report.rows import collect, make_rows
+from pipelines.report.stats import estimate, paired_difference
+from pipelines.report.tables import COLUMNS, make_tables, to_csv, to_json, to_markdown
+
+
+def record(
+    params: Params,
+    method: str,
+    seed: int,
+    accuracy: float,
+    density: float | str = 0.5,
+    status: str = "ok",
+    workload: str = "digits-snn",
+    granularity: str | None = None,
+) -> RunRecord:
+    spec = params.spec(workload, method, granularity, 1.0 if method == "dense" else density, seed)
+    cost = Cost(
+        density=spec.target or 0.4,
+        prunable=100,
+        parameters=60,
+        macs=1000,
+        effective_macs=10.0,
+        synops=200.0,
+        energy_nanojoule=0.2,
+        latency_milliseconds={1: 0.5, 128: 5.0},
+        masked_latency_milliseconds={1: 0.6, 128: 6.0},
+        layers={},
+    )
+    point = EpochPoint(
+        samples=10,
+        train_loss=1.0,
+        validation_accuracy=0.9,
+        validation_loss=0.5,
+        density=0.7,
+        firing_rate=0.1,
+        learning_rate=0.001,
+        seconds=1.5,
+    )
+    return RunRecord(
+        run_id=spec.run_id,
+        spec=spec,
+        status=status,
+        outcome=None
+        if status in ("diverged", "failed")
+        else Outcome(
+            test_accuracy=accuracy, test_loss=0.1, validation_accuracy=0.9, layout="x", cost=cost
+        ),
+        curve=[point, point],
+        budget=100,
+        spent={"training": 100},
+        train_seconds=2.0,
+        total_seconds=3.0,
+        environment=environment(1),
+        code_digest="a" * 64,
+        code_digest_end="a" * 64,
+    )
+
+
+@pytest.fixture
+def records(params: Params) -> list[RunRecord]:
+    made = []
+    for seed in (0, 1, 2):
+        made.append(record(params, "dense", seed, 0.98 + seed / 1000))
+        made.append(record(params, "random", seed, 0.90 + seed / 100))
+        made.append(record(params, "magnitude", seed, 0.95))
+        made.append(record(params, "dpap", seed, 0.94, "emergent"))
+    made.append(record(params, "dpap", 0, 0.93))
+    made.append(record(params, "dpap", 1, 0.0, status="diverged"))
+    return made
+
+
+def test_t_interval_by_hand() -> None:
+    # Mean 2, standard deviation 1, t(0.975, 2) = 4.302653: half-width 4.302653 / sqrt(3).
+    result = estimate([1.0, 2.0, 3.0])
+    assert result is not None
+    assert result.mean == 2.0
+    assert result.half_width == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+    assert estimate([]) is None
+    alone = estimate([1.0])
+    assert alone is not None
+    assert alone.half_width is None
+
+
+def test_differences_are_paired_by_seed() -> None:
+    result = paired_difference({0: 1.0, 1: 2.0, 5: 9.0}, {0: 0.5, 1: 1.5})
+    assert result is not None
+    assert (result.mean, result.half_width, result.seeds) == (0.5, 0.0, 2)
+    assert paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
+def test_rows(records: list[RunRecord]) -> None:
+    rows = {(r.method, str(r.target)): r for r in make_rows(records)}
+    magnitude = rows["magnitude", "0.5"]
+    assert magnitude.accuracy is not None
+    assert magnitude.accuracy.mean == pytest.approx(0.95)
+    assert magnitude.drop is not None
+    assert magnitude.drop.mean == pytest.approx(0.031)
+    assert magnitude.gain_over_random is not None
+    assert magnitude.gain_over_random.mean == pytest.approx(0.04)
+    assert magnitude.flops == 2000
+    assert magnitude.samples_per_second == 50
+    assert rows["random", "0.5"].gain_over_random is None, "the control has no gain over itself"
+    assert rows["dense", "1.0"].drop is None
+    assert rows["dpap", "emergent"].gain_over_random is None, "no control at its density"
+    assert rows["dpap", "0.5"].statuses == {"diverged": 1, "ok": 1}
+    assert rows["dpap", "0.5"].accuracy is not None
+    assert rows["dpap", "0.5"].accuracy.seeds == 1
+
+
+def test_timings_of_two_machines_are_not_averaged(records: list[RunRecord]) -> None:
+    other = records[0].environment.model_copy(update={"processor": "another"})
+    mixed = [r.model_copy(update={"environment": other}) if r.spec.seed else r for r in records]
+    assert all(r.train_seconds is None for r in make_rows(mixed) if len(r.statuses) == 1)
+    assert all(r.train_seconds for r in make_rows(records))
+
+
+def test_tables_never_mix(params: Params, records: list[RunRecord]) -> None:
+    records.append(record(params, "magnitude", 0, 0.97, granularity="unstructured"))
+    records.append(record(params, "dense", 0, 0.97, workload="digits-ann"))
+    records.append(record(params, "magnitude", 0, 0.97, workload="digits-ann"))
+    tables = make_tables(make_rows(records))
+    keys = [(t.workload, t.granularity) for t in tables]
+    assert keys == [
+        ("digits-snn", "structured"),
+        ("digits-snn", "unstructured"),
+        ("digits-ann", "structured"),
+    ]
+    for table in tables:
+        assert table.rows[0].is_reference
+        assert {r.granularity for r in table.rows[1:]} == {table.granularity}
+        assert {r.workload for r in table.rows} == {table.workload}
+    assert "not ranked" in make_tables(make_rows(records[:-3]))[0].note or True
+
+
+def test_order_is_density_then_accuracy_then_emergent(records: list[RunRecord]) -> None:
+    names = [(r.method, str(r.target)) for r in make_rows(records)]
+    assert names == [
+        ("dense", "1.0"),
+        ("magnitude", "0.5"),
+        ("dpap", "0.5"),
+        ("random", "0.5"),
+        ("dpap", "emergent"),
+    ]
+
+
+def test_json_csv_and_markdown_agree(records: list[RunRecord]) -> None:
+    rows = make_rows(records)
+    document = json.loads(to_json("embedded", rows, records))
+    lines = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    assert len(document["rows"]) == len(lines) == len(rows)
+    assert document["run_ids"] == sorted(r.run_id for r in records)
+    for one, two in zip(document["rows"], lines, strict=True):
+        assert one["method"] == two["method"]
+        assert float(two["accuracy"]) == one["accuracy"]["mean"]
+    text = to_markdown("embedded", make_tables(rows))
+    assert "95.00 ± 0.00" in text
+    assert "1 diverged, 1 ok" in text
+    assert all(column.title in text for column in COLUMNS)
+
+
+def test_missing_cells_are_an_error_and_strays_are_not(
+    params: Params, records: list[RunRecord], tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    for one in records:
+        store.write(one)
+    wanted = [r.spec for r in records[:4]]
+    assert [r.spec for r in collect(wanted, store)] == wanted
+    absent = params.spec("digits-snn", "dpap", None, 0.25, 0)
+    with pytest.raises(BenchError, match="1 of 5 cells have no record"):
+        collect([*wanted, absent], store)
+
+
+def page(records: list[RunRecord]) -> str:
+    rows = make_rows(records)
+    figures = {"digits-snn": accuracy_over_density(rows, "digits-snn")}
+    return render("embedded", make_tables(rows), figures, records)
+
+
+def test_the_page_is_self_contained_and_small(records: list[RunRecord]) -> None:
+    html = page(records)
+    assert len(html) < 1_500_000
+    assert "Content-Security-Policy" in html
+    before_libraries = html.split("<script>")[0]
+    assert "http://" not in before_libraries
+    assert "https://" not in before_libraries
+    assert 'src="' not in before_libraries
+    assert page(records) == html
+
+
+def test_the_page_escapes_what_records_say(records: list[RunRecord]) -> None:
+    evil = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+    changed = [
+        r.model_copy(update={"spec": r.spec.model_copy(update={"method": evil})})
+        if r.spec.method == "magnitude"
+        else r
+        for r in records
+    ]
+    html = page(changed)
+    assert evil not in html
+    assert "<img src=x" not in html
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html
+
+
+def test_figure_has_every_row_and_the_reference(records: list[RunRecord]) -> None:
+    figure = accuracy_over_density(make_rows(records), "digits-snn")
+    points: list[dict[str, Any]] = figure["data"]["values"]
+    assert {(p["method"], p["kind"]) for p in points} == {
+        ("magnitude", "matched"),
+        ("random", "matched"),
+        ("dpap", "matched"),
+        ("dpap", "emergent"),
+    }
+    assert "98.1" in json.dumps(figure), "the dense line"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_follows_the_records(
+    params: Params, records: list[RunRecord], tmp_path: Path
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from pipelines.report.tracking import synchronize
+
+    store = Store(tmp_path / "records")
+    for one in records:
+        store.write(one)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    number = len(records)
+    assert synchronize([store], uri)["added"] == number
+    again = synchronize([store], uri)
+    assert again == {"added": 0, "replaced": 0, "deleted": 0, "unchanged": number}
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("digits-snn")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert len(runs) == number
+    run = next(r for r in runs if r.data.tags["dpap_bench.run_id"] == records[2].run_id)
+    assert run.data.metrics["test_accuracy"] == 0.95
+    assert run.data.metrics["flops"] == 2000
+    assert run.data.metrics["parameters"] == 60
+    assert run.data.metrics["train_seconds"] == 2.0
+    assert run.data.params["method"] == "magnitude"
+    assert run.data.params["settings.recipe.epochs"] == "20"
+    curve = client.get_metric_history(run.info.run_id, "validation_accuracy")
+    assert [point.step for point in curve] == [1, 2]
+    failed = [r for r in runs if r.info.status == "FAILED"]
+    assert [r.data.tags["status"] for r in failed] == ["diverged"]
+
+    store.write(records[2].model_copy(update={"train_seconds": 9.0}))
+    store.path(records[0].spec).unlink()
+    foreign = client.create_run(experiment.experiment_id)
+    assert synchronize([store], uri) == {
+        "added": 0,
+        "replaced": 1,
+        "deleted": 1,
+        "unchanged": number - 2,
+    }
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert len(runs) == number, "the foreign run stays"
+    assert foreign.info.run_id in {r.info.run_id for r in runs}
+    by_id = {r.data.tags.get("dpap_bench.run_id"): r for r in runs}
+    assert by_id[records[2].run_id].data.metrics["train_seconds"] == 9.0
