@@ -137,11 +137,18 @@ def test_fashion_mnist_from_a_folder(
     assert data.validation.labels.bincount().tolist() == [1] * 10
 
 
-def test_published_splits_of_fashion_mnist() -> None:
-    """The recorded digest is that of 6,000 samples a class in the official order's labels."""
-    assert len(fashion_mnist.SPLITS) == 64
-    assert all(len(digest) == 64 for digest in fashion_mnist.FILES.values())
-    assert all(mirror.startswith("https://") for mirror in fashion_mnist.MIRRORS)
+@pytest.mark.skipif(
+    not fashion_mnist.FOLDERS[0].is_dir(), reason="install the package dataset-fashion-mnist"
+)
+def test_the_real_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", ())
+    fetch("fashion-mnist", tmp_path)
+    data = load_training("fashion-mnist", tmp_path)
+    assert (len(data.train), len(data.validation)) == (55_000, 5_000)
+    assert data.validation.labels.bincount().tolist() == [500] * 10
+    test = load_test("fashion-mnist", tmp_path)
+    assert test.labels.bincount().tolist() == [1000] * 10
 
 
 def served(answers: dict[str, Any]) -> Any:

@@ -71,15 +71,16 @@ def test_modules_are_short() -> None:
         assert lines <= 300, f"{file.relative_to(ROOT)} has {lines} lines; does it do one job?"
 
 
-def test_the_command_line_starts_without_torch() -> None:
-    code = (
-        "import sys, pipelines.cli; print(sorted({'torch', 'mlflow', 'altair'} & set(sys.modules)))"
-    )
+def loaded(module: str, watched: set[str]) -> str:
+    """Which of the watched packages a fresh interpreter loads with `module`."""
+    code = f"import sys, {module}; print(sorted({watched} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    assert loaded("pipelines.cli", {"torch", "mlflow", "altair"}) == "[]"
 
 
 def test_a_training_process_never_imports_the_report() -> None:
-    code = "import sys, pipelines.engine; print(sorted({'mlflow', 'altair'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert loaded("pipelines.engine", {"mlflow", "altair"}) == "[]"

@@ -149,7 +149,15 @@ def test_tables_never_mix(params: Params, records: list[RunRecord]) -> None:
         assert table.rows[0].is_reference
         assert {r.granularity for r in table.rows[1:]} == {table.granularity}
         assert {r.workload for r in table.rows} == {table.workload}
-    assert "not ranked" in make_tables(make_rows(records[:-3]))[0].note or True
+
+
+@pytest.mark.parametrize(("seeds", "note"), [(2, "too few"), (3, "not ranked"), (5, "Listed")])
+def test_seeds_decide_what_may_be_said(params: Params, seeds: int, note: str) -> None:
+    made = [
+        record(params, method, seed, 0.9) for method in ("dense", "random") for seed in range(seeds)
+    ]
+    (table,) = make_tables(make_rows(made))
+    assert note in table.note
 
 
 def test_order_is_density_then_accuracy_then_emergent(records: list[RunRecord]) -> None:
