@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup repro test slow lint types check bench ui clean
+.PHONY: help setup repro test slow lint types check bench picture ui clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,9 @@ check: lint types test slow ## all that CI holds you to
 
 bench: $(STAMP) ## speed ratios, measured interleaved
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist
+
+picture: ## copy the board's picture into docs/, for README.md
+	cp results/figures/digits-snn-accuracy-density.svg docs/
 
 ui: $(STAMP) ## open MLflow on 127.0.0.1:5000
 	dpap-bench sync

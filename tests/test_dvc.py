@@ -75,7 +75,7 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text()
     for old, new in [
         ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
-        ("epochs: 20", "epochs: 1"),
+        ("epochs: 15", "epochs: 1"),
         ("[0.5, 0.25, 0.1]", "[0.5]"),
         ("[0, 1, 2]", "[0]"),
     ]:

@@ -216,8 +216,8 @@ class TestParams:
         [
             ("densities: [0.5", "densities: [0.0", "densities"),
             ("densities: [0.5", "densities: [1.5", "densities"),
-            ("epochs: 20", "epochs: many", "epochs"),
-            ("epochs: 20", "epoch: 20", "epoch"),
+            ("epochs: 15", "epochs: many", "epochs"),
+            ("epochs: 15", "epoch: 20", "epoch"),
             ("layout: 16C3", "layout: 16X3", "none of nCk"),
             ("boards:", "boards: [", "no YAML"),
         ],

@@ -46,7 +46,7 @@ def test_run_id_is_stable(params: Params) -> None:
     assert cell.canonical() == (
         '{"density":1.0,"granularity":"none","method":"dense","seed":0,"settings":{"data":"digits",'
         '"network":{"kind":"ann","layout":"16C3-MP2-32C3-MP2-64FC"},"recipe":{"batch_size":64,'
-        '"epochs":20,"learning_rate":0.004,"optimizer":"adamw","warmup":0.1,"weight_decay":0.001}},'
+        '"epochs":15,"learning_rate":0.004,"optimizer":"adamw","warmup":0.1,"weight_decay":0.001}},'
         '"workload":"digits-ann"}'
     )
     assert len(cell.run_id) == 16

@@ -269,7 +269,7 @@ def test_mlflow_follows_the_records(
     assert run.data.metrics["parameters"] == 60
     assert run.data.metrics["train_seconds"] == 2.0
     assert run.data.params["method"] == "magnitude"
-    assert run.data.params["settings.recipe.epochs"] == "20"
+    assert run.data.params["settings.recipe.epochs"] == "15"
     curve = client.get_metric_history(run.info.run_id, "validation_accuracy")
     assert [point.step for point in curve] == [1, 2]
     failed = [r for r in runs if r.info.status == "FAILED"]
