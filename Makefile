@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup repro test slow lint types check bench picture ui clean
+.PHONY: help setup venv-module repro test slow lint types check bench picture ui clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -23,12 +23,21 @@ setup: $(STAMP) ## make .venv with the pinned dependencies
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 setup'; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
-	  { echo 'Python has no venv module: run "apt-get install python3-venv" as root, then again.'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) --no-print-directory venv-module
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+# Debian ships Python's venv module apart; root gets it, anybody else is told.
+venv-module:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo 'Installing python3-venv, which Debian ships apart from python3.'; \
+	  apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
+	else \
+	  echo 'Python has no venv module: run "apt-get install python3-venv" as root, then again.'; \
+	  exit 1; \
+	fi
 
 repro: $(STAMP) ## compute the board: dvc repro, then print it
 	dvc repro

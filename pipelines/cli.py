@@ -224,9 +224,9 @@ def sweep(
 @app.command()
 def report(
     board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "embedded",
-    show: Annotated[bool, typer.Option(help="Only print the board that was built last.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the board built last.")] = False,
 ) -> None:
-    """Build tables, figures and the page of a board from its records."""
+    """Build tables, figures and the page of a board from its records, or show them."""
     root = _root()
     results = root / "results"
     if not show:
@@ -238,7 +238,8 @@ def report(
     table = results / "leaderboard.md"
     if not table.exists():
         raise BenchError("no board has been built yet; run: dpap-bench report")
-    print(table.read_text())
+    if show:
+        print(table.read_text())
     print(f"Page: {results / 'leaderboard.html'}")
 
 

@@ -144,6 +144,7 @@ def test_sweep_report_and_sync(
     assert sweep(monkeypatch, capsys)["run"] == 1, "only what is missing is computed"
 
     assert call(monkeypatch, "report") == 0
+    assert call(monkeypatch, "report", "--show") == 0
     shown = capsys.readouterr().out
     assert "digits-ann, structured, from-scratch" in shown
     assert str(small / "results" / "leaderboard.html") in shown

@@ -15,7 +15,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 def points(difference: float | None) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return MISSING if difference is None else f"{100 * difference:+.2f}"
+    return MISSING if difference is None else f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
 def count(value: float | None) -> str:
