@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +33,18 @@ def _run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecor
     record = run_cell(spec, data_root)
     Store(store_root).write(record)
     return record
+
+
+def _leave_with_parent() -> None:
+    """End this worker when the main process is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_cells(
@@ -62,7 +76,7 @@ def run_cells(
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipelines.engine"])
-    with ProcessPoolExecutor(min(workers, len(specs)), context) as pool:
+    with ProcessPoolExecutor(min(workers, len(specs)), context, _leave_with_parent) as pool:
         futures = [pool.submit(_run_and_store, spec, data_root, store.root) for spec in specs]
         try:
             for future in as_completed(futures):

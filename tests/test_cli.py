@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.cli import main
+from pipelines.core.record import read_record
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -164,3 +166,18 @@ def test_a_changed_hyper_parameter_reruns_its_method_alone(
     path = small / "params.yaml"
     path.write_text(path.read_text().replace("p: 2", "p: 1"))
     assert sweep(monkeypatch, capsys)["run"] == 2 * 3
+
+
+def test_a_killed_sweep_leaves_no_worker_and_no_half_record(small: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.cli", "sweep", "--workers", "2"]
+    # Workers inherit the pipe, so reading it to the end waits for the last of them.
+    sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    records = small / "results" / "records"
+    while sweep.poll() is None and not list(records.rglob("*.json")):
+        assert sweep.stdout is not None
+        sweep.stdout.read1(100)
+    sweep.kill()
+    sweep.communicate(timeout=60)
+    done = list(records.rglob("*.json"))
+    assert done
+    assert all(read_record(path).status for path in done)
