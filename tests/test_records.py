@@ -31,6 +31,7 @@ def record(cell: RunSpec, **changes: object) -> RunRecord:
         "status": "diverged",
         "message": "loss is nan",
         "budget": 10,
+        "started_at": "2026-01-02T03:04:05Z",
         "train_seconds": 1.0,
         "total_seconds": 2.0,
         "environment": environment(1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def record(
         curve=[point, point],
         budget=100,
         spent={"training": 100},
+        started_at=datetime(2026, 1, 2, tzinfo=UTC),
         train_seconds=2.0,
         total_seconds=3.0,
         environment=environment(1),
@@ -268,6 +270,7 @@ def test_mlflow_follows_the_records(
     assert run.data.metrics["flops"] == 2000
     assert run.data.metrics["parameters"] == 60
     assert run.data.metrics["train_seconds"] == 2.0
+    assert run.info.end_time - run.info.start_time == 3000
     assert run.data.params["method"] == "magnitude"
     assert run.data.params["settings.recipe.epochs"] == "15"
     curve = client.get_metric_history(run.info.run_id, "validation_accuracy")

@@ -6,6 +6,7 @@ import hashlib
 import time
 import traceback
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -162,7 +163,7 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
     check(spec)
     digest = code_digest(spec.method)
     torch.set_num_threads(spec.threads)
-    start = time.perf_counter()
+    started_at, start = datetime.now(UTC), time.perf_counter()
     data = load_training(spec.settings.data, data_root)
     budget = spec.settings.budget(len(data.train))
     run = _Run(spec, data_root, data, BudgetMeter(budget))
@@ -187,6 +188,7 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
         curve=training.curve if training else [],
         budget=budget.samples,
         spent=dict(run.meter.phases),
+        started_at=started_at,
         train_seconds=training.seconds if training else 0.0,
         total_seconds=time.perf_counter() - start,
         environment=environment(spec.threads),

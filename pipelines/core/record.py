@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -67,6 +68,8 @@ class RunRecord(BaseModel):
         One point per epoch.
     budget, spent
         Samples allowed, and charged by phase.
+    started_at
+        Date and time, UTC.
     train_seconds
         Wall-clock of training, evaluations left out.
     total_seconds
@@ -86,6 +89,7 @@ class RunRecord(BaseModel):
     curve: list[EpochPoint] = Field(default_factory=list)
     budget: int
     spent: dict[str, int] = Field(default_factory=dict)
+    started_at: datetime
     train_seconds: float
     total_seconds: float
     environment: Environment
@@ -102,6 +106,7 @@ class RunRecord(BaseModel):
 TIMINGS = frozenset(
     {
         "seconds",
+        "started_at",
         "train_seconds",
         "total_seconds",
         "latency_milliseconds",

@@ -111,7 +111,8 @@ def _log(client: MlflowClient, experiment: str, entry: _Entry) -> None:
 
     record, spec = entry.record, entry.record.spec
     name = f"{spec.method} {spec.granularity} {spec.density} seed {spec.seed}"
-    run = client.create_run(experiment, run_name=name, start_time=0)
+    start = round(record.started_at.timestamp() * 1000)
+    run = client.create_run(experiment, run_name=name, start_time=start)
     tags = {
         _ID: record.run_id,
         _DIGEST: entry.digest,
@@ -125,14 +126,14 @@ def _log(client: MlflowClient, experiment: str, entry: _Entry) -> None:
     parameters = dict(_flat(spec.model_dump(mode="json")))
     client.log_batch(
         run.info.run_id,
-        metrics=_metrics(record),
+        metrics=_metrics(record, start),
         params=[Param(key, str(value)) for key, value in parameters.items()],
         tags=[RunTag(key, value) for key, value in tags.items()],
     )
     client.set_terminated(
         run.info.run_id,
         "FINISHED" if record.status == "ok" else "FAILED",
-        end_time=round(record.total_seconds * 1000),
+        end_time=start + round(record.total_seconds * 1000),
     )
 
 
@@ -144,12 +145,13 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", inner
 
 
-def _metrics(record: RunRecord) -> list[Metric]:
+def _metrics(record: RunRecord, start: int) -> list[Metric]:
+    """Curves by epoch, then the final figures; times in milliseconds from `start`."""
     from mlflow.entities import Metric
 
     metrics = []
     for epoch, point in enumerate(record.curve, start=1):
-        milliseconds = round(point.seconds * 1000)
+        milliseconds = start + round(point.seconds * 1000)
         metrics += [
             Metric(name, value, milliseconds, epoch) for name, value in point.model_dump().items()
         ]
@@ -170,5 +172,5 @@ def _metrics(record: RunRecord) -> list[Metric]:
             f"latency_milliseconds_batch_{size}": value
             for size, value in cost.latency_milliseconds.items()
         }
-    end = round(record.total_seconds * 1000)
+    end = start + round(record.total_seconds * 1000)
     return metrics + [Metric(name, value, end, 0) for name, value in final.items()]
