@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from baselines.groups import Structure
 from baselines.masks import Masks
 
-Granularity = Literal["none", "structured", "unstructured", "hybrid"]
+Granularity = Literal["none", "structured", "unstructured", "hybrid", "spatio-temporal"]
 Track = Literal["from-scratch", "post-training"]
 
 #: layer name -> (input, output) of that layer's neurons, each of shape [T, B, ...].
@@ -50,6 +50,8 @@ class PrunerInfo:
         Whether it can find its own density (no target given).
     needs_activity
         Whether `observe` must be called.
+    needs_spikes
+        Whether it makes sense for spiking networks only.
     """
 
     name: str
@@ -59,6 +61,7 @@ class PrunerInfo:
     tracks: tuple[Track, ...] = ("from-scratch",)
     emergent: bool = False
     needs_activity: bool = False
+    needs_spikes: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,15 @@ class PruneContext:
         Target, kept / prunable weights in (0, 1]; None: the method finds its own.
     generator
         The only source of random numbers that a method may draw from.
+    steps
+        Time steps of one sample; 1 for artificial networks.
     """
 
     structure: Structure
     granularity: Granularity
     density: float | None
     generator: torch.Generator
+    steps: int = 1
 
 
 class Pruner:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Masks:
-    """Kept entries of parameters, and the kept units they came from.
+    """Kept entries of parameters, the kept units they came from, and kept time steps.
 
     Parameters
     ----------
@@ -21,10 +21,13 @@ class Masks:
         Parameter name -> bool of its shape; a parameter without a mask is whole.
     units
         Unit group -> bool [units]; empty when single weights are pruned.
+    steps
+        Layer -> bool [units, T]: when its units may spike; a layer without one always may.
     """
 
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
     units: Mapping[str, Tensor] = field(default_factory=dict)
+    steps: Mapping[str, Tensor] = field(default_factory=dict)
 
     @torch.no_grad()
     def project(self, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -66,13 +69,15 @@ class Masks:
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
-        tensors = {f"parameters/{k}": v.contiguous() for k, v in self.parameters.items()}
-        save_file(tensors | {f"units/{k}": v.contiguous() for k, v in self.units.items()}, path)
+        parts = {"parameters": self.parameters, "units": self.units, "steps": self.steps}
+        save_file(
+            {f"{room}/{k}": v.contiguous() for room, x in parts.items() for k, v in x.items()}, path
+        )
 
     @classmethod
     def load(cls, path: Path) -> Masks:
         """Read what `save` wrote."""
-        parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "units": {}}
+        parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "units": {}, "steps": {}}
         for key, value in load_file(path).items():
             room, name = key.split("/", 1)
             parts[room][name] = value

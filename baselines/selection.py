@@ -41,7 +41,7 @@ def select(
     generator
         Breaks ties.
     units
-        Group name -> scores [units], for every group; higher is kept, -inf never is.
+        Group name -> scores [units], for every group; higher is kept, inf always, -inf never.
     weights
         Layer name -> scores of the weight's shape; higher is kept, -inf never is.
     scope
@@ -82,12 +82,12 @@ def select(
 
 
 def _comparable(scores: Tensor, scope: Scope) -> Tensor:
-    """Flat scores, or their ranks in [0, 1) when compared within a layer; -inf stays."""
+    """Flat scores, or their ranks in [0, 1) when compared within a layer; infinities stay."""
     flat = scores.detach().cpu().double().flatten()
     if scope == "global":
         return flat
     ranks = flat.argsort(stable=True).argsort() / flat.numel()
-    return ranks.masked_fill(flat == -torch.inf, -torch.inf)
+    return torch.where(flat.isinf(), flat, ranks.double())
 
 
 def _order(scores: Tensor, generator: torch.Generator) -> Tensor:

@@ -129,3 +129,11 @@ def remove_units(structure: Structure, masks: Masks) -> None:
             dead = (~masks.units[group.name]).nonzero().flatten().tolist()
             if dead:
                 cast(Any, group.handle).prune(dead)
+
+
+def surviving_steps(structure: Structure, masks: Masks) -> dict[str, Tensor]:
+    """Kept time steps, layer -> bool [units, T], of the units that removal leaves."""
+    return {
+        layer: kept[masks.units[structure.group_of(layer).name]]
+        for layer, kept in masks.steps.items()
+    }

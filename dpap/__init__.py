@@ -1,5 +1,6 @@
 """DPAP: developmental plasticity-inspired adaptive pruning (arXiv 2211.12714)."""
 
-from dpap.pruner import DPAP
+from dpap.presets import PAPER, RELEASED
+from dpap.pruner import DPAP, SpatioTemporalDPAP
 
-__all__ = ["DPAP"]
+__all__ = ["DPAP", "PAPER", "RELEASED", "SpatioTemporalDPAP"]

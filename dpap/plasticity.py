@@ -1,29 +1,53 @@
-"""Synaptic plasticity: the BCM rule with its sliding threshold."""
+"""Synaptic plasticity: BCM with its sliding threshold, and the Hebb and STDP rules beside it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dpap.presets import Theta
+from dpap.traces import running_traces
+
+Rule = Literal["bcm", "hebb", "stdp"]
+
 
 @dataclass
 class SlidingThreshold:
-    """Mean trace of each unit over all batches since the start, equations (4) and (5)."""
+    """Mean trace over all batches since the start, equations (4) and (5).
 
-    batches: int = field(default=0, init=False)
+    Parameters
+    ----------
+    per
+        ``unit``: one threshold per unit, over the batch means. ``slot``: one per unit and place
+        in the batch, as the released code keeps it; places count the batches that filled them.
+    """
+
+    per: Theta = "unit"
     value: Tensor | None = field(default=None, init=False)
+    batches: Tensor = field(default_factory=lambda: torch.zeros(0, 1), init=False)
 
     def current(self, post: Tensor) -> Tensor:
-        """Threshold before this batch, [N]; zero before the first. `post` is [B, N]."""
-        return torch.zeros_like(post[0]) if self.value is None else self.value
+        """Threshold before this batch of traces `post` [B, N]: [1, N] or [B, N], zero at first."""
+        slots = 1 if self.per == "unit" else len(post)
+        if self.value is None:
+            self.value = post.new_zeros(0, post.shape[1])
+            self.batches = post.new_zeros(0, 1)
+        missing = slots - len(self.value)
+        if missing > 0:
+            self.value = torch.cat([self.value, post.new_zeros(missing, post.shape[1])])
+            self.batches = torch.cat([self.batches, post.new_zeros(missing, 1)])
+        return self.value[:slots]
 
     def update(self, post: Tensor) -> None:
-        """Take in the batch mean of the post-synaptic traces `post`, [B, N]."""
+        """Take in one batch of post-synaptic traces, [B, N]."""
         before = self.current(post)
-        self.batches += 1
-        self.value = before + (post.mean(0) - before) / self.batches
+        seen = post.mean(0, keepdim=True) if self.per == "unit" else post
+        assert self.value is not None
+        self.batches[: len(before)] += 1
+        self.value[: len(before)] = before + (seen - before) / self.batches[: len(before)]
 
 
 def bcm(pre: Tensor, post: Tensor, threshold: Tensor) -> Tensor:
@@ -38,7 +62,7 @@ def bcm(pre: Tensor, post: Tensor, threshold: Tensor) -> Tensor:
     post
         Traces of the outputs, [B, N].
     threshold
-        Sliding threshold, [N].
+        Sliding threshold, [1, N] or [B, N].
 
     Returns
     -------
@@ -46,3 +70,33 @@ def bcm(pre: Tensor, post: Tensor, threshold: Tensor) -> Tensor:
         sum_b post * (post - threshold) * pre, [N, P].
     """
     return (post * (post - threshold)).t() @ pre
+
+
+def hebb(pre: Tensor, post: Tensor) -> Tensor:
+    """Hebb's rule on traces [B, P] and [B, N]: sum_b post * pre, [N, P]."""
+    return post.t() @ pre
+
+
+def stdp(pre: Tensor, post: Tensor, tau: float) -> Tensor:
+    """Pair-based STDP with the traces as its windows, summed over steps and batch.
+
+    A spike of the output strengthens inputs that fired before it; a spike of an input weakens
+    the outputs that fired before it. Simultaneous spikes do not count, so T = 1 gives zero.
+
+    Parameters
+    ----------
+    pre, post
+        Unit activity, [T, B, P] and [T, B, N].
+    tau
+        Decay of the windows per step.
+
+    Returns
+    -------
+    Tensor
+        [N, P].
+    """
+    pre_before = running_traces(pre, tau)[:-1] * tau
+    post_before = running_traces(post, tau)[:-1] * tau
+    potentiation = torch.einsum("tbn,tbp->np", post[1:], pre_before)
+    depression = torch.einsum("tbn,tbp->np", post_before, pre[1:])
+    return potentiation - depression

@@ -1,39 +1,82 @@
-"""The constants of DPAP, each with its equation and where its value comes from."""
+"""The constants and readings of DPAP, each with its equation, paper value and released value.
+
+=================  ========  ==============  ===============  ====================================
+field              equation  paper           released code    meaning
+=================  ========  ==============  ===============  ====================================
+tau                1, 2      0.5             0.5              decay of the trace per time step
+trace_mean         1, 2      False           True             divide the trace by T
+theta              4, 5      unit (reading)  slot             threshold per unit, or per unit and
+                                                              place in the batch
+accumulate         6, 7      False           True             never reset the sums of an update
+unit_importance    7         per-batch       product          sum of products, or product of
+                                                              min-max sums
+normalization      9         min-max         percentile       top is the maximum, or the 75th
+                                                              percentile
+epsilon (conv)     9         not printed     0.65             decay value; higher prunes more
+epsilon (linear)   9         not printed     1.5
+bonus (conv)       10        5               5                C, added where importance has risen
+bonus (linear)     10        2               2
+bonus_at_zero      10        True            False            whether delta = 0 earns the bonus
+gamma              11        0.999           0.999            decay of the survival per update
+beta               11        not printed     10               survival at the start
+eta (conv)         11        not printed     12               decay rate, in updates
+eta (linear)       11        not printed     13
+decay              11        smooth          staircase        exp(-age / eta), or age in whole eta
+first_update       -         not printed     5                survival changes from here on
+=================  ========  ==============  ===============  ====================================
+
+An update stands for an epoch of the paper. What the paper does not print is taken from the
+released code, which covers CIFAR-10 alone, with one exception: beside the smooth decay an epsilon
+of 0.65 prunes no convolution channel at all (its survival can fall by 0.65 * 12.5 = 8.1 from 10),
+so the `paper` preset has 1.4 there.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Theta = Literal["unit", "slot"]
+UnitImportance = Literal["per-batch", "product"]
+Normalization = Literal["min-max", "percentile"]
+Decay = Literal["smooth", "staircase"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Preset:
-    """One set of constants.
+    """One set of constants and readings; the module's docstring explains each.
 
-    An update stands for the paper's epoch. The paper prints tau, C and gamma; the released
-    code gives beta, epsilon, eta and the first update, for its CIFAR-10 network alone.
+    `dpap.DPAP` inherits these fields, so each is a hyper-parameter of its own.
     """
 
-    #: (1) (2), decay of the trace per time step; paper 0.5.
     tau: float = 0.5
-    #: (11), decay of the survival per update; paper 0.999.
-    gamma: float = 0.999
-    #: (11), survival at the start; not in the paper, released code 10.
-    beta: float = 10.0
-    #: First update at which survival changes; not in the paper, released code 5.
-    first_update: int = 5
-    #: (10), bonus in convolutions; paper 5.
-    conv_bonus: float = 5.0
-    #: (10), bonus in linear layers; paper 2.
-    linear_bonus: float = 2.0
-    #: (9), decay value in convolutions; not in the paper. The released code has 0.65 beside a
-    #: staircase in place of exp(-e / eta); with the smooth factor 0.65 would prune no channel.
+    trace_mean: bool = False
+    theta: Theta = "unit"
+    accumulate: bool = False
+    unit_importance: UnitImportance = "per-batch"
+    normalization: Normalization = "min-max"
     conv_epsilon: float = 1.4
-    #: (9), decay value in linear layers; not in the paper, released code 1.5.
     linear_epsilon: float = 1.5
-    #: (11), decay rate in convolutions, in updates; not in the paper, released code 12.
+    conv_bonus: float = 5.0
+    linear_bonus: float = 2.0
+    bonus_at_zero: bool = True
+    gamma: float = 0.999
+    beta: float = 10.0
     conv_eta: float = 12.0
-    #: (11), decay rate in linear layers, in updates; not in the paper, released code 13.
     linear_eta: float = 13.0
+    decay: Decay = "smooth"
+    first_update: int = 5
 
 
 PAPER = Preset()
+RELEASED = replace(
+    PAPER,
+    trace_mean=True,
+    theta="slot",
+    accumulate=True,
+    unit_importance="product",
+    normalization="percentile",
+    conv_epsilon=0.65,
+    bonus_at_zero=False,
+    decay="staircase",
+)

@@ -1,83 +1,25 @@
-"""DPAP as a pruner: traces, plasticity, importance and survival, joined for a network."""
+"""DPAP as a pruner: the states of all layers, and the masks that follow from their survival."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from baselines.api import Activity, PruneContext, Pruner, PrunerInfo
-from baselines.groups import PrunableLayer
 from baselines.masks import Masks
 from baselines.schedules import UpdateClock, check_window, cubic_density
 from baselines.selection import select
-from dpap.importance import unit_importance
-from dpap.plasticity import SlidingThreshold, bcm
-from dpap.presets import PAPER
-from dpap.survival import SurvivalConstants, survival
-from dpap.traces import trace
-
-
-class LayerState:
-    """What DPAP remembers of one layer.
-
-    Parameters
-    ----------
-    layer
-        The layer.
-    constants
-        Survival constants of its kind.
-    beta
-        Survival at the start.
-    synapses
-        Whether single synapses are followed too.
-    """
-
-    def __init__(
-        self, layer: PrunableLayer, constants: SurvivalConstants, beta: float, synapses: bool
-    ) -> None:
-        self.layer = layer
-        self.constants = constants
-        self.threshold = SlidingThreshold()
-        outputs, inputs = layer.shape[:2]
-        self.unit_survival = torch.full((outputs,), beta)
-        self.synapse_survival = torch.full((outputs, inputs), beta) if synapses else None
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the sums since the last update."""
-        self.plasticity: Tensor | None = None
-        self.importance: Tensor | None = None
-
-    def observe(self, pre: Tensor, post: Tensor) -> None:
-        """Add one batch of traces, [B, inputs] and [B, outputs]; equations (3) to (7)."""
-        change = bcm(pre, post, self.threshold.current(post))
-        self.threshold.update(post)
-        importance = unit_importance(post, change)
-        self.plasticity = change if self.plasticity is None else self.plasticity + change
-        self.importance = importance if self.importance is None else self.importance + importance
-
-    def update(self, gamma: float, age: int) -> None:
-        """Turn the sums since the last update into survival, if anything was observed."""
-        if self.importance is None or self.plasticity is None:
-            return
-        self.unit_survival = survival(
-            self.unit_survival.to(self.importance), self.importance, self.constants, gamma, age
-        )
-        if self.synapse_survival is not None:
-            self.synapse_survival = survival(
-                self.synapse_survival.to(self.plasticity),
-                self.plasticity,
-                self.constants,
-                gamma,
-                age,
-            )
+from dpap.layer import Evidence, LayerState
+from dpap.plasticity import Rule
+from dpap.presets import Preset
 
 
 @dataclass
-class DPAP(Pruner):
+class DPAP(Preset, Pruner):
     """Developmental plasticity-inspired adaptive pruning (arXiv 2211.12714).
 
     Active units whose plasticity rises survive; the rest decays and is pruned when its
@@ -85,7 +27,8 @@ class DPAP(Pruner):
     With one, survival decides who goes and the cubic schedule how many.
 
     ``structured`` prunes conv channels and neurons; ``hybrid``, the paper's form, prunes the
-    synapses of linear layers as well.
+    synapses of linear layers as well. All fields of `dpap.presets.Preset` are
+    hyper-parameters too.
 
     Parameters
     ----------
@@ -95,9 +38,12 @@ class DPAP(Pruner):
         Progress, in (0, 1], at which a target density is reached.
     minimum_width
         Units that every layer keeps, whatever their survival.
-    tau, gamma, beta, first_update, conv_bonus, linear_bonus, conv_epsilon, linear_epsilon, \
-conv_eta, linear_eta
-        See `dpap.presets.Preset`.
+    rule
+        Plasticity: ``bcm`` (the paper), ``hebb`` or ``stdp`` (its Figure 3(g)).
+    evidence
+        Importance of a unit: ``trace``, ``plasticity``, or the paper's product of ``both``.
+    prune
+        In ``hybrid``: ``units``, ``synapses`` or ``both``.
     """
 
     info = PrunerInfo(
@@ -112,46 +58,60 @@ conv_eta, linear_eta
     updates: int = 100
     stop: float = 0.6
     minimum_width: int = 1
-    tau: float = PAPER.tau
-    gamma: float = PAPER.gamma
-    beta: float = PAPER.beta
-    first_update: int = PAPER.first_update
-    conv_bonus: float = PAPER.conv_bonus
-    linear_bonus: float = PAPER.linear_bonus
-    conv_epsilon: float = PAPER.conv_epsilon
-    linear_epsilon: float = PAPER.linear_epsilon
-    conv_eta: float = PAPER.conv_eta
-    linear_eta: float = PAPER.linear_eta
+    rule: Rule = "bcm"
+    evidence: Evidence = "both"
+    prune: Literal["both", "units", "synapses"] = "both"
 
     def __post_init__(self) -> None:
         check_window(min(self.first_update / self.updates, self.stop), self.stop, self.updates)
         if self.minimum_width < 1:
             raise ValueError(f"minimum_width must be at least 1, not {self.minimum_width}")
 
+    @classmethod
+    def from_preset(cls, preset: Preset, **options: Any) -> Self:
+        """Build from `dpap.PAPER` or `dpap.RELEASED`, with options that differ from it."""
+        return cls(**(asdict(preset) | options))
+
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Start with full survival everywhere."""
+        """Start with full survival everywhere.
+
+        Raises
+        ------
+        ValueError
+            If the rule needs more time steps than the network has.
+        """
         super().begin(network, context)
+        temporal = context.granularity == "spatio-temporal"
+        if context.steps < 2 and (self.rule == "stdp" or temporal):
+            what = "rule 'stdp'" if self.rule == "stdp" else "pruning time steps"
+            raise ValueError(f"{what} needs at least 2 time steps; this network has one")
         self.clock = UpdateClock(self.updates)
         self.finished = False
-        constants = {
-            "conv": SurvivalConstants(self.conv_epsilon, self.conv_eta, self.conv_bonus),
-            "linear": SurvivalConstants(self.linear_epsilon, self.linear_eta, self.linear_bonus),
-        }
-        hybrid = context.granularity == "hybrid"
+        hybrid = context.granularity != "structured" and self.prune != "units"
         self.layers = {
             layer.name: LayerState(
-                layer, constants[layer.kind], self.beta, hybrid and layer.kind == "linear"
+                layer.kind,
+                layer.shape[0],
+                layer.shape[1],
+                self,
+                rule=self.rule,
+                evidence=self.evidence,
+                synapses=hybrid and layer.kind == "linear",
+                steps=context.steps if temporal else 0,
             )
             for layer in context.structure.layers
         }
-        self.alive = {
-            group.name: torch.ones(group.size, dtype=torch.bool)
-            for group in context.structure.groups
-        }
+        groups = context.structure.groups
+        self.alive = {g.name: torch.ones(g.size, dtype=torch.bool) for g in groups}
         self.connected = {
-            name: torch.ones(state.layer.shape, dtype=torch.bool)
+            name: torch.ones(state.synapse_survival.shape, dtype=torch.bool)
             for name, state in self.layers.items()
             if state.synapse_survival is not None
+        }
+        self.firing = {
+            name: torch.ones(state.time_survival.shape, dtype=torch.bool)
+            for name, state in self.layers.items()
+            if state.time_survival is not None
         }
 
     @torch.no_grad()
@@ -161,7 +121,7 @@ conv_eta, linear_eta
             return
         for name, (pre, post) in activity.items():
             if name in self.layers:
-                self.layers[name].observe(trace(pre, self.tau), trace(post, self.tau))
+                self.layers[name].observe(pre, post)
 
     @torch.no_grad()
     def masks(self, progress: float) -> Masks | None:
@@ -171,8 +131,8 @@ conv_eta, linear_eta
         age = self.clock.done - 1 - self.first_update
         for state in self.layers.values():
             if age >= 0:
-                state.update(self.gamma, age)
-            state.reset()
+                state.update(age)
+            state.end_update()
         if age < 0:
             return None
         units, synapses = self._survivals()
@@ -184,7 +144,11 @@ conv_eta, linear_eta
         )
         self.alive = dict(masks.units)
         self.connected = {name: masks.parameters[f"{name}.weight"] for name in self.connected}
-        return masks
+        for name in self.firing:
+            survival = self.layers[name].time_survival
+            assert survival is not None
+            self.firing[name] = self.firing[name] & (survival.cpu() >= 0)
+        return replace(masks, steps=dict(self.firing))
 
     def _survivals(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Survival of units per group, and of synapses per layer; the dead are at -inf."""
@@ -192,6 +156,8 @@ conv_eta, linear_eta
         for group in self.context.structure.groups:
             members = [self.layers[name].unit_survival.cpu() for name in group.producers]
             mean = torch.stack(members).mean(0)
+            if self.context.granularity != "structured" and self.prune == "synapses":
+                mean = torch.full_like(mean, torch.inf)
             units[group.name] = mean.masked_fill(~self.alive[group.name], -torch.inf)
         synapses = {
             name: state.synapse_survival.cpu().masked_fill(~self.connected[name], -torch.inf)
@@ -225,6 +191,24 @@ conv_eta, linear_eta
             units=units,
             weights=synapses or None,
             scope="layer-wise",
-            exact=self.finished,
+            exact=self.finished or self.prune == "synapses",
             minimum_width=self.minimum_width,
         )
+
+
+@dataclass
+class SpatioTemporalDPAP(DPAP):
+    """DPAP's joint form: the hybrid one, and single time steps of single units.
+
+    A (unit, time step) whose survival, equation (8) put through (9) to (11), falls below zero is
+    silenced: its spikes are withheld from all readers. A target density is one of weights;
+    the share of silenced time steps is emergent.
+    """
+
+    info = replace(
+        DPAP.info,
+        name="dpap-st",
+        summary="DPAP's joint form: units, synapses and single time steps of units.",
+        granularities=("spatio-temporal",),
+        needs_spikes=True,
+    )

@@ -1,4 +1,4 @@
-"""Spike traces: how active a unit was, seen at the end of a sample."""
+"""Spike traces: how active a unit was, seen at each step of a sample or at its end."""
 
 from __future__ import annotations
 
@@ -22,25 +22,33 @@ def unit_activity(activity: Tensor) -> Tensor:
     return activity if activity.dim() == 3 else activity.flatten(3).sum(3)
 
 
-def trace(activity: Tensor, tau: float) -> Tensor:
+def trace(units: Tensor, tau: float) -> Tensor:
     """Leaky sum over time, S(t+1) = tau * S(t) + o(t+1), after the last step.
 
-    Equations (1), (2) for spikes and (12), (13) for ReLU outputs, which have T = 1. The map
-    of a channel is summed first: the trace is linear, and this order is cheaper.
+    Equations (1), (2) for spikes and (12), (13) for ReLU outputs, which have T = 1. A channel's
+    map is summed before (`unit_activity`): the trace is linear, and this order is cheaper.
 
     Parameters
     ----------
-    activity
-        [T, B, N] or [T, B, C, ...map].
+    units
+        [T, B, N].
     tau
         Decay per step, in [0, 1].
 
     Returns
     -------
     Tensor
-        S^T, [B, N] or [B, C].
+        S^T, [B, N].
     """
-    units = unit_activity(activity)
-    steps = units.shape[0]
-    weights = tau ** torch.arange(steps - 1, -1, -1, dtype=units.dtype, device=units.device)
-    return torch.einsum("tbn,t->bn", units, weights)
+    last = units[0]
+    for now in units[1:]:
+        last = torch.add(now, last, alpha=tau)
+    return last
+
+
+def running_traces(units: Tensor, tau: float) -> Tensor:
+    """Traces at every step: S^t of units [T, B, N], of the same shape."""
+    steps = [units[0]]
+    for now in units[1:]:
+        steps.append(torch.add(now, steps[-1], alpha=tau))
+    return torch.stack(steps)

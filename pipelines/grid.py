@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from baselines.api import Granularity
 from pipelines.core.cell import check
 from pipelines.core.errors import BenchError, InputError, unknown
 from pipelines.core.methods import method
@@ -27,6 +28,8 @@ class Board(BaseModel):
         Names of workloads.
     baselines, dpap
         Names of methods; DPAP and its variants apart, because they share files.
+    granularities
+        Only these; all that a method can do if empty.
     densities
         Target densities of every method.
     emergent
@@ -40,7 +43,8 @@ class Board(BaseModel):
     workloads: tuple[str, ...] = Field(min_length=1)
     baselines: tuple[str, ...] = ()
     dpap: tuple[str, ...] = ()
-    densities: tuple[Density, ...] = Field(min_length=1)
+    granularities: tuple[Granularity, ...] = ()
+    densities: tuple[Density, ...] = ()
     emergent: bool = False
     seeds: tuple[int, ...] = Field(min_length=1)
 
@@ -67,11 +71,12 @@ class Params(BaseModel):
     compute: Compute = Compute()
     workloads: dict[str, Workload]
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    variants: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
 
     def spec(
         self, workload: str, name: str, granularity: str | None, density: float | str, seed: int
     ) -> RunSpec:
-        """Build one cell; granularity None is the method's default.
+        """Build one cell; `name` is METHOD or METHOD:VARIANT, granularity None its default.
 
         Raises
         ------
@@ -80,7 +85,11 @@ class Params(BaseModel):
         """
         if workload not in self.workloads:
             raise unknown("workload", workload, self.workloads)
+        name, _, variant = name.partition(":")
         info = method(name).info
+        changes = self.variants.get(name, {})
+        if variant and variant not in changes:
+            raise unknown(f"variant of method '{name}'", variant, changes)
         if isinstance(density, float) and not 0 < density <= 1:
             raise InputError(
                 f"density {density:g} is not in (0, 1]; it is the kept share of the prunable "
@@ -94,7 +103,8 @@ class Params(BaseModel):
                 granularity=granularity or info.granularities[0],
                 density=density,
                 seed=seed,
-                options=self.methods.get(name, {}),
+                options=self.methods.get(name, {}) | changes.get(variant, {}),
+                variant=variant,
                 threads=self.compute.threads,
             )
         except ValidationError as error:
@@ -139,14 +149,23 @@ class Params(BaseModel):
             self.spec(workload, name, granularity, density, seed)
             for workload in workloads or grid.workloads
             for name in methods or grid.methods
+            if self._fits(workload, name)
             for granularity, density in self._targets(grid, name)
             for seed in grid.seeds
         ]
 
+    def _fits(self, workload: str, name: str) -> bool:
+        """Whether a board's method makes sense on a workload; unknown ones are told later."""
+        info = method(name.partition(":")[0]).info
+        settings = self.workloads.get(workload)
+        return settings is None or not info.needs_spikes or settings.network.kind == "snn"
+
     @staticmethod
     def _targets(grid: Board, name: str) -> Iterator[tuple[str, float | str]]:
-        info = method(name).info
-        for granularity in info.granularities:
+        info = method(name.partition(":")[0]).info
+        for granularity in grid.granularities or info.granularities:
+            if granularity not in info.granularities:
+                continue
             if granularity == "none":
                 yield granularity, 1.0
                 continue

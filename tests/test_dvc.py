@@ -94,7 +94,7 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     for name in ("leaderboard.html", "leaderboard.csv", "figures/digits-snn-accuracy-density.svg"):
         assert (tmp_path / "results" / name).exists()
     assert (tmp_path / "mlflow.db").exists()
-    assert len(records()) == 2 * (1 + 2 * 3 + 2 * 2)
+    assert len(records()) == 2 * (1 + 2 * 3 + 2 * 2) + 2
 
     assert not ran(dvc(tmp_path, "repro")), "a second run does nothing"
 

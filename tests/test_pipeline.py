@@ -234,10 +234,11 @@ class TestParams:
         cells = params.cells("embedded")
         board = params.board("embedded")
         assert len({cell.run_id for cell in cells}) == len(cells)
-        # dense; random and magnitude at 3 granularities; dpap at 2, emergent as well.
-        each = len(board.workloads) * len(board.seeds)
+        # dense; random and magnitude at 3 granularities; dpap at 2, emergent as well; dpap-st
+        # at one, emergent as well, on the spiking workload alone.
         densities = len(board.densities)
-        assert len(cells) == each * (1 + 2 * 3 * densities + 2 * (densities + 1))
+        each = 2 * (1 + 2 * 3 * densities + 2 * (densities + 1)) + densities + 1
+        assert len(cells) == len(board.seeds) * each
         assert all(sum(cell.seed == seed for cell in cells) for seed in board.seeds)
 
     def test_part_of_a_board(self, params: Params) -> None:

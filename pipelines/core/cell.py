@@ -13,7 +13,7 @@ import torch
 
 from baselines.api import PruneContext, Pruner
 from baselines.groups import Structure, weight_structure
-from baselines.structured import remove_units, unit_structure
+from baselines.structured import remove_units, surviving_steps, unit_structure
 from pipelines.core.budget import BudgetExceededError, BudgetMeter
 from pipelines.core.code import code_digest
 from pipelines.core.cost import latency, measure
@@ -28,7 +28,13 @@ from pipelines.core.spec import EMERGENT, RunSpec
 from pipelines.core.train import DivergedError, Trainer
 
 #: Allowed distance from the target density: whole units are coarser than single weights.
-TOLERANCE = {"none": 0.0, "structured": 0.02, "unstructured": 0.005, "hybrid": 0.005}
+TOLERANCE = {
+    "none": 0.0,
+    "structured": 0.02,
+    "unstructured": 0.005,
+    "hybrid": 0.005,
+    "spatio-temporal": 0.005,
+}
 LATENCY_BATCHES = (1, 128)
 
 
@@ -49,6 +55,8 @@ def check(spec: RunSpec) -> Pruner:
         raise InputError(f"method '{info.name}' does not enter the track {spec.track}.")
     if spec.density == EMERGENT and not info.emergent:
         raise InputError(f"method '{info.name}' finds no density of its own; give --density.")
+    if info.needs_spikes and spec.settings.network.kind != "snn":
+        raise InputError(f"method '{info.name}' needs spikes; {spec.workload} has none.")
     if spec.granularity == "none" and spec.density != 1:
         raise InputError(f"method '{info.name}' prunes nothing; its density is 1.")
     return pruner
@@ -96,7 +104,11 @@ class _Run:
         network = self._network()
         structure = build_structure(network, spec.granularity)
         context = PruneContext(
-            structure, spec.granularity, spec.target, stream(spec.seed, f"method:{spec.method}")
+            structure,
+            spec.granularity,
+            spec.target,
+            stream(spec.seed, f"method:{spec.method}"),
+            network.steps,
         )
         pruner.begin(network, context)
         self.trainer = Trainer(
@@ -113,6 +125,7 @@ class _Run:
         inputs = self.data.validation.inputs
         masked_latency = latency(network, inputs, LATENCY_BATCHES)
         remove_units(structure, training.masks)
+        network.silence(surviving_steps(structure, training.masks))
         compact_latency = latency(network, inputs, LATENCY_BATCHES)
         test = evaluate_test(network, spec.settings.data, self.data_root)
         cost = measure(

@@ -55,6 +55,8 @@ class Cost(BaseModel):
         Dense operations after physical removal, all counted as MACs. FLOPs are twice that.
     effective_macs, synops
         Effective MACs (analogue inputs) and effective ACs (spikes).
+    timestep_sparsity
+        Silenced (unit, time step) pairs among those of the surviving units.
     energy_nanojoule
         Proxy: 4.6 pJ per effective MAC, 0.9 pJ per AC; no memory traffic.
     latency_milliseconds
@@ -71,6 +73,7 @@ class Cost(BaseModel):
     effective_macs: float
     synops: float
     energy_nanojoule: float
+    timestep_sparsity: float = 0.0
     latency_milliseconds: dict[int, float]
     masked_latency_milliseconds: dict[int, float]
     layers: dict[str, LayerCost]
@@ -182,6 +185,13 @@ def existing_parameters(network: nn.Module, structure: Structure, masks: Masks) 
     return total
 
 
+def timestep_sparsity(network: Network) -> float:
+    """Silenced share of the (unit, time step) pairs of a network."""
+    units = sum(stage.weights.weight.shape[0] for stage in network.stages)
+    silenced = sum(int((~gate).sum()) for gate in network.gates.values())
+    return silenced / (units * network.steps)
+
+
 def measure(
     network: Network,
     structure: Structure,
@@ -215,6 +225,7 @@ def measure(
         macs=sum(dense for dense, _, _ in counts.values()),
         effective_macs=macs,
         synops=acs,
+        timestep_sparsity=timestep_sparsity(network),
         energy_nanojoule=(PICOJOULE_MAC * macs + PICOJOULE_AC * acs) / 1000,
         latency_milliseconds=compact_latency,
         masked_latency_milliseconds=masked_latency,

@@ -8,6 +8,7 @@ linear readout of one output per class is added; it is never pruned.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -141,6 +142,7 @@ class Network(nn.Module):
         self.input_shape = input_shape
         self.classes = classes
         self.stages: list[Stage] = []
+        self.gates: dict[str, Tensor] = {}
         channels, height, width = input_shape
         features = 0
         for token in parse_layout(spec.layout):
@@ -206,6 +208,13 @@ class Network(nn.Module):
                 tokens.append(f"{'M' if token.kind == 'max' else 'A'}P{token.size}")
         return "-".join(tokens)
 
+    def silence(self, steps: Mapping[str, Tensor]) -> None:
+        """Withhold the spikes of some units at some steps: layer -> kept, bool [units, T].
+
+        A silenced unit still integrates and resets as if it had fired; nobody receives the spike.
+        """
+        self.gates = dict(steps)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Class scores [B, classes] of inputs [B, C, H, W] (static) or [T, B, C, H, W]."""
         return self.run(inputs)[0]
@@ -226,6 +235,9 @@ class Network(nn.Module):
                 y = lif_scan(y, stage.neuron, self.steps, self.spec.surrogate)
             else:
                 y = stage.neuron(y)
+            if stage.name in self.gates:
+                gate = self.gates[stage.name].t().to(y)  # [T, units]
+                y = y * gate.view(len(gate), 1, -1, *[1] * (y.dim() - 3))
             activity[stage.name] = (x, y)
             if isinstance(stage.pool, nn.Identity):
                 x = y

@@ -26,6 +26,8 @@ class RunSpec(BaseModel):
         The workload in full.
     method
         Name of the method.
+    variant
+        Name of a set of options, for people; the options themselves are in `options`.
     granularity
         What it removes.
     density
@@ -49,6 +51,7 @@ class RunSpec(BaseModel):
     density: Density
     seed: int = Field(ge=0)
     options: dict[str, Any] = Field(default_factory=dict)
+    variant: str = ""
     track: Track = "from-scratch"
     threads: int = Field(1, ge=1)
 
@@ -62,6 +65,11 @@ class RunSpec(BaseModel):
         """Target density, or None if emergent."""
         return None if self.density == EMERGENT else float(self.density)
 
+    @property
+    def name(self) -> str:
+        """Method, and variant if it is one: ``dpap`` or ``dpap:hebb``."""
+        return f"{self.method}:{self.variant}" if self.variant else self.method
+
     def canonical(self) -> str:
         """JSON with sorted keys; fields at their default are left out.
 
@@ -73,6 +81,6 @@ class RunSpec(BaseModel):
     def label(self) -> str:
         """Name the cell for people."""
         return (
-            f"{self.workload} {self.method} {self.granularity} density {self.density} "
+            f"{self.workload} {self.name} {self.granularity} density {self.density} "
             f"seed {self.seed}"
         )

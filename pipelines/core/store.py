@@ -12,14 +12,15 @@ from pipelines.core.spec import RunSpec
 
 
 class Store:
-    """Records under ``root/workload/method/run_id.json``."""
+    """Records under ``root/workload/method/run_id.json``; variants in folders of their own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, spec: RunSpec) -> Path:
         """Where the record of a cell lies, or would lie."""
-        return self.root / spec.workload / spec.method / f"{spec.run_id}.json"
+        folder = spec.name.replace(":", "-")
+        return self.root / spec.workload / folder / f"{spec.run_id}.json"
 
     def write(self, record: RunRecord) -> Path:
         """Write a record; a reader sees the old file or the new one, never a part.

@@ -162,6 +162,7 @@ class Trainer:
         masks = self.pruner.masks(self.meter.progress)
         if masks is not None:
             self.result.masks = masks
+            self.network.silence(masks.steps)
         self.result.masks.project(self.network, self.optimizer)
         return loss.detach()
 

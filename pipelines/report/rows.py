@@ -17,7 +17,7 @@ from pipelines.report.stats import Estimate, estimate, paired_difference
 LISTED, RANKED = 3, 5
 REFERENCE, CONTROL = "dense", "random"
 #: In the order of tables and panels: what dense hardware gains from comes first.
-GRANULARITIES = ("none", "structured", "hybrid", "unstructured")
+GRANULARITIES = ("none", "structured", "hybrid", "unstructured", "spatio-temporal")
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,7 @@ def make_rows(records: Sequence[RunRecord]) -> list[Row]:
     groups: dict[tuple[str, str, str, str, float | str], list[RunRecord]] = defaultdict(list)
     for record in records:
         spec = record.spec
-        groups[spec.workload, spec.track, spec.granularity, spec.method, spec.density].append(
-            record
-        )
+        groups[spec.workload, spec.track, spec.granularity, spec.name, spec.density].append(record)
     accuracies = {key: _accuracies(group) for key, group in groups.items()}
     rows = []
     for key, group in groups.items():

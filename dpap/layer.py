@@ -1,0 +1,130 @@
+"""What DPAP remembers of one layer, from traces to survival."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dpap.importance import time_importance, unit_importance
+from dpap.plasticity import Rule, SlidingThreshold, bcm, hebb, stdp
+from dpap.presets import Preset
+from dpap.survival import SurvivalRule, normalized
+from dpap.traces import running_traces, trace, unit_activity
+
+Evidence = Literal["both", "trace", "plasticity"]
+
+
+class LayerState:
+    """Sums and survival of one layer.
+
+    Parameters
+    ----------
+    kind
+        ``conv`` or ``linear``.
+    outputs, inputs
+        Units behind and before the weights.
+    preset
+        Constants and readings.
+    rule
+        Plasticity rule; the paper's is ``bcm``.
+    evidence
+        What a unit's importance is made of; the paper's is ``both``.
+    synapses
+        Whether single synapses are followed.
+    steps
+        Time steps to follow per unit; 0: none.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["conv", "linear"],
+        outputs: int,
+        inputs: int,
+        preset: Preset,
+        *,
+        rule: Rule = "bcm",
+        evidence: Evidence = "both",
+        synapses: bool = False,
+        steps: int = 0,
+    ) -> None:
+        conv = kind == "conv"
+        self.preset = preset
+        self.plasticity_rule = rule
+        self.evidence = evidence
+        self.survival_rule = SurvivalRule(
+            epsilon=preset.conv_epsilon if conv else preset.linear_epsilon,
+            eta=preset.conv_eta if conv else preset.linear_eta,
+            bonus=preset.conv_bonus if conv else preset.linear_bonus,
+            gamma=preset.gamma,
+            normalization=preset.normalization,
+            bonus_at_zero=preset.bonus_at_zero,
+            decay=preset.decay,
+        )
+        self.threshold = SlidingThreshold(preset.theta)
+        self.unit_survival = torch.full((outputs,), preset.beta)
+        self.synapse_survival = torch.full((outputs, inputs), preset.beta) if synapses else None
+        self.time_survival = torch.full((outputs, steps), preset.beta) if steps else None
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the sums."""
+        self.plasticity: Tensor | None = None
+        self.activity: Tensor | None = None
+        self.products: Tensor | None = None
+        self.time_importance: Tensor | None = None
+
+    def observe(self, pre: Tensor, post: Tensor) -> None:
+        """Add one batch of activity, [T, B, inputs, ...] and [T, B, outputs, ...]."""
+        pre, post = unit_activity(pre), unit_activity(post)
+        scale = 1 / len(post) if self.preset.trace_mean else 1.0
+        pre_trace, post_trace = (trace(x, self.preset.tau) * scale for x in (pre, post))
+        if self.plasticity_rule == "bcm":
+            change = bcm(pre_trace, post_trace, self.threshold.current(post_trace))
+            self.threshold.update(post_trace)
+        elif self.plasticity_rule == "hebb":
+            change = hebb(pre_trace, post_trace)
+        else:
+            change = stdp(pre, post, self.preset.tau)
+        self.plasticity = _add(self.plasticity, change)
+        self.activity = _add(self.activity, post_trace.sum(0))
+        self.products = _add(self.products, unit_importance(post_trace, change))
+        if self.time_survival is not None:
+            each = time_importance(running_traces(pre, self.preset.tau), post)
+            self.time_importance = _add(self.time_importance, each)
+
+    @property
+    def importance(self) -> Tensor | None:
+        """Importance of the units from the sums, [outputs]; None before any batch."""
+        if self.plasticity is None or self.activity is None or self.products is None:
+            return None
+        if self.evidence == "trace":
+            return self.activity
+        if self.evidence == "plasticity":
+            return self.plasticity.sum(1)
+        if self.preset.unit_importance == "per-batch":
+            return self.products
+        return normalized(self.plasticity.sum(1)) * normalized(self.activity)
+
+    def update(self, age: int) -> None:
+        """Turn the sums into survival; nothing happens where nothing was observed."""
+        if (importance := self.importance) is None:
+            return
+        rule = self.survival_rule
+        self.unit_survival = rule.update(self.unit_survival.to(importance), importance, age)
+        if self.synapse_survival is not None and self.plasticity is not None:
+            before = self.synapse_survival.to(self.plasticity)
+            self.synapse_survival = rule.update(before, self.plasticity, age)
+        if self.time_survival is not None and self.time_importance is not None:
+            before = self.time_survival.to(self.time_importance)
+            self.time_survival = rule.update(before, self.time_importance, age)
+
+    def end_update(self) -> None:
+        """Start the sums anew, unless they go on for ever."""
+        if not self.preset.accumulate:
+            self.forget()
+
+
+def _add(total: Tensor | None, term: Tensor) -> Tensor:
+    return term if total is None else total.add_(term)
