@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module repro test slow lint types check bench picture ui clean
+.PHONY: help setup venv-module repro test slow lint types check bench picture ablation ui clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -61,8 +61,13 @@ check: lint types test slow ## all that CI holds you to
 bench: $(STAMP) ## speed ratios, measured interleaved
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist
 
-picture: ## copy the board's picture into docs/, for README.md
+picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 	cp results/figures/digits-snn-accuracy-density.svg docs/
+	$(BIN)/python -m pipelines.report.explain
+
+ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into docs/dpap.md
+	dpap-bench sweep --board dpap-ablation
+	dpap-bench report --board dpap-ablation --update docs/dpap.md
 
 ui: $(STAMP) ## open MLflow on 127.0.0.1:5000
 	dpap-bench sync

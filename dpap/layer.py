@@ -62,6 +62,7 @@ class LayerState:
             bonus_at_zero=preset.bonus_at_zero,
             decay=preset.decay,
         )
+        self.per_batch = evidence == "both" and preset.unit_importance == "per-batch"
         self.threshold = SlidingThreshold(preset.theta)
         self.unit_survival = torch.full((outputs,), preset.beta)
         self.synapse_survival = torch.full((outputs, inputs), preset.beta) if synapses else None
@@ -76,8 +77,12 @@ class LayerState:
         self.time_importance: Tensor | None = None
 
     def observe(self, pre: Tensor, post: Tensor) -> None:
-        """Add one batch of activity, [T, B, inputs, ...] and [T, B, outputs, ...]."""
+        """Add one batch of activity, [T, B, inputs, ...] and [T, B, outputs, ...].
+
+        A static input may come as one step, [1, B, inputs, ...].
+        """
         pre, post = unit_activity(pre), unit_activity(post)
+        pre = pre.expand(len(post), -1, -1)  # a static input is shown at every step
         scale = 1 / len(post) if self.preset.trace_mean else 1.0
         pre_trace, post_trace = (trace(x, self.preset.tau) * scale for x in (pre, post))
         if self.plasticity_rule == "bcm":
@@ -88,8 +93,10 @@ class LayerState:
         else:
             change = stdp(pre, post, self.preset.tau)
         self.plasticity = _add(self.plasticity, change)
-        self.activity = _add(self.activity, post_trace.sum(0))
-        self.products = _add(self.products, unit_importance(post_trace, change))
+        if self.per_batch:
+            self.products = _add(self.products, unit_importance(post_trace, change))
+        else:
+            self.activity = _add(self.activity, post_trace.sum(0))
         if self.time_survival is not None:
             each = time_importance(running_traces(pre, self.preset.tau), post)
             self.time_importance = _add(self.time_importance, each)
@@ -97,15 +104,14 @@ class LayerState:
     @property
     def importance(self) -> Tensor | None:
         """Importance of the units from the sums, [outputs]; None before any batch."""
-        if self.plasticity is None or self.activity is None or self.products is None:
-            return None
-        if self.evidence == "trace":
-            return self.activity
-        if self.evidence == "plasticity":
-            return self.plasticity.sum(1)
-        if self.preset.unit_importance == "per-batch":
+        if self.plasticity is None or self.per_batch:
             return self.products
-        return normalized(self.plasticity.sum(1)) * normalized(self.activity)
+        if self.activity is None or self.evidence == "trace":
+            return self.activity
+        strengths = self.plasticity.sum(1)
+        if self.evidence == "plasticity":
+            return strengths
+        return normalized(strengths) * normalized(self.activity)
 
     def update(self, age: int) -> None:
         """Turn the sums into survival; nothing happens where nothing was observed."""

@@ -179,6 +179,9 @@ def sweep(
     board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "embedded",
     workload: Annotated[list[str] | None, typer.Option(help="Only these workloads.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only these methods.")] = None,
+    twins: Annotated[
+        bool, typer.Option("--twins", help="Baselines at the densities of emergent rows instead.")
+    ] = False,
     engine: Annotated[Engine, typer.Option()] = Engine.processes,
     workers: Annotated[int | None, typer.Option(min=1, help="Default: every core.")] = None,
     as_json: Json = False,
@@ -194,8 +197,12 @@ def sweep(
     root = _root()
     params = load_params(root)
     store = Store(root / "results" / "records")
-    everything = params.cells(board)
-    wanted = params.cells(board, workload, method)
+    if twins:
+        everything = params.twins(board, store)
+        wanted = params.twins(board, store, workload)
+    else:
+        everything = params.cells(board)
+        wanted = params.cells(board, workload, method)
     todo = store.missing(wanted)
     for spec in wanted:  # a stage's output exists even if none of its cells makes sense
         store.path(spec).parent.mkdir(parents=True, exist_ok=True)
@@ -226,6 +233,9 @@ def sweep(
 @app.command()
 def report(
     board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "embedded",
+    update: Annotated[
+        Path | None, typer.Option(help="Only put the board's tables into this document.")
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the board built last.")] = False,
 ) -> None:
     """Build tables, figures and the page of a board from its records, or show them."""
@@ -234,9 +244,14 @@ def report(
     if not show:
         from pipelines.core.store import Store
         from pipelines.grid import load_params
-        from pipelines.report.build import build
+        from pipelines.report.build import build, update_tables
 
-        build(load_params(root), board, Store(results / "records"), results)
+        store = Store(results / "records")
+        if update is not None:
+            update_tables(load_params(root), board, store, update)
+            print(f"Tables of {board}: {update}")
+            return
+        build(load_params(root), board, store, results)
     table = results / "leaderboard.md"
     if not table.exists():
         raise BenchError("no board has been built yet; run: dpap-bench report")

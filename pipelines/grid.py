@@ -13,7 +13,9 @@ from baselines.api import Granularity
 from pipelines.core.cell import check
 from pipelines.core.errors import BenchError, InputError, unknown
 from pipelines.core.methods import method
+from pipelines.core.record import RunRecord
 from pipelines.core.spec import EMERGENT, Density, RunSpec
+from pipelines.core.store import Store
 from pipelines.core.workloads import Workload
 
 PARAMS = "params.yaml"
@@ -154,6 +156,24 @@ class Params(BaseModel):
             for seed in grid.seeds
         ]
 
+    def twins(
+        self, board: str, store: Store, workloads: Sequence[str] | None = None
+    ) -> list[RunSpec]:
+        """Baselines at the densities that the board's emergent cells reached, seed by seed.
+
+        Cells without a finished record have no twins yet.
+        """
+        return [
+            self.spec(cell.workload, name, cell.granularity, density, cell.seed).model_copy(
+                update={"twin_of": cell.name}
+            )
+            for cell in self.cells(board, workloads)
+            if cell.density == EMERGENT
+            for density in _reached(store.find(cell))
+            for name in self.board(board).baselines
+            if cell.granularity in method(name).info.granularities
+        ]
+
     def _fits(self, workload: str, name: str) -> bool:
         """Whether a board's method makes sense on a workload; unknown ones are told later."""
         info = method(name.partition(":")[0]).info
@@ -173,6 +193,13 @@ class Params(BaseModel):
                 yield granularity, EMERGENT
             for density in grid.densities:
                 yield granularity, density
+
+
+def _reached(record: RunRecord | None) -> list[float]:
+    """The density of a finished run, to four digits, or nothing."""
+    if record is None or record.status != "ok" or record.outcome is None:
+        return []
+    return [round(record.outcome.cost.density, 4)]
 
 
 def _sentence(error: ValidationError) -> str:

@@ -37,9 +37,9 @@ def test_methods_lie_where_dvc_looks(params: Params) -> None:
     for board in params.boards.values():
         for name in board.baselines:
             assert source_files(name) == [ROOT / "baselines" / f"{name}.py"]
-        for name in board.dpap:
+        for name in {name.partition(":")[0] for name in board.dpap}:
             assert ROOT / "dpap" / "pruner.py" in source_files(name)
-        assert set(board.methods) <= set(methods())
+        assert {name.partition(":")[0] for name in board.methods} <= set(methods())
 
 
 def test_the_fetched_data_are_those_of_the_board(params: Params) -> None:
@@ -94,7 +94,7 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     for name in ("leaderboard.html", "leaderboard.csv", "figures/digits-snn-accuracy-density.svg"):
         assert (tmp_path / "results" / name).exists()
     assert (tmp_path / "mlflow.db").exists()
-    assert len(records()) == 2 * (1 + 2 * 3 + 2 * 2) + 2
+    assert len(records()) == 2 * (1 + 2 * 3 + 2 * 2) + 2 + 2 * 2 * 2
 
     assert not ran(dvc(tmp_path, "repro")), "a second run does nothing"
 
@@ -108,9 +108,14 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     assert ran(dvc(tmp_path, "repro")) == {
         "baseline@digits-snn-magnitude",
         "baseline@digits-ann-magnitude",
+        "twins@digits-snn",
+        "twins@digits-ann",
         "report",
         "mlflow",
     }
     after = records()
     assert all(after[path] == time for path, time in before.items()), "no other cell is computed"
-    assert {path.parent.name for path in after.keys() - before.keys()} == {"magnitude"}
+    assert {path.parent.name for path in after.keys() - before.keys()} == {
+        "magnitude",
+        "dpap-twins",
+    }

@@ -18,7 +18,13 @@ FILES = sorted(
 ALLOWED = {
     "pipelines.cli": ("baselines", "dpap", "pipelines"),
     "pipelines.engine": ("baselines", "dpap", "pipelines.core", "pipelines.engine"),
-    "pipelines.report": ("baselines", "pipelines.core", "pipelines.grid", "pipelines.report"),
+    "pipelines.report": (
+        "baselines",
+        "dpap",
+        "pipelines.core",
+        "pipelines.grid",
+        "pipelines.report",
+    ),
     "pipelines.grid": ("baselines", "pipelines.core"),
     "pipelines.core": ("baselines", "dpap", "pipelines.core"),
     "dpap": ("baselines", "dpap"),

@@ -16,12 +16,21 @@ from pipelines.core.errors import BenchError
 from pipelines.core.record import Outcome, RunRecord, environment
 from pipelines.core.store import Store
 from pipelines.core.train import EpochPoint
-from pipelines.grid import Params
+from pipelines.grid import Board, Params
+from pipelines.report.build import update_tables
 from pipelines.report.figures import accuracy_over_density
 from pipelines.report.page import render
+from pipelines.report.paper_measures import paper_tables
 from pipelines.report.rows import collect, make_rows
 from pipelines.report.stats import estimate, paired_difference
-from pipelines.report.tables import COLUMNS, make_tables, to_csv, to_json, to_markdown
+from pipelines.report.tables import (
+    COLUMNS,
+    make_tables,
+    table_markdown,
+    to_csv,
+    to_json,
+    to_markdown,
+)
 
 
 def record(
@@ -230,6 +239,88 @@ def test_the_page_escapes_what_records_say(records: list[RunRecord]) -> None:
     assert evil not in html
     assert "<img src=x" not in html
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
+
+
+def test_measures_of_the_paper(params: Params, records: list[RunRecord]) -> None:
+    def curve(*accuracies: float) -> list[EpochPoint]:
+        point = records[0].curve[0]
+        return [
+            point.model_copy(update={"validation_accuracy": a, "seconds": float(i)})
+            for i, a in enumerate(accuracies, start=1)
+        ]
+
+    def changed(one: RunRecord) -> RunRecord:
+        if one.spec.method == "dense":
+            return one.model_copy(update={"curve": curve(0.5, 0.96, 0.95)})
+        if one.spec.seed == 0:
+            return one.model_copy(update={"curve": curve(0.96, 0.9, 0.97)})
+        return one.model_copy(update={"curve": curve(0.9, 0.94, 0.95)})
+
+    made = [changed(one) for one in records if one.spec.density != 0.5]
+    (table,) = paper_tables(make_rows(made), made)
+    assert [r.method for r in table.rows] == ["dense", "dpap"]
+    dense, dpap = table.rows
+    assert dense.reached == (2, 2, 2), "the dense network is late at its own best by definition"
+    assert dpap.reached == (1,), "one of three seeds gets there"
+    assert dpap.energy == pytest.approx(0.4)
+    assert dpap.synops == 1.0
+    # 2 points below 0.95: reached after epochs 1, 2 and 2.
+    assert dpap.seconds_to_target == pytest.approx(5 / 3)
+    assert "1.0 (1 of 3)" in table_markdown(table)
+
+
+def test_tables_go_between_the_markers_of_a_document(
+    params: Params, records: list[RunRecord], tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "records")
+    for one in records:
+        store.write(one)
+    board = Board(
+        workloads=("digits-snn",), baselines=("dense",), seeds=(0, 1, 2), granularities=("none",)
+    )
+    small = params.model_copy(update={"boards": {"small": board, "other": board}})
+    path = tmp_path / "page.md"
+    path.write_text("before <!-- board: small -->old<!-- end of board: small --> after")
+    with pytest.raises(BenchError, match="no lines '<!-- board: other -->'"):
+        update_tables(small, "other", store, path)
+    update_tables(small, "small", store, path)
+    text = path.read_text()
+    assert text.startswith("before <!-- board: small -->")
+    assert text.endswith("<!-- end of board: small --> after")
+    assert "old" not in text
+
+
+def test_twins_stand_beside_the_emergent_row(
+    params: Params, records: list[RunRecord], tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    for one in records:
+        store.write(one)
+    board = Board(
+        workloads=("digits-snn",),
+        baselines=("random", "magnitude"),
+        dpap=("dpap",),
+        granularities=("structured",),
+        emergent=True,
+        seeds=(0, 1, 2),
+    )
+    twins = params.model_copy(update={"boards": {"b": board}}).twins("b", store)
+    assert {(t.method, t.density, t.twin_of, t.seed) for t in twins} == {
+        (method, 0.4, "dpap", seed) for method in ("random", "magnitude") for seed in (0, 1, 2)
+    }
+    assert store.path(twins[0]).parent.name == "dpap-twins"
+    made = [
+        record(params, t.method, t.seed, 0.92, 0.4).model_copy(
+            update={"spec": t, "run_id": t.run_id}
+        )
+        for t in twins
+    ]
+    rows = {(r.method, str(r.target)): r for r in make_rows([*records, *made])}
+    gain = rows["dpap", "emergent"].gain_over_random
+    assert gain is not None
+    assert gain.mean == pytest.approx(0.02)
+    assert rows["magnitude", "as dpap"].gain_over_random is not None
+    assert rows["random", "0.5"].density == 0.5, "twins are rows of their own"
 
 
 def test_figure_has_every_row_and_the_reference(records: list[RunRecord]) -> None:

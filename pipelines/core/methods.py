@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
 import pkgutil
+import sys
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,7 +16,6 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 import baselines
-import dpap
 from baselines.api import Pruner
 from pipelines.core.errors import InputError, unknown
 
@@ -93,11 +94,29 @@ def make(name: str, options: dict[str, Any]) -> Pruner:
 
 
 def source_files(name: str) -> list[Path]:
-    """Files that a method consists of: its module, or its package if it has one of its own."""
-    file = Path(inspect.getfile(method(name)))
-    if file.is_relative_to(Path(dpap.__path__[0])):
-        return sorted(Path(dpap.__path__[0]).rglob("*.py"))
-    return [file]
+    """Files that a method consists of: its module, and what that imports of its own package.
+
+    What it shares with others (`shared_files`) and libraries are not among them.
+    """
+    module = sys.modules[method(name).__module__]
+    package = module.__name__.partition(".")[0]
+    if package == baselines.__name__:
+        return [Path(inspect.getfile(module))]
+    found: set[Path] = set()
+    _follow(module.__name__, package, found)
+    return sorted(found)
+
+
+def _follow(name: str, package: str, found: set[Path]) -> None:
+    """Add the file of module `name` and of all it imports inside `package`."""
+    module = importlib.import_module(name)
+    file = Path(inspect.getfile(module))
+    if file in found:
+        return
+    found.add(file)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
+            _follow(str(node.module), package, found)
 
 
 def shared_files() -> list[Path]:

@@ -36,6 +36,9 @@ class RunSpec(BaseModel):
         Seed of the initial network, the batch order and the method.
     options
         Hyper-parameters of the method.
+    twin_of
+        ``METHOD`` if the target is the density that METHOD found by itself, for this workload,
+        granularity and seed; such cells form rows of their own.
     track
         ``from-scratch`` or ``post-training``.
     threads
@@ -52,6 +55,7 @@ class RunSpec(BaseModel):
     seed: int = Field(ge=0)
     options: dict[str, Any] = Field(default_factory=dict)
     variant: str = ""
+    twin_of: str = ""
     track: Track = "from-scratch"
     threads: int = Field(1, ge=1)
 
@@ -80,7 +84,8 @@ class RunSpec(BaseModel):
 
     def label(self) -> str:
         """Name the cell for people."""
+        twin = f" (as {self.twin_of})" if self.twin_of else ""
         return (
-            f"{self.workload} {self.name} {self.granularity} density {self.density} "
+            f"{self.workload} {self.name} {self.granularity} density {self.density}{twin} "
             f"seed {self.seed}"
         )

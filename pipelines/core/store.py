@@ -12,14 +12,14 @@ from pipelines.core.spec import RunSpec
 
 
 class Store:
-    """Records under ``root/workload/method/run_id.json``; variants in folders of their own."""
+    """Records under ``root/workload/method/run_id.json``; variants and twins have own folders."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, spec: RunSpec) -> Path:
         """Where the record of a cell lies, or would lie."""
-        folder = spec.name.replace(":", "-")
+        folder = f"{spec.twin_of}-twins" if spec.twin_of else spec.name.replace(":", "-")
         return self.root / spec.workload / folder / f"{spec.run_id}.json"
 
     def write(self, record: RunRecord) -> Path:
@@ -46,21 +46,25 @@ class Store:
         path = self.path(spec)
         return read_record(path) if path.exists() else None
 
-    def valid(self, spec: RunSpec) -> RunRecord | None:
+    def valid(self, spec: RunSpec, digest: str | None = None) -> RunRecord | None:
         """Return the record of a cell if a new run would only repeat it.
 
         It was made by the code that is here now, which did not change during the run, and it
-        did not fail for a reason that may be gone.
+        did not fail for a reason that may be gone. `digest` is that of the code here, computed
+        if not given.
         """
         record = self.find(spec)
         if record is None or record.schema_version != SCHEMA_VERSION or record.status == "failed":
             return None
-        digests = {record.code_digest, record.code_digest_end, code_digest(spec.method)}
+        here = digest or code_digest(spec.method)
+        digests = {record.code_digest, record.code_digest_end, here}
         return record if len(digests) == 1 else None
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Cells that must be run."""
-        return [spec for spec in specs if self.valid(spec) is None]
+        specs = list(specs)
+        digests = {name: code_digest(name) for name in {spec.method for spec in specs}}
+        return [spec for spec in specs if self.valid(spec, digests[spec.method]) is None]
 
     def records(self) -> Iterator[tuple[Path, RunRecord]]:
         """Every record in the tree, in the order of their paths."""

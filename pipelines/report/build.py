@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.core.data.files import atomic_file
+from pipelines.core.errors import BenchError
 from pipelines.core.store import Store
 from pipelines.grid import Params
 from pipelines.report.figures import accuracy_over_density, save
 from pipelines.report.page import render
+from pipelines.report.paper_measures import paper_tables
 from pipelines.report.rows import collect, make_rows
-from pipelines.report.tables import make_tables, to_csv, to_json, to_markdown
+from pipelines.report.tables import make_tables, table_markdown, to_csv, to_json, to_markdown
 
 
 def build(params: Params, board: str, store: Store, results: Path) -> None:
@@ -21,9 +23,9 @@ def build(params: Params, board: str, store: Store, results: Path) -> None:
     BenchError
         If cells of the board have no record.
     """
-    records = collect(params.cells(board), store)
+    records = collect([*params.cells(board), *params.twins(board, store)], store)
     rows = make_rows(records)
-    tables = make_tables(rows)
+    tables = [*make_tables(rows), *paper_tables(rows, records)]
     workloads = params.board(board).workloads
     figures = {workload: accuracy_over_density(rows, workload) for workload in workloads}
     for workload, specification in figures.items():
@@ -37,3 +39,24 @@ def build(params: Params, board: str, store: Store, results: Path) -> None:
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:
             file.write(text.encode())
+
+
+def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
+    """Put the tables of a board between its markers in a document, whatever stood there.
+
+    Raises
+    ------
+    BenchError
+        If cells have no record, or the document has no markers.
+    """
+    records = collect(params.cells(board), store)
+    rows = make_rows(records)
+    tables = [*make_tables(rows), *paper_tables(rows, records)]
+    begin, end = f"<!-- board: {board} -->", f"<!-- end of board: {board} -->"
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise BenchError(f"{path} has no lines '{begin}' and '{end}'; write them where to put it.")
+    text = "\n".join(f"**{t.title}.** {t.note}\n\n{table_markdown(t)}" for t in tables)
+    with atomic_file(path) as file:
+        file.write(f"{before}{begin}\n\n{text}\n{end}{after}".encode())

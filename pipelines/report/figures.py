@@ -10,6 +10,7 @@ import altair as alt
 import vl_convert
 
 from pipelines.core.data.files import atomic_file
+from pipelines.core.spec import EMERGENT
 from pipelines.report.rows import GRANULARITIES, Row
 
 #: Okabe and Ito's palette, told apart by colour-blind readers; black is for dense.
@@ -28,7 +29,7 @@ def _points(rows: Sequence[Row], workload: str) -> list[dict[str, Any]]:
             {
                 "method": row.method,
                 "granularity": row.granularity,
-                "kind": "emergent" if row.target == "emergent" else "matched",
+                "kind": _kind(row.target),
                 "density": row.density,
                 "accuracy": 100 * row.accuracy.mean,
                 "low": 100 * (row.accuracy.mean - half),
@@ -37,6 +38,13 @@ def _points(rows: Sequence[Row], workload: str) -> list[dict[str, Any]]:
             }
         )
     return points
+
+
+def _kind(target: float | str) -> str:
+    """How a row's density came about."""
+    if isinstance(target, float):
+        return "matched"
+    return "emergent" if target == EMERGENT else "at that density"
 
 
 def accuracy_over_density(rows: Sequence[Row], workload: str) -> dict[str, Any]:
@@ -93,7 +101,11 @@ def accuracy_over_density(rows: Sequence[Row], workload: str) -> dict[str, Any]:
     base = alt.Chart().encode(x=x, color=colour)
     matched = "datum.kind === 'matched'"
     shape = alt.Shape(
-        "kind:N", scale=alt.Scale(domain=["matched", "emergent"], range=["circle", "diamond"])
+        "kind:N",
+        scale=alt.Scale(
+            domain=["matched", "emergent", "at that density"],
+            range=["circle", "diamond", "triangle-up"],
+        ),
     )
     layers = [
         base.transform_filter(matched).mark_line(strokeWidth=1.5).encode(y=y),

@@ -38,6 +38,7 @@ class Row:
     flops: float | None
     effective_macs: float | None
     synops: float | None
+    timestep_sparsity: float | None
     energy_nanojoule: float | None
     train_seconds: float | None
     samples_per_second: float | None
@@ -72,21 +73,27 @@ def make_rows(records: Sequence[RunRecord]) -> list[Row]:
     groups: dict[tuple[str, str, str, str, float | str], list[RunRecord]] = defaultdict(list)
     for record in records:
         spec = record.spec
-        groups[spec.workload, spec.track, spec.granularity, spec.name, spec.density].append(record)
+        groups[spec.workload, spec.track, spec.granularity, spec.name, _target(spec)].append(record)
     accuracies = {key: _accuracies(group) for key, group in groups.items()}
     rows = []
     for key, group in groups.items():
         workload, track, granularity, method, target = key
         dense = accuracies.get((workload, track, "none", REFERENCE, 1.0), {})
-        control = accuracies.get((workload, track, granularity, CONTROL, target), {})
+        same = f"as {method}" if target == EMERGENT else target
+        control = accuracies.get((workload, track, granularity, CONTROL, same), {})
         rows.append(_row(key, group, accuracies[key], dense, {} if method == CONTROL else control))
     order = {name: i for i, name in enumerate(dict.fromkeys(r.spec.workload for r in records))}
     return sorted(rows, key=lambda row: _sort_key(row, order))
 
 
+def _target(spec: RunSpec) -> float | str:
+    """What density was asked for: a number, ``emergent``, or ``as METHOD`` for its twins."""
+    return f"as {spec.twin_of}" if spec.twin_of else spec.density
+
+
 def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:
-    emergent = row.target == EMERGENT
-    density = 0.0 if emergent else float(row.target)
+    emergent = isinstance(row.target, str)
+    density = 0.0 if isinstance(row.target, str) else row.target
     accuracy = row.accuracy.mean if row.accuracy else -1.0
     return (
         workloads[row.workload],
@@ -137,6 +144,7 @@ def _row(
         flops=mean([2 * c.macs for c in costs]),
         effective_macs=mean([c.effective_macs for c in costs]),
         synops=mean([c.synops for c in costs]),
+        timestep_sparsity=mean([c.timestep_sparsity for c in costs]),
         energy_nanojoule=mean([c.energy_nanojoule for c in costs]),
         train_seconds=timed(lambda r: r.train_seconds),
         samples_per_second=timed(lambda r: sum(r.spent.values()) / r.train_seconds),

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pipelines.core.record import RunRecord
 from pipelines.report.rows import LISTED, RANKED, Row
@@ -16,8 +16,11 @@ from pipelines.report.text import MISSING, count, decimal, percent, points, targ
 SCHEMA_VERSION = 1
 
 
+R = TypeVar("R")
+
+
 @dataclass(frozen=True)
-class Column:
+class Column(Generic[R]):
     """One column of the tables that people read.
 
     Parameters
@@ -32,8 +35,8 @@ class Column:
 
     title: str
     help: str
-    text: Callable[[Row], str]
-    value: Callable[[Row], Any]
+    text: Callable[[R], str]
+    value: Callable[[R], Any]
 
 
 def _plus_minus(row: Row) -> str:
@@ -54,11 +57,11 @@ def _status(row: Row) -> str:
     return ", ".join(f"{n} {name}" for name, n in row.statuses.items())
 
 
-COLUMNS: tuple[Column, ...] = (
+COLUMNS: tuple[Column[Row], ...] = (
     Column("method", "Name in dpap-bench list.", lambda r: r.method, lambda r: r.method),
     Column(
         "target",
-        "Density asked for; emergent: the method found its own.",
+        "Density asked for; emergent: the method found its own; as X: that which X found.",
         lambda r: MISSING if r.is_reference else target(r.target),
         lambda r: r.target,
     ),
@@ -127,25 +130,27 @@ class Table:
     workload: str
     track: str
     granularity: str
-    rows: tuple[Row, ...]
+    rows: tuple[Any, ...]
+    columns: tuple[Column[Any], ...]
+    note: str
 
     @property
     def title(self) -> str:
         """Heading."""
         return f"{self.workload}, {self.granularity}, {self.track}"
 
-    @property
-    def note(self) -> str:
-        """What the number of seeds allows to say."""
-        seeds = min(sum(row.statuses.values()) for row in self.rows)
-        if seeds < LISTED:
-            return f"{seeds} seeds: too few to list; {LISTED} are needed."
-        if seeds < RANKED:
-            return (
-                f"{seeds} seeds: listed by mean accuracy, not ranked ({RANKED} are needed); "
-                "neighbours whose intervals overlap are not separated."
-            )
-        return "Listed by mean accuracy; neighbours whose intervals overlap are not separated."
+
+def _note(rows: Sequence[Row]) -> str:
+    """Say what the number of seeds allows to say."""
+    seeds = min(sum(row.statuses.values()) for row in rows)
+    if seeds < LISTED:
+        return f"{seeds} seeds: too few to list; {LISTED} are needed."
+    if seeds < RANKED:
+        return (
+            f"{seeds} seeds: listed by mean accuracy, not ranked ({RANKED} are needed); "
+            "neighbours whose intervals overlap are not separated."
+        )
+    return "Listed by mean accuracy; neighbours whose intervals overlap are not separated."
 
 
 def make_tables(rows: Sequence[Row]) -> list[Table]:
@@ -153,18 +158,16 @@ def make_tables(rows: Sequence[Row]) -> list[Table]:
     keys = dict.fromkeys(
         (row.workload, row.track, row.granularity) for row in rows if not row.is_reference
     )
-    return [
-        Table(
-            *key,
-            rows=tuple(
-                row
-                for row in rows
-                if (row.workload, row.track) == key[:2]
-                and (row.is_reference or row.granularity == key[2])
-            ),
+    tables = []
+    for workload, track, granularity in keys:
+        own = tuple(
+            row
+            for row in rows
+            if (row.workload, row.track) == (workload, track)
+            and (row.is_reference or row.granularity == granularity)
         )
-        for key in keys
-    ]
+        tables.append(Table(workload, track, granularity, own, COLUMNS, _note(own)))
+    return tables
 
 
 def to_json(board: str, rows: Sequence[Row], records: Sequence[RunRecord]) -> str:
@@ -206,15 +209,20 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def to_markdown(board: str, tables: Sequence[Table]) -> str:
-    """Aligned Markdown tables, readable in a terminal too."""
+    """The whole board, readable in a terminal too."""
     parts = [f"# Leaderboard: {board}\n"]
     for table in tables:
-        parts.append(f"\n## {table.title}\n\n{table.note}\n")
-        header = [column.title for column in COLUMNS]
-        body = [[column.text(row) for column in COLUMNS] for row in table.rows]
-        widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
-        lines = [header, ["-" * width for width in widths], *body]
-        for line in lines:
-            cells = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-            parts.append("| " + " | ".join(cells) + " |")
-    return "\n".join(parts) + "\n"
+        parts.append(f"## {table.title}\n\n{table.note}\n\n{table_markdown(table)}")
+    return "\n".join(parts)
+
+
+def table_markdown(table: Table) -> str:
+    """One table with aligned columns."""
+    header = [column.title for column in table.columns]
+    body = [[column.text(row) for column in table.columns] for row in table.rows]
+    widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *body]
+    return "".join(
+        "| " + " | ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)) + " |\n"
+        for line in lines
+    )

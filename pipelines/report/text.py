@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pipelines.core.record import RunRecord
-from pipelines.core.spec import EMERGENT
 
 MISSING = "\u2013"
 
@@ -30,7 +29,7 @@ def decimal(value: float | None, digits: int = 2) -> str:
 
 def target(density: float | str) -> str:
     """A target density as it is shown."""
-    return density if density == EMERGENT else f"{float(density):g}"
+    return density if isinstance(density, str) else f"{density:g}"
 
 
 def one_line(record: RunRecord) -> str:
