@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pipelines.core.cell import build_network
+from pipelines.core.cost import ActivityCounter, operations, timestep_sparsity
 from pipelines.core.networks import READOUT, Network, NetworkSpec, parse_layout
 
 LAYOUT = "4C3-MP2-6C5-AP2-7FC"
@@ -116,3 +117,36 @@ def test_too_much_pooling_says_why() -> None:
 def test_layout_round_trip() -> None:
     assert network().layout == LAYOUT
     assert [t.kind for t in parse_layout(LAYOUT)] == ["conv", "max", "conv", "avg", "fc"]
+
+
+def test_silenced_time_steps_never_spike_and_cost_no_synops() -> None:
+    net = network()
+    settle(net)
+    net.eval()
+    x = torch.randn(8, 2, 8, 8)
+    free = net.run(x)[1]
+    gate = torch.ones(4, 3, dtype=torch.bool)
+    gate[0, 1] = gate[2, 0] = gate[2, 2] = False
+    net.silence({"conv1": gate})
+    gated = net.run(x)[1]
+    spikes, before = gated["conv1"][1], free["conv1"][1]
+    assert before[1, :, 0].any(), "the test needs spikes to silence"
+    assert not spikes[1, :, 0].any()
+    assert not spikes[[0, 2], :, 2].any()
+    assert torch.equal(spikes[:, :, [1, 3]], before[:, :, [1, 3]]), "other units are untouched"
+    counted = []
+    for activity in (free, gated):
+        counter = ActivityCounter(3)
+        counter.add(activity)
+        counted.append(operations(net, counter)["conv2"][2])
+    assert counted[1] < counted[0]
+    assert timestep_sparsity(net) == 3 / ((4 + 6 + 7) * 3)
+
+
+def test_silenced_units_pass_no_gradient() -> None:
+    net = network()
+    settle(net)
+    net.silence({"fc1": torch.zeros(7, 3, dtype=torch.bool)})
+    net(torch.randn(4, 2, 8, 8)).square().sum().backward()
+    gradient = net.get_parameter("conv1.weight").grad
+    assert gradient is None or not bool(gradient.any())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from baselines.masks import Masks
 from baselines.selection import select
-from baselines.structured import remove_units, unit_scores, unit_structure
+from baselines.structured import remove_units, surviving_steps, unit_scores, unit_structure
 from pipelines.core.cell import build_network, build_structure
 from pipelines.core.networks import READOUT, Network, NetworkSpec
 
@@ -30,7 +32,7 @@ def random_masks(net: Network, granularity: str, density: float, seed: int = 0) 
         density,
         draw,
         units=units,
-        weights=weights if granularity == "hybrid" else None,
+        weights=None if granularity == "structured" else weights,
         scope="layer-wise",
     )
     return structure, masks
@@ -53,7 +55,7 @@ def test_groups_of_a_stack() -> None:
 
 
 @pytest.mark.parametrize("kind", ["snn", "ann"])
-@pytest.mark.parametrize("granularity", ["structured", "hybrid"])
+@pytest.mark.parametrize("granularity", ["structured", "hybrid", "spatio-temporal"])
 @pytest.mark.parametrize("density", [0.5, 0.1, 0.02])
 @pytest.mark.usefixtures("snntorch_in_float64")
 def test_masked_equals_compacted(kind: str, granularity: str, density: float) -> None:
@@ -67,17 +69,23 @@ def test_masked_equals_compacted(kind: str, granularity: str, density: float) ->
     for _ in range(20):
         net(x)
     structure, masks = random_masks(net, granularity, density)
+    if granularity == "spatio-temporal":
+        steps = {x.name: torch.rand(x.shape[0], net.steps) < 0.7 for x in structure.layers}
+        masks = replace(masks, steps=steps)
     masks.project(net)
+    net.silence(masks.steps)
     net.eval()
     masked = net(x).detach()
     before = sum(p.numel() for p in net.parameters())
     remove_units(structure, masks)
+    net.silence(surviving_steps(structure, masks))
     assert sum(p.numel() for p in net.parameters()) < before
     torch.testing.assert_close(net(x), masked, rtol=1e-6, atol=1e-6)
     widths = [int(kept.sum()) for kept in masks.units.values()]
     assert [s.weights.weight.shape[0] for s in net.stages] == widths
     rebuilt = Network(net.spec.with_layout(net.layout), (1, 8, 8), 4).double().eval()
     rebuilt.load_state_dict(net.state_dict())
+    rebuilt.silence(net.gates)
     torch.testing.assert_close(rebuilt(x), net(x), rtol=0, atol=1e-12)
 
 
