@@ -2,5 +2,6 @@
 
 from dpap.presets import PAPER, RELEASED
 from dpap.pruner import DPAP, SpatioTemporalDPAP
+from dpap.standalone import Attachment, attach
 
-__all__ = ["DPAP", "PAPER", "RELEASED", "SpatioTemporalDPAP"]
+__all__ = ["DPAP", "PAPER", "RELEASED", "Attachment", "SpatioTemporalDPAP", "attach"]
