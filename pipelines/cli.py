@@ -204,8 +204,9 @@ def sweep(
         everything = params.cells(board)
         wanted = params.cells(board, workload, method)
     todo = store.missing(wanted)
-    for spec in wanted:  # a stage's output exists even if none of its cells makes sense
-        store.path(spec).parent.mkdir(parents=True, exist_ok=True)
+    for place in workload or ():  # a stage's output exists even if none of its cells makes sense
+        for name in method or ():
+            store.folder(place, name).mkdir(parents=True, exist_ok=True)
     for name in sorted({spec.settings.data for spec in todo}):
         data.fetch(name, root / "data")
     count = workers or max(1, available_cores() // params.compute.threads)

@@ -121,8 +121,8 @@ def test_run_prints_a_line_and_reuses_its_record(
     assert path.stat().st_mtime_ns == written, "a valid record is not computed again"
 
 
-def sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    assert call(monkeypatch, "sweep", "--engine", "serial", "--json") == 0
+def sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
+    assert call(monkeypatch, "sweep", "--engine", "serial", "--json", *more) == 0
     captured = capsys.readouterr()
     assert "cell" in captured.err, "progress goes to stderr"
     return json.loads(captured.out)
@@ -145,6 +145,10 @@ def test_sweep_report_and_sync(
     lost.unlink()
     assert sweep(monkeypatch, capsys)["run"] == 1, "only what is missing is computed"
 
+    assert call(monkeypatch, "report") == 1
+    assert "(as dpap)" in capsys.readouterr().err
+    twins = sweep(monkeypatch, capsys, "--twins")
+    assert twins["run"] == 2 * 2 * 2, "random and magnitude as dpap, two granularities, two seeds"
     assert call(monkeypatch, "report") == 0
     assert call(monkeypatch, "report", "--show") == 0
     shown = capsys.readouterr().out

@@ -17,10 +17,14 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def folder(self, workload: str, name: str) -> Path:
+        """Folder of a method, or variant, on a workload."""
+        return self.root / workload / name.replace(":", "-")
+
     def path(self, spec: RunSpec) -> Path:
         """Where the record of a cell lies, or would lie."""
-        folder = f"{spec.twin_of}-twins" if spec.twin_of else spec.name.replace(":", "-")
-        return self.root / spec.workload / folder / f"{spec.run_id}.json"
+        name = f"{spec.twin_of}-twins" if spec.twin_of else spec.name
+        return self.folder(spec.workload, name) / f"{spec.run_id}.json"
 
     def write(self, record: RunRecord) -> Path:
         """Write a record; a reader sees the old file or the new one, never a part.
