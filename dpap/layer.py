@@ -82,9 +82,11 @@ class LayerState:
         A static input may come as one step, [1, B, inputs, ...].
         """
         pre, post = unit_activity(pre), unit_activity(post)
-        pre = pre.expand(len(post), -1, -1)  # a static input is shown at every step
-        scale = 1 / len(post) if self.preset.trace_mean else 1.0
-        pre_trace, post_trace = (trace(x, self.preset.tau) * scale for x in (pre, post))
+        if len(pre) != len(post):  # a static input is shown at every step
+            pre = pre.expand(len(post), -1, -1)
+        pre_trace, post_trace = trace(pre, self.preset.tau), trace(post, self.preset.tau)
+        if self.preset.trace_mean:
+            pre_trace, post_trace = pre_trace * (1 / len(post)), post_trace * (1 / len(post))
         if self.plasticity_rule == "bcm":
             change = bcm(pre_trace, post_trace, self.threshold.current(post_trace))
             self.threshold.update(post_trace)

@@ -27,27 +27,27 @@ class SlidingThreshold:
 
     per: Theta = "unit"
     value: Tensor | None = field(default=None, init=False)
-    batches: Tensor = field(default_factory=lambda: torch.zeros(0, 1), init=False)
+    batches: list[int] = field(default_factory=list, init=False)
 
     def current(self, post: Tensor) -> Tensor:
         """Threshold before this batch of traces `post` [B, N]: [1, N] or [B, N], zero at first."""
         slots = 1 if self.per == "unit" else len(post)
-        if self.value is None:
-            self.value = post.new_zeros(0, post.shape[1])
-            self.batches = post.new_zeros(0, 1)
-        missing = slots - len(self.value)
+        missing = slots - len(self.batches)
         if missing > 0:
-            self.value = torch.cat([self.value, post.new_zeros(missing, post.shape[1])])
-            self.batches = torch.cat([self.batches, post.new_zeros(missing, 1)])
-        return self.value[:slots]
+            fresh = post.new_zeros(missing, post.shape[1])
+            self.value = fresh if self.value is None else torch.cat([self.value, fresh])
+            self.batches += [0] * missing
+        assert self.value is not None
+        return self.value if missing == 0 else self.value[:slots]
 
     def update(self, post: Tensor) -> None:
         """Take in one batch of post-synaptic traces, [B, N]."""
         before = self.current(post)
         seen = post.mean(0, keepdim=True) if self.per == "unit" else post
-        assert self.value is not None
-        self.batches[: len(before)] += 1
-        self.value[: len(before)] = before + (seen - before) / self.batches[: len(before)]
+        count = [n + 1 for n in self.batches[: len(before)]]
+        self.batches[: len(before)] = count
+        same = count[0] == count[-1]  # a smaller batch fills the first places only
+        before += (seen - before) / (count[0] if same else post.new_tensor(count)[:, None])
 
 
 def bcm(pre: Tensor, post: Tensor, threshold: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ def trace(units: Tensor, tau: float) -> Tensor:
     Tensor
         S^T, [B, N].
     """
-    last = units[0]
-    for now in units[1:]:
+    last, *rest = units.unbind()
+    for now in rest:
         last = torch.add(now, last, alpha=tau)
     return last
 
