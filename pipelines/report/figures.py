@@ -15,7 +15,7 @@ from pipelines.report.rows import GRANULARITIES, Row
 
 #: Okabe and Ito's palette, told apart by colour-blind readers; black is for dense.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-_SIZE = {"width": 260, "height": 220}
+_SIZE = {"width": 225, "height": 210}
 
 
 def _points(rows: Sequence[Row], workload: str) -> list[dict[str, Any]]:
@@ -119,6 +119,7 @@ def accuracy_over_density(rows: Sequence[Row], workload: str) -> dict[str, Any]:
         .properties(**_SIZE)
         .facet(column=alt.Column("granularity:N", title=None, sort=list(GRANULARITIES)))
         .properties(title=f"{workload} (dashed: dense; bars: 95 % t interval over seeds)")
+        .configure_legend(orient="bottom")
     )
     specification: dict[str, Any] = chart.to_dict()
     return specification
