@@ -161,7 +161,7 @@ def _density(name: str, text: str | None) -> float | str:
     from pipelines.core.methods import method
 
     if text is None:
-        if method(name).info.granularities == ("none",):
+        if method(name.partition(":")[0]).info.granularities == ("none",):
             return 1.0
         raise InputError(f"method '{name}' needs --density, for example 0.25.")
     if text == "emergent":

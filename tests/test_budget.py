@@ -106,6 +106,16 @@ def test_nan_loss_stops_the_run_and_keeps_its_curve(
     assert len(run.result.curve) == 1
 
 
+def test_weights_broken_by_the_last_step_of_an_epoch_leave_no_nan_in_the_curve(
+    tiny: dict[str, Workload], data_root: Path
+) -> None:
+    for poison_at, epochs in ((0.5, 0), (1.0, 1)):
+        run = trainer(tiny["digits-ann"], data_root, Watcher(poison_at))
+        with pytest.raises(DivergedError, match="loss is nan after"):
+            run.run()
+        assert len(run.result.curve) == epochs
+
+
 def test_learning_rate_by_hand() -> None:
     recipe = Recipe(epochs=1, batch_size=2, optimizer="sgd", learning_rate=0.4, warmup=0.2)
     assert learning_rate(recipe, 0.1) == pytest.approx(0.2)

@@ -54,6 +54,8 @@ SNN = "--workload digits-snn --method"
         (f"{SNN} dpap --density nan", "density nan is not in"),
         (f"{SNN} dpap --density half", "neither a number"),
         (f"{SNN} dpap", "needs --density"),
+        (f"{SNN} dpap:hebb", "needs --density"),
+        (f"{SNN} dpap:heb --density 0.5", "did you mean 'hebb'?"),
         (f"{SNN} magnitude --density emergent", "finds no density of its own"),
         (f"{SNN} dpap --density 0.5 --granularity unstructured", "structured, hybrid, not unst"),
         (f"{SNN} dpap --density 0.5 --granularity holes", "granularity"),

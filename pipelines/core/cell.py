@@ -25,7 +25,7 @@ from pipelines.core.methods import make
 from pipelines.core.networks import READOUT, Network, NetworkSpec, first_step
 from pipelines.core.record import Outcome, RunRecord, Status, environment
 from pipelines.core.spec import EMERGENT, RunSpec
-from pipelines.core.train import DivergedError, Trainer
+from pipelines.core.train import DivergedError, Trainer, require_finite
 
 #: Allowed distance from the target density: whole units are coarser than single weights.
 TOLERANCE = {
@@ -128,6 +128,7 @@ class _Run:
         network.silence(surviving_steps(structure, training.masks))
         compact_latency = latency(network, inputs, LATENCY_BATCHES)
         test = evaluate_test(network, spec.settings.data, self.data_root)
+        require_finite(test.loss, self.meter)
         cost = measure(
             network, structure, training.masks, test.activity, compact_latency, masked_latency
         )

@@ -24,6 +24,12 @@ class DivergedError(Exception):
     """The loss is no longer a finite number."""
 
 
+def require_finite(loss: float, meter: BudgetMeter) -> None:
+    """Raise DivergedError unless a loss is a finite number."""
+    if not math.isfinite(loss):
+        raise DivergedError(f"loss is {loss} after {meter.spent} samples")
+
+
 class EpochPoint(BaseModel):
     """State after one epoch; `seconds` counts training alone."""
 
@@ -153,8 +159,7 @@ class Trainer:
         if self.pruner.info.needs_activity:
             self.pruner.observe(activity)
         loss = functional.cross_entropy(scores, labels)
-        if not bool(loss.isfinite()):
-            raise DivergedError(f"loss is {loss.item()} after {self.meter.spent} samples")
+        require_finite(loss.item(), self.meter)
         penalty = self.pruner.penalty()
         self.optimizer.zero_grad(set_to_none=True)
         (loss if penalty is None else loss + penalty).backward()
@@ -169,6 +174,7 @@ class Trainer:
     def _note(self, loss: float) -> None:
         """Add a point to the curve."""
         validation = evaluate(self.network, self.data.validation)
+        require_finite(validation.loss, self.meter)  # the last step may have broken the weights
         rates = validation.activity.firing_rates().values()
         self.result.curve.append(
             EpochPoint(
