@@ -81,6 +81,7 @@ class Replay:
     def figures(self, shape: tuple[int, ...] | None) -> dict[str, Tensor | None]:
         """All that a recording may hold of this layer; `shape` is that of a weight mask."""
         state = self.state
+        state.digest()
         theta = state.threshold.value
         found = {
             "theta": theta[0] if theta is not None and state.preset.theta == "unit" else theta,

@@ -6,26 +6,26 @@ import torch
 from torch import Tensor
 
 
-def unit_importance(post: Tensor, change: Tensor) -> Tensor:
-    """One batch's term of equation (7).
+def unit_importance(post: Tensor, strengths: Tensor) -> Tensor:
+    """Equation (7), summed over k batches.
 
     Parameters
     ----------
     post
-        Traces of the outputs, [B, N].
-    change
-        The batch's plasticity, [N, P].
+        Traces of the outputs, [k, B, N].
+    strengths
+        Plasticity of each batch, summed over the inputs, [k, N].
 
     Returns
     -------
     Tensor
-        sum_b S_post * sum_j change_j, [N].
+        sum_k (sum_b S_post) * strength, [N].
     """
-    return post.sum(0) * change.sum(1)
+    return (post.sum(1) * strengths).sum(0)
 
 
 def time_importance(pre: Tensor, post: Tensor) -> Tensor:
-    """One batch's term of equation (8): whose spikes follow active inputs, and when.
+    """Equation (8), summed over the samples: whose spikes follow active inputs, and when.
 
     Parameters
     ----------

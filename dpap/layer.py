@@ -15,6 +15,9 @@ from dpap.traces import running_traces, trace, unit_activity
 
 Evidence = Literal["both", "trace", "plasticity"]
 
+#: Figures of activity that a layer holds before it works them out: many small batches at once.
+HELD = 2**20
+
 
 class LayerState:
     """Sums and survival of one layer.
@@ -67,10 +70,12 @@ class LayerState:
         self.unit_survival = torch.full((outputs,), preset.beta)
         self.synapse_survival = torch.full((outputs, inputs), preset.beta) if synapses else None
         self.time_survival = torch.full((outputs, steps), preset.beta) if steps else None
+        self.held: list[tuple[Tensor, Tensor]] = []
         self.forget()
 
     def forget(self) -> None:
         """Drop the sums."""
+        self.digest()  # the threshold remembers all batches
         self.plasticity: Tensor | None = None
         self.activity: Tensor | None = None
         self.products: Tensor | None = None
@@ -81,31 +86,44 @@ class LayerState:
 
         A static input may come as one step, [1, B, inputs, ...].
         """
-        pre, post = unit_activity(pre), unit_activity(post)
-        if len(pre) != len(post):  # a static input is shown at every step
-            pre = pre.expand(len(post), -1, -1)
-        pre_trace, post_trace = trace(pre, self.preset.tau), trace(post, self.preset.tau)
-        if self.preset.trace_mean:
-            pre_trace, post_trace = pre_trace * (1 / len(post)), post_trace * (1 / len(post))
-        if self.plasticity_rule == "bcm":
-            change = bcm(pre_trace, post_trace, self.threshold.current(post_trace))
-            self.threshold.update(post_trace)
+        pair = unit_activity(pre).detach(), unit_activity(post).detach()
+        if self.held and self.held[-1][1].shape != pair[1].shape:  # a last, smaller batch
+            self.digest()
+        self.held.append(pair)
+        if len(self.held) * (pair[0].numel() + pair[1].numel()) >= HELD:
+            self.digest()
+
+    def digest(self) -> None:
+        """Work the held batches into the sums."""
+        if not self.held:
+            return
+        pre, post = (torch.stack(batches, dim=1) for batches in zip(*self.held, strict=True))
+        self.held = []
+        pre = pre.expand(len(post), -1, -1, -1)  # a static input is shown at every step
+        tau, mean = self.preset.tau, self.preset.trace_mean
+        post_trace = trace(post, tau, mean=mean)
+        if self.plasticity_rule == "stdp":
+            change = stdp(pre, post, tau)
         elif self.plasticity_rule == "hebb":
-            change = hebb(pre_trace, post_trace)
+            change = hebb(trace(pre, tau, mean=mean), post_trace)
         else:
-            change = stdp(pre, post, self.preset.tau)
-        self.plasticity = _add(self.plasticity, change)
+            threshold = self.threshold.slide(post_trace)
+            change = bcm(trace(pre, tau, mean=mean), post_trace, threshold)
+        self.plasticity = _add(self.plasticity, change.total())
         if self.per_batch:
-            self.products = _add(self.products, unit_importance(post_trace, change))
+            term = unit_importance(post_trace, change.strengths())
+            self.products = _add(self.products, term)
         else:
-            self.activity = _add(self.activity, post_trace.sum(0))
+            self.activity = _add(self.activity, post_trace.sum((0, 1)))
         if self.time_survival is not None:
-            each = time_importance(running_traces(pre, self.preset.tau), post)
-            self.time_importance = _add(self.time_importance, each)
+            windows = running_traces(pre, tau).flatten(1, 2)
+            term = time_importance(windows, post.flatten(1, 2))
+            self.time_importance = _add(self.time_importance, term)
 
     @property
     def importance(self) -> Tensor | None:
         """Importance of the units from the sums, [outputs]; None before any batch."""
+        self.digest()
         if self.plasticity is None or self.per_batch:
             return self.products
         if self.activity is None or self.evidence == "trace":

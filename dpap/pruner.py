@@ -16,6 +16,7 @@ from baselines.selection import select
 from dpap.layer import Evidence, LayerState
 from dpap.plasticity import Rule
 from dpap.presets import Preset
+from dpap.traces import unit_activity
 
 
 @dataclass
@@ -119,9 +120,13 @@ class DPAP(Preset, Pruner):
         """Add a batch to the traces and the plasticity of every layer."""
         if self.finished:
             return
-        for name, (pre, post) in activity.items():
+        sums: dict[int, Tensor] = {}  # what one layer sends may be what the next one receives
+        for name, pair in activity.items():
             if name in self.layers:
-                self.layers[name].observe(pre, post)
+                for x in pair:
+                    if id(x) not in sums:
+                        sums[id(x)] = unit_activity(x)
+                self.layers[name].observe(*(sums[id(x)] for x in pair))
 
     @torch.no_grad()
     def masks(self, progress: float) -> Masks | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -17,16 +19,18 @@ def unit_activity(activity: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        [T, B, N] or [T, B, C].
+        [T, B, N] or [T, B, C]; float32 at least, for a half-precision sum miscounts spikes.
     """
-    return activity if activity.dim() == 3 else activity.flatten(3).sum(3)
+    kind = torch.promote_types(activity.dtype, torch.float32)
+    return activity.to(kind) if activity.dim() == 3 else activity.flatten(3).sum(3, dtype=kind)
 
 
-def trace(units: Tensor, tau: float) -> Tensor:
+def trace(units: Tensor, tau: float, *, mean: bool = False) -> Tensor:
     """Leaky sum over time, S(t+1) = tau * S(t) + o(t+1), after the last step.
 
     Equations (1), (2) for spikes and (12), (13) for ReLU outputs, which have T = 1. A channel's
-    map is summed before (`unit_activity`): the trace is linear, and this order is cheaper.
+    map is summed before (`unit_activity`): the trace is linear, and this order is cheaper. For
+    the same reason it is one product with the weights tau^(T-1), ..., tau, 1.
 
     Parameters
     ----------
@@ -34,16 +38,26 @@ def trace(units: Tensor, tau: float) -> Tensor:
         [T, B, N].
     tau
         Decay per step, in [0, 1].
+    mean
+        Divide by T.
 
     Returns
     -------
     Tensor
         S^T, [B, N].
     """
-    last, *rest = units.unbind()
-    for now in rest:
-        last = torch.add(now, last, alpha=tau)
-    return last
+    weights = _weights(len(units), tau, mean, units.dtype, units.device)
+    return torch.mv(units.flatten(1).t(), weights).view(units.shape[1:])
+
+
+@lru_cache(maxsize=64)
+def _weights(
+    steps: int, tau: float, mean: bool, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """What the spikes of each step still count at the end."""
+    scale = 1 / steps if mean else 1.0
+    left = [scale * tau ** (steps - 1 - t) for t in range(steps)]
+    return torch.tensor(left, dtype=dtype, device=device)
 
 
 def running_traces(units: Tensor, tau: float) -> Tensor:

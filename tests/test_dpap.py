@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from baselines.api import PruneContext
-from dpap import DPAP, PAPER, RELEASED, presets
+from dpap import DPAP, PAPER, RELEASED, layer, presets
 from dpap.conformance import TOLERANCE, compare
 from dpap.conformance import main as conformance
 from dpap.importance import time_importance
@@ -128,10 +128,20 @@ def test_presets_differ_where_the_table_says() -> None:
 
 def test_slots_keep_thresholds_of_their_own() -> None:
     threshold = SlidingThreshold("slot")
-    threshold.update(torch.tensor([[2.0], [4.0]]))
-    threshold.update(torch.tensor([[4.0]]))  # a last, smaller batch
-    assert threshold.current(torch.zeros(2, 1)).tolist() == [[3.0], [4.0]]
-    assert threshold.current(torch.zeros(3, 1)).tolist() == [[3.0], [4.0], [0.0]]
+    assert threshold.slide(torch.tensor([[[2.0], [4.0]]])).tolist() == [[[0.0], [0.0]]]
+    threshold.slide(torch.tensor([[[4.0]]]))  # a last, smaller batch
+    assert threshold.slide(torch.zeros(1, 3, 1)).tolist() == [[[3.0], [4.0], [0.0]]]
+
+
+@pytest.mark.parametrize("per", ["unit", "slot"])
+def test_threshold_slides_over_many_batches_as_over_one_by_one(per: Any) -> None:
+    posts = torch.rand(5, 3, 2, generator=torch.Generator().manual_seed(0)).double()
+    one, many = SlidingThreshold(per), SlidingThreshold(per)
+    singly = torch.cat([one.slide(post[None]) for post in posts])
+    torch.testing.assert_close(many.slide(posts), singly)
+    means = posts.mean(1, keepdim=True) if per == "unit" else posts
+    torch.testing.assert_close(singly[3], means[:3].mean(0))
+    torch.testing.assert_close(many.value, means.mean(0))
 
 
 def test_percentile_by_hand() -> None:
@@ -147,14 +157,36 @@ def test_percentile_by_hand() -> None:
 
 
 def test_rules_by_hand() -> None:
-    pre, post = torch.tensor([[2.0]]), torch.tensor([[3.0]])
-    assert bcm(pre, post, torch.tensor([[1.0]])).item() == 3 * (3 - 1) * 2
-    assert hebb(pre, post).item() == 6
-    before = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1)
-    after = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1)
-    assert stdp(before, after, 0.5).item() == 0.25, "the input fired two steps earlier"
-    assert stdp(after, before, 0.5).item() == -0.25, "the input fired two steps later"
-    assert stdp(before, before, 0.5).item() == 0, "simultaneous spikes do not count"
+    pre, post = torch.tensor([[[2.0]]]), torch.tensor([[[3.0]]])
+    assert bcm(pre, post, torch.tensor([[[1.0]]])).total().item() == 3 * (3 - 1) * 2
+    assert hebb(pre, post).total().item() == 6
+    before = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1, 1)
+    after = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1, 1)
+    for first, then, wanted, why in (
+        (before, after, 0.25, "the input fired two steps earlier"),
+        (after, before, -0.25, "the input fired two steps later"),
+        (before, before, 0, "simultaneous spikes do not count"),
+    ):
+        change = stdp(first, then, 0.5)
+        assert change.total().item() == change.strengths().item() == wanted, why
+
+
+def test_batches_held_back_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of a normal, a smaller and again a normal size, worked out at once or one by one."""
+    draw = torch.Generator().manual_seed(0)
+    batches = [(spikes(n, (5, 2, 2), draw), spikes(n, (7, 3, 3), draw)) for n in (4, 4, 1, 4)]
+    states = []
+    for held in (1, 10**9):
+        monkeypatch.setattr(layer, "HELD", held)
+        state = LayerState("conv", 7, 5, DPAP(), synapses=True, steps=2)
+        for pre, post in batches:
+            state.observe(pre.double(), post.double())
+        state.update(0)
+        states.append(state)
+    for name in ("plasticity", "products", "unit_survival", "synapse_survival", "time_survival"):
+        one, many = (getattr(state, name) for state in states)
+        torch.testing.assert_close(many, one, msg=name)
+    torch.testing.assert_close(states[0].threshold.value, states[1].threshold.value)
 
 
 def test_time_importance_by_hand() -> None:

@@ -43,4 +43,4 @@ def test_bookkeeping(benchmark: Any, what: str, size: str) -> None:
         functional.cross_entropy(scores, labels).backward()
 
     benchmark.group = f"bookkeeping, {size}"
-    benchmark.pedantic(step, warmup_rounds=3, rounds=15)
+    benchmark.pedantic(step, warmup_rounds=3, rounds=60)
