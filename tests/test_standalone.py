@@ -25,9 +25,9 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 class Block(nn.Module):
     """torchvision's BasicBlock: one ReLU module, called twice, and an addition in place."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
@@ -35,13 +35,24 @@ class Block(nn.Module):
         self.downsample: nn.Module = nn.Identity()
         if inputs != outputs:
             self.downsample = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         out += self.downsample(x)
         return self.relu(out)
+
+
+def resnet18() -> nn.Module:
+    """ResNet-18 as it is used on small images: full widths, 3 x 3 stem."""
+    blocks: list[nn.Module] = []
+    inputs = 64
+    for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        blocks += [Block(inputs, outputs, stride), Block(outputs, outputs)]
+        inputs = outputs
+    stem = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+    return nn.Sequential(stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
 class Residual(nn.Module):
@@ -130,13 +141,14 @@ NETWORKS = {
     "ann": (plain, "8", 1),
     "residual": (Residual, "readout", 1),
 }
+LARGE = {"resnet-18": (resnet18, "11", 1)}
 
 
 def train(
     kind: str, density: float | None = 0.25, *, double: bool = False, batches: int = 30
 ) -> tuple[nn.Module, Any, torch.optim.Optimizer]:
     torch.manual_seed(0)
-    build, readout, steps = NETWORKS[kind]
+    build, readout, steps = (NETWORKS | LARGE)[kind]
     network = build().double() if double else build()
     dtype = torch.float64 if double else torch.float32
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
@@ -372,6 +384,23 @@ def test_the_density_is_met_and_masked_weights_stay_zero(kind: str) -> None:
 @pytest.mark.usefixtures("snntorch_in_float64")
 def test_masked_equals_compacted(kind: str) -> None:
     network, handle, _ = train(kind, double=True)
+    same_after_compaction(network, handle)
+    handle.compact()  # a second time does nothing
+    with pytest.raises(RuntimeError, match="attach to the network again"):
+        handle.update(1.0)
+
+
+@pytest.mark.usefixtures("snntorch_in_float64")
+def test_a_whole_resnet_18() -> None:
+    network, handle, _ = train("resnet-18", 0.2, double=True, batches=5)
+    assert len(handle.structure.layers) == 20
+    assert len(handle.structure.groups) == 12, "8 inside the blocks, 4 along the skips"
+    assert handle.density == pytest.approx(0.2, abs=0.005)
+    same_after_compaction(network, handle)
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(0.2 * 11.17e6, rel=0.03)
+
+
+def same_after_compaction(network: nn.Module, handle: Any) -> None:
     steps = handle.steps
     x, _ = batch(dtype=torch.float64)
     network.eval()
@@ -383,9 +412,6 @@ def test_masked_equals_compacted(kind: str) -> None:
         assert sum(p.numel() for p in network.parameters()) < before
         torch.testing.assert_close(scores_of(network, x, steps), masked, rtol=1e-6, atol=1e-6)
     assert masked.std(0).any(), "an output that depends on nothing proves nothing"
-    handle.compact()  # a second time does nothing
-    with pytest.raises(RuntimeError, match="attach to the network again"):
-        handle.update(1.0)
 
 
 def test_without_a_density_it_is_emergent() -> None:
@@ -430,7 +456,7 @@ def test_a_tutorial_network_with_its_loop_inside() -> None:
 @pytest.mark.parametrize(("kind", "attach_first"), [("ann", True), ("spiking", False)])
 def test_compiled_networks(kind: str, attach_first: bool) -> None:
     torch.manual_seed(0)
-    build, readout, steps = NETWORKS[kind]
+    build, readout, steps = (NETWORKS | LARGE)[kind]
     network = build()
     graphs = 0
 
@@ -487,7 +513,7 @@ def test_a_detached_network_compiles_whole_again() -> None:
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_automatic_mixed_precision(kind: str) -> None:
     torch.manual_seed(0)
-    build, readout, steps = NETWORKS[kind]
+    build, readout, steps = (NETWORKS | LARGE)[kind]
     network, (x, y) = build(), batch()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     pruner = DPAP(updates=10)
