@@ -13,21 +13,18 @@ optimizer state, counts the budget, removes dead units and evaluates.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from baselines.activity import Activity
 from baselines.groups import Structure
 from baselines.masks import Masks
 
 Granularity = Literal["none", "structured", "unstructured", "hybrid", "spatio-temporal"]
 Track = Literal["from-scratch", "post-training"]
-
-#: layer name -> (input, output) of that layer's neurons, each of shape [T, B, ...].
-Activity = Mapping[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class Pruner:
         self.context = context
 
     def observe(self, activity: Activity) -> None:
-        """See one training batch: layer -> (input, output) activity, each [T, B, ...]."""
+        """See one training batch."""
 
     def penalty(self) -> Tensor | None:
         """Return a scalar to add to the loss, or None."""

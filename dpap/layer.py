@@ -7,11 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from baselines.activity import unit_activity
 from dpap.importance import time_importance, unit_importance
 from dpap.plasticity import Rule, SlidingThreshold, bcm, hebb, stdp
 from dpap.presets import Preset
 from dpap.survival import SurvivalRule, normalized
-from dpap.traces import running_traces, trace, unit_activity
+from dpap.traces import running_traces, trace
 
 Evidence = Literal["both", "trace", "plasticity"]
 

@@ -9,14 +9,14 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from baselines.api import Activity, PruneContext, Pruner, PrunerInfo
+from baselines.activity import Activity
+from baselines.api import PruneContext, Pruner, PrunerInfo
 from baselines.masks import Masks
 from baselines.schedules import UpdateClock, check_window, cubic_density
 from baselines.selection import select
 from dpap.layer import Evidence, LayerState
 from dpap.plasticity import Rule
 from dpap.presets import Preset
-from dpap.traces import unit_activity
 
 
 @dataclass
@@ -120,13 +120,9 @@ class DPAP(Preset, Pruner):
         """Add a batch to the traces and the plasticity of every layer."""
         if self.finished:
             return
-        sums: dict[int, Tensor] = {}  # what one layer sends may be what the next one receives
-        for name, pair in activity.items():
-            if name in self.layers:
-                for x in pair:
-                    if id(x) not in sums:
-                        sums[id(x)] = unit_activity(x)
-                self.layers[name].observe(*(sums[id(x)] for x in pair))
+        for name, layer in self.layers.items():
+            if name in activity:
+                layer.observe(*activity.units(name))
 
     @torch.no_grad()
     def masks(self, progress: float) -> Masks | None:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.api import Activity, Granularity, PruneContext
+from baselines.activity import Activity
+from baselines.api import Granularity, PruneContext
 from baselines.groups import PrunableLayer, Structure, prunable_layers
 from baselines.masks import Masks
 from baselines.structured import remove_units, unit_structure
@@ -220,7 +221,7 @@ class Attachment:
                     f"update, and its neurons {len(outputs)} times, not steps={self.steps} times"
                 )
             activity[name] = (torch.stack(inputs), torch.stack(outputs))
-        return activity
+        return Activity(activity)
 
 
 def _check(
@@ -257,7 +258,7 @@ def _eager(hook: Hook) -> Hook:
 def _per_unit(activity: Tensor, layer: PrunableLayer, units: int) -> Tensor:
     """Sum maps, [B, units, ...] or flattened, to [B, units], in float32.
 
-    DPAP counts a channel as one population (`dpap.traces.unit_activity`), and sums are small to
+    DPAP counts a channel as one population (`baselines.activity`), and sums are small to
     keep and safe from operations in place. A linear layer may have other dimensions before units.
     """
     if layer.kind == "linear":

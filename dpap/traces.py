@@ -8,28 +8,11 @@ import torch
 from torch import Tensor
 
 
-def unit_activity(activity: Tensor) -> Tensor:
-    """Sum a channel's map, so that a channel counts as one population.
-
-    Parameters
-    ----------
-    activity
-        Spikes or ReLU outputs, [T, B, N] or [T, B, C, ...map].
-
-    Returns
-    -------
-    Tensor
-        [T, B, N] or [T, B, C]; float32 at least, for a half-precision sum miscounts spikes.
-    """
-    kind = torch.promote_types(activity.dtype, torch.float32)
-    return activity.to(kind) if activity.dim() == 3 else activity.flatten(3).sum(3, dtype=kind)
-
-
 def trace(units: Tensor, tau: float, *, mean: bool = False) -> Tensor:
     """Leaky sum over time, S(t+1) = tau * S(t) + o(t+1), after the last step.
 
     Equations (1), (2) for spikes and (12), (13) for ReLU outputs, which have T = 1. A channel's
-    map is summed before (`unit_activity`): the trace is linear, and this order is cheaper. For
+    map is summed before (`baselines.activity`): the trace is linear, and this order is cheaper. For
     the same reason it is one product with the weights tau^(T-1), ..., tau, 1.
 
     Parameters

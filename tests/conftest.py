@@ -46,7 +46,7 @@ def tiny(params: Params) -> dict[str, Workload]:
     return {
         name: Workload.model_validate(
             params.workloads[name].model_dump()
-            | {"network": params.workloads[name].network.with_layout("6C3-MP2-8C3-MP2-12FC")}
+            | {"network": params.workloads[name].network.with_widths((6, 8, 12))}
             | {"recipe": params.workloads[name].recipe.model_copy(update={"epochs": 2})}
         )
         for name in ("digits-snn", "digits-ann")

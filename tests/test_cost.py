@@ -10,7 +10,8 @@ from baselines.groups import weight_structure
 from baselines.masks import Masks
 from pipelines.core.cell import build_network
 from pipelines.core.cost import ActivityCounter, existing_parameters, fan_out, operations
-from pipelines.core.networks import READOUT, NetworkSpec
+from pipelines.core.layouts import NetworkSpec
+from pipelines.core.networks import READOUT
 
 
 def fan(layer: nn.Module, weight: torch.Tensor, *shape: int) -> list[float]:

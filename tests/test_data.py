@@ -112,7 +112,7 @@ def small_fashion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         )
         contents[f"{part}-labels-idx1-ubyte"] = struct.pack(">II", 0x801, number) + labels.tobytes()
     for name, content in contents.items():
-        (source / f"{name}.gz").write_bytes(gzip.compress(content))
+        (source / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
     digests = {name: hashlib.sha256(c).hexdigest() for name, c in contents.items()}
     labels = np.arange(40) % 10
     monkeypatch.setattr(fashion_mnist, "FILES", digests)
@@ -183,8 +183,8 @@ RIGHT = hashlib.sha256(CONTENT).hexdigest()
 @pytest.mark.parametrize(
     ("first", "reason"),
     [
-        (gzip.compress(b"other"), "wrong checksum"),
-        (gzip.compress(CONTENT)[:-9], "ended before"),
+        (gzip.compress(b"other", mtime=0), "wrong checksum"),
+        (gzip.compress(CONTENT, mtime=0)[:-9], "ended before"),
         (CONTENT[:-1], "wrong checksum"),
         (OSError("no route to host"), "no route to host"),
     ],
@@ -194,7 +194,7 @@ def test_bad_sources_are_named_and_the_next_mirror_is_tried(
 ) -> None:
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
     target = tmp_path / "data" / "file"
-    good = gzip.compress(CONTENT)
+    good = gzip.compress(CONTENT, mtime=0)
     monkeypatch.setattr(
         urllib.request, "urlopen", served({"https://a/file.gz": first, "https://b/file.gz": good})
     )

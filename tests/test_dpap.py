@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from baselines.activity import Activity, unit_activity
 from baselines.api import PruneContext
 from dpap import DPAP, PAPER, RELEASED, layer, presets
 from dpap.conformance import TOLERANCE, compare
@@ -26,9 +27,9 @@ from dpap.layer import LayerState
 from dpap.plasticity import SlidingThreshold, bcm, hebb, stdp
 from dpap.presets import Preset
 from dpap.survival import SurvivalRule, normalized
-from dpap.traces import running_traces, trace, unit_activity
+from dpap.traces import running_traces, trace
 from pipelines.core.cell import build_network, build_structure
-from pipelines.core.networks import NetworkSpec
+from pipelines.core.layouts import NetworkSpec
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.npz"))
 
@@ -253,7 +254,7 @@ def run_dpap(
             name: tuple(activity_scale * spikes(batch, shape, draw) for shape in pair)
             for name, pair in shapes.items()
         }
-        pruner.observe(activity)
+        pruner.observe(Activity(activity))
         found = pruner.masks(step / 120)
         if found is not None:
             masks.append(found)

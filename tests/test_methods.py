@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from baselines.activity import Activity
 from baselines.api import PruneContext, Pruner
 from baselines.masks import Masks
 from pipelines.core.cell import TOLERANCE, build_network, build_structure, check
@@ -54,7 +55,7 @@ def train(
     for step, inputs in enumerate(epochs * batches, start=1):
         scores, activity = network.run(inputs)
         if pruner.info.needs_activity:
-            pruner.observe(activity)
+            pruner.observe(Activity(activity))
         loss = scores.square().mean()
         penalty = pruner.penalty()
         optimizer.zero_grad()

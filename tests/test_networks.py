@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pipelines.core.cell import build_network
 from pipelines.core.cost import ActivityCounter, operations, timestep_sparsity
-from pipelines.core.networks import READOUT, Network, NetworkSpec, parse_layout
+from pipelines.core.layouts import NetworkSpec, parse_layout
+from pipelines.core.networks import READOUT, Network
 
 LAYOUT = "4C3-MP2-6C5-AP2-7FC"
 

@@ -12,7 +12,8 @@ from baselines.masks import Masks
 from baselines.selection import select
 from baselines.structured import remove_units, surviving_steps, unit_scores, unit_structure
 from pipelines.core.cell import build_network, build_structure
-from pipelines.core.networks import READOUT, Network, NetworkSpec
+from pipelines.core.layouts import NetworkSpec
+from pipelines.core.networks import READOUT, Network
 
 
 def network(kind: str, layout: str = "6C3-MP2-8C3-AP2-10FC-9FC") -> Network:
@@ -83,7 +84,7 @@ def test_masked_equals_compacted(kind: str, granularity: str, density: float) ->
     torch.testing.assert_close(net(x), masked, rtol=1e-6, atol=1e-6)
     widths = [int(kept.sum()) for kept in masks.units.values()]
     assert [s.weights.weight.shape[0] for s in net.stages] == widths
-    rebuilt = Network(net.spec.with_layout(net.layout), (1, 8, 8), 4).double().eval()
+    rebuilt = Network(net.spec.with_widths(widths), (1, 8, 8), 4).double().eval()
     rebuilt.load_state_dict(net.state_dict())
     rebuilt.silence(net.gates)
     torch.testing.assert_close(rebuilt(x), net(x), rtol=0, atol=1e-12)

@@ -21,8 +21,9 @@ from pipelines.core.data import load_training
 from pipelines.core.data.splits import TrainingData
 from pipelines.core.errors import InputError
 from pipelines.core.evaluate import evaluate, evaluate_test
+from pipelines.core.layouts import NetworkSpec
 from pipelines.core.methods import make
-from pipelines.core.networks import READOUT, Network, NetworkSpec, first_step
+from pipelines.core.networks import READOUT, Network, first_step
 from pipelines.core.record import Outcome, RunRecord, Status, environment
 from pipelines.core.spec import EMERGENT, RunSpec
 from pipelines.core.train import DivergedError, Trainer, require_finite

@@ -1,111 +1,19 @@
-"""Networks built from a layout such as ``16C3-MP2-32C3-MP2-64FC``, spiking or artificial.
-
-Tokens: ``nCk`` convolution of n channels and k x k kernel (padding k // 2) with batch norm,
-``MPk`` / ``APk`` max / average pooling, ``nFC`` linear layer of n neurons with batch norm. A
-linear readout of one output per class is added; it is never pruned.
-"""
+"""Networks built from a `NetworkSpec`, spiking or artificial."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import snntorch as snn
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from pipelines.core.neurons import Reset, Surrogate, lif_scan, make_neuron
-
-_TOKEN = re.compile(
-    r"(?P<conv>[1-9]\d*)C(?P<kernel>\d+)|(?P<pool>[MA])P(?P<size>\d+)|(?P<fc>[1-9]\d*)FC"
-)
+from pipelines.core.layouts import NetworkSpec, parse_layout, with_widths
+from pipelines.core.neurons import lif_scan, make_neuron
 
 READOUT = "readout"
-
-
-class NetworkSpec(BaseModel):
-    """A network, as written in params.yaml.
-
-    Parameters
-    ----------
-    kind
-        ``snn``: `snntorch.Leaky` neurons over `time_steps`; ``ann``: ReLU, one step.
-    layout
-        See the module's docstring.
-    time_steps
-        T; a static input is shown T times (direct encoding).
-    beta
-        Membrane decay per step, in [0, 1], at the start.
-    learn_beta
-        Whether each layer learns its beta.
-    threshold
-        Firing threshold.
-    reset
-        ``zero`` (hard, as DPAP's networks) or ``subtract``.
-    surrogate
-        Surrogate gradient, snnTorch's defaults.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["snn", "ann"]
-    layout: str
-    time_steps: int = Field(1, ge=1)
-    beta: float = Field(0.5, ge=0, le=1)
-    learn_beta: bool = True
-    threshold: float = Field(1.0, gt=0)
-    reset: Reset = "zero"
-    surrogate: Surrogate = "atan"
-
-    @field_validator("layout")
-    @classmethod
-    def _layout(cls, layout: str) -> str:
-        parse_layout(layout)
-        return layout
-
-    def with_layout(self, layout: str) -> NetworkSpec:
-        """Return the same network with other widths."""
-        return self.model_copy(update={"layout": layout})
-
-
-@dataclass(frozen=True)
-class Token:
-    """One token of a layout: kind ``conv``, ``fc``, ``max`` or ``avg``, and its numbers."""
-
-    kind: Literal["conv", "fc", "max", "avg"]
-    size: int
-    kernel: int = 1
-
-
-def parse_layout(layout: str) -> list[Token]:
-    """Read a layout.
-
-    Raises
-    ------
-    ValueError
-        If a token is unknown, pooling comes first or after a linear layer, or a convolution
-        follows a linear layer.
-    """
-    tokens: list[Token] = []
-    for text in layout.split("-"):
-        match = _TOKEN.fullmatch(text)
-        if match is None:
-            raise ValueError(f"layout '{layout}': '{text}' is none of nCk, MPk, APk, nFC")
-        if match["conv"]:
-            token = Token("conv", int(match["conv"]), int(match["kernel"]))
-        elif match["fc"]:
-            token = Token("fc", int(match["fc"]))
-        else:
-            token = Token("max" if match["pool"] == "M" else "avg", int(match["size"]))
-        if token.kind != "fc" and any(t.kind == "fc" for t in tokens):
-            raise ValueError(f"layout '{layout}': '{text}' follows a linear layer")
-        if token.kind in ("max", "avg") and (not tokens or tokens[-1].kind != "conv"):
-            raise ValueError(f"layout '{layout}': '{text}' must follow a convolution")
-        tokens.append(token)
-    return tokens
 
 
 @dataclass(frozen=True)
@@ -197,16 +105,8 @@ class Network(nn.Module):
     @property
     def layout(self) -> str:
         """The layout with the widths that the network has now."""
-        tokens = []
-        widths = iter(stage.weights.weight.shape[0] for stage in self.stages)
-        for token in parse_layout(self.spec.layout):
-            if token.kind == "conv":
-                tokens.append(f"{next(widths)}C{token.kernel}")
-            elif token.kind == "fc":
-                tokens.append(f"{next(widths)}FC")
-            else:
-                tokens.append(f"{'M' if token.kind == 'max' else 'A'}P{token.size}")
-        return "-".join(tokens)
+        widths = [stage.weights.weight.shape[0] for stage in self.stages]
+        return with_widths(self.spec.layout, widths)
 
     def silence(self, steps: Mapping[str, Tensor]) -> None:
         """Withhold the spikes of some units at some steps: layer -> kept, bool [units, T].
@@ -232,7 +132,7 @@ class Network(nn.Module):
             steps = x.shape[0]
             y = stage.norm(stage.weights(x.flatten(0, 1))).unflatten(0, (steps, -1))
             if isinstance(stage.neuron, snn.Leaky):
-                y = lif_scan(y, stage.neuron, self.steps, self.spec.surrogate)
+                y = lif_scan(y, stage.neuron, self.steps, self.spec.surrogate, overwrite=True)
             else:
                 y = stage.neuron(y)
             if stage.name in self.gates:

@@ -8,8 +8,8 @@ step. It saves the membrane potential only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import snntorch as snn
 import torch
@@ -17,26 +17,35 @@ from snntorch import surrogate
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Reset = Literal["zero", "subtract"]
-Surrogate = Literal["atan", "fast_sigmoid"]
+from pipelines.core.layouts import Reset, Surrogate
 
 _ATAN_ALPHA = 2.0
 _FAST_SIGMOID_SLOPE = 25.0
 
-
-def _atan_derivative(x: Tensor) -> Tensor:
-    return (_ATAN_ALPHA / 2) / (x * (math.pi / 2 * _ATAN_ALPHA)).square_().add_(1)
-
-
-def _fast_sigmoid_derivative(x: Tensor) -> Tensor:
-    return (x.abs().mul_(_FAST_SIGMOID_SLOPE).add_(1)).square_().reciprocal_()
+#: Elements that the scan works on at a time, over all steps: they stay in a core's cache.
+BLOCK = 2**17
 
 
-_SURROGATES: dict[Surrogate, tuple[Callable[[], Any], Callable[[Tensor], Tensor]]] = {
-    "atan": (lambda: surrogate.atan(alpha=_ATAN_ALPHA), _atan_derivative),
+def _atan_gradient(membrane: Tensor, threshold: float, grad: Tensor, out: Tensor) -> None:
+    """Gradient through snnTorch's `atan`: grad * (alpha / 2) / (1 + (pi / 2 * alpha * x)^2)."""
+    torch.sub(membrane, threshold, out=out).mul_(math.pi / 2 * _ATAN_ALPHA)
+    torch.addcmul(out.new_ones(()), out, out, out=out)
+    torch.div(grad, out, out=out)
+    if _ATAN_ALPHA != 2:
+        out.mul_(_ATAN_ALPHA / 2)
+
+
+def _fast_sigmoid_gradient(membrane: Tensor, threshold: float, grad: Tensor, out: Tensor) -> None:
+    """Gradient through snnTorch's `fast_sigmoid`: grad / (slope * abs(x) + 1)^2."""
+    torch.sub(membrane, threshold, out=out).abs_().mul_(_FAST_SIGMOID_SLOPE).add_(1).square_()
+    torch.div(grad, out, out=out)
+
+
+_SURROGATES: dict[Surrogate, tuple[Callable[[], Any], Callable[..., None]]] = {
+    "atan": (lambda: surrogate.atan(alpha=_ATAN_ALPHA), _atan_gradient),
     "fast_sigmoid": (
         lambda: surrogate.fast_sigmoid(slope=_FAST_SIGMOID_SLOPE),
-        _fast_sigmoid_derivative,
+        _fast_sigmoid_gradient,
     ),
 }
 
@@ -54,6 +63,28 @@ def make_neuron(
     )
 
 
+def _flat(tensor: Tensor, like: Tensor) -> Tensor:
+    """View [T, ...] as [T, N] in the memory order of one step `like`; copied if it is another."""
+    strides = (like.numel(), *like.stride())
+    if tensor.stride()[1:] != strides[1:] or (len(tensor) > 1 and tensor.stride(0) != strides[0]):
+        tensor = tensor.new_empty_strided(tensor.shape, strides).copy_(tensor)
+    return tensor.as_strided((len(tensor), like.numel()), (like.numel(), 1))
+
+
+def _dense(like: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    """Memory for [T, ...] with each step laid out as `like`."""
+    shape, strides = (steps, *like.shape), (like.numel(), *like.stride())
+    return like.new_empty_strided(shape, strides, dtype=dtype)
+
+
+def _blocks(flat: Tensor, steps: int) -> Iterator[slice]:
+    """Slices of the N elements of a step: cache-sized on a CPU, all at once elsewhere."""
+    total = flat.shape[1]
+    size = BLOCK // steps if flat.device.type == "cpu" else total
+    for start in range(0, total, max(1, size)):
+        yield slice(start, start + size)
+
+
 class _Scan(torch.autograd.Function):
     """u_t = decay * u_{t-1} + x_t with reset, s_t = [u_t > threshold]; see `lif_scan`."""
 
@@ -66,47 +97,61 @@ class _Scan(torch.autograd.Function):
         steps: int,
         reset: Reset,
         surrogate_name: Surrogate,
+        overwrite: bool,
     ) -> Tensor:
-        static = current.shape[0] == 1 and steps > 1
         one = torch.empty_like(current[0])  # keeps the memory layout, channels_last too
-        membrane = current.new_empty_strided(
-            (steps, *one.shape), (one.numel(), *one.stride())
-        ).copy_(current)
-        spikes = torch.empty_like(membrane)
-        torch.gt(membrane[0], threshold, out=spikes[0])
-        for t in range(1, steps):
-            if reset == "zero":
-                carried = membrane[t - 1] * (1 - spikes[t - 1])
-                membrane[t].addcmul_(carried, decay)
-            else:
-                membrane[t].addcmul_(membrane[t - 1], decay).sub_(spikes[t - 1], alpha=threshold)
-            torch.gt(membrane[t], threshold, out=spikes[t])
-        ctx.save_for_backward(membrane, decay)
+        spikes = _dense(one, steps, current.dtype)
+        static = len(current) == 1 < steps
+        if overwrite and not static:
+            membrane = current.detach()
+        else:
+            membrane = _dense(one, steps, current.dtype).copy_(current)
+        u, s = _flat(membrane, one), _flat(spikes, one)
+        for part in _blocks(u, steps):
+            torch.gt(u[0, part], threshold, out=s[0, part])
+            for t in range(1, steps):
+                now, before, fired = u[t, part], u[t - 1, part], s[t - 1, part]
+                if reset == "zero":
+                    now.addcmul_(torch.addcmul(before, before, fired, value=-1), decay)
+                else:
+                    now.addcmul_(before, decay).sub_(fired, alpha=threshold)
+                torch.gt(now, threshold, out=s[t, part])
+        ctx.save_for_backward(membrane, spikes, decay)
         ctx.threshold, ctx.reset, ctx.static = threshold, reset, static
-        ctx.derivative = _SURROGATES[surrogate_name][1]
+        ctx.gradient = _SURROGATES[surrogate_name][1]
         return spikes
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
-        membrane, decay = ctx.saved_tensors
-        grad = ctx.derivative(membrane - ctx.threshold).mul_(grad_spikes)
-        before = membrane[:-1]
-        if ctx.reset == "zero":  # a unit that fired starts the next step from zero
-            quiet = (before <= ctx.threshold).to(before.dtype)
-            before = before * quiet
-            factor = quiet.mul_(decay)
-        else:
-            factor = decay.expand(len(before), *[1] * (before.dim() - 1))
-        for t in range(len(before) - 1, -1, -1):
-            grad[t].addcmul_(grad[t + 1], factor[t])
-        learn = ctx.needs_input_grad[1]
-        grad_decay = (grad[1:] * before).sum() if learn else None
-        grad_current = grad.sum(0, keepdim=True) if ctx.static else grad
-        return grad_current, grad_decay, None, None, None, None
+        membrane, spikes, decay = ctx.saved_tensors
+        steps, one = len(membrane), membrane[0]
+        grad = _dense(one, steps, membrane.dtype)
+        g, u, s, out = (_flat(tensor, one) for tensor in (grad_spikes, membrane, spikes, grad))
+        grad_decay = torch.zeros_like(decay) if ctx.needs_input_grad[1] else None
+        for part in _blocks(u, steps):
+            total = out[:, part]
+            ctx.gradient(u[:, part], ctx.threshold, g[:, part], total)
+            for t in range(steps - 2, -1, -1):
+                back = total[t + 1]
+                if ctx.reset == "zero":  # a unit that fired starts the next step from zero
+                    back = torch.addcmul(back, back, s[t, part], value=-1)
+                if grad_decay is not None:
+                    grad_decay += torch.dot(back, u[t, part])
+                total[t].addcmul_(back, decay)
+        if ctx.static:
+            grad = grad.sum(0, keepdim=True)
+        return grad, grad_decay, None, None, None, None, None
 
 
-def lif_scan(current: Tensor, neuron: snn.Leaky, steps: int, surrogate_name: Surrogate) -> Tensor:
+def lif_scan(
+    current: Tensor,
+    neuron: snn.Leaky,
+    steps: int,
+    surrogate_name: Surrogate,
+    *,
+    overwrite: bool = False,
+) -> Tensor:
     """Spikes of a layer of leaky neurons over all steps.
 
     Equal to calling ``neuron(current[t], membrane)`` for t = 0 .. steps-1 from a membrane of
@@ -122,6 +167,8 @@ def lif_scan(current: Tensor, neuron: snn.Leaky, steps: int, surrogate_name: Sur
         T.
     surrogate_name
         Surrogate gradient that the neuron was made with.
+    overwrite
+        Keep the membrane potential in the memory of `current`, which nobody else may need.
 
     Returns
     -------
@@ -142,5 +189,6 @@ def lif_scan(current: Tensor, neuron: snn.Leaky, steps: int, surrogate_name: Sur
         steps,
         neuron.reset_mechanism,
         surrogate_name,
+        overwrite,
     )
     return spikes

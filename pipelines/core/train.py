@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
+from baselines.activity import Activity
 from baselines.api import Pruner
 from baselines.groups import Structure
 from baselines.masks import Masks
@@ -157,7 +158,7 @@ class Trainer:
             group["lr"] = rate
         scores, activity = self.network.run(inputs)
         if self.pruner.info.needs_activity:
-            self.pruner.observe(activity)
+            self.pruner.observe(Activity(activity))
         loss = functional.cross_entropy(scores, labels)
         require_finite(loss.item(), self.meter)
         penalty = self.pruner.penalty()

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.core.budget import Budget
-from pipelines.core.networks import NetworkSpec
+from pipelines.core.layouts import NetworkSpec
 
 
 class Recipe(BaseModel):

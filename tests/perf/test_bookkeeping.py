@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from baselines.activity import Activity
 from baselines.api import PruneContext
 from dpap import DPAP
 from pipelines.core.cell import build_network, build_structure
-from pipelines.core.networks import NetworkSpec
+from pipelines.core.layouts import NetworkSpec
 
 LAYOUTS = {
     "digits": ("16C3-MP2-32C3-MP2-64FC", 8),
@@ -34,12 +35,12 @@ def test_bookkeeping(benchmark: Any, what: str, size: str) -> None:
 
     def step() -> None:
         if what == "observe":
-            pruner.observe(recorded)
+            pruner.observe(Activity(recorded))
             return
         network.zero_grad()
         scores, activity = network.run(inputs)
         if what != "step":
-            pruner.observe(activity)
+            pruner.observe(Activity(activity))
         functional.cross_entropy(scores, labels).backward()
 
     benchmark.group = f"bookkeeping, {size}"

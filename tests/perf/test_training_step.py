@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from pipelines.core.cell import build_network
-from pipelines.core.networks import Network, NetworkSpec
+from pipelines.core.layouts import NetworkSpec
+from pipelines.core.networks import Network
 
 
 def stepped(network: Network, inputs: torch.Tensor) -> torch.Tensor:
