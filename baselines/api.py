@@ -49,6 +49,8 @@ class PrunerInfo:
         Whether `observe` must be called.
     needs_spikes
         Whether it makes sense for spiking networks only.
+    regrows
+        Whether units that it pruned may come back; if not, they may be removed for good.
     """
 
     name: str
@@ -59,6 +61,7 @@ class PrunerInfo:
     emergent: bool = False
     needs_activity: bool = False
     needs_spikes: bool = False
+    regrows: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -107,6 +107,13 @@ class Network(nn.Module):
         """The layout with the widths that the network has now."""
         widths = [stage.weights.weight.shape[0] for stage in self.stages]
         return with_widths(self.spec.layout, widths)
+
+    def narrowed(self, widths: Sequence[int]) -> Network:
+        """Build the same network with other widths; no random number is drawn."""
+        with torch.random.fork_rng(devices=[]):
+            small = Network(self.spec.with_widths(widths), self.input_shape, self.classes)
+        reference = next(self.parameters())
+        return small.to(device=reference.device, dtype=reference.dtype)
 
     def silence(self, steps: Mapping[str, Tensor]) -> None:
         """Withhold the spikes of some units at some steps: layer -> kept, bool [units, T].

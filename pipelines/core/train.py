@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
-from baselines.activity import Activity
 from baselines.api import Pruner
 from baselines.groups import Structure
 from baselines.masks import Masks
@@ -18,6 +18,7 @@ from pipelines.core.budget import BudgetMeter
 from pipelines.core.data.splits import TrainingData
 from pipelines.core.evaluate import evaluate
 from pipelines.core.networks import Network
+from pipelines.core.shrink import LiveNetwork
 from pipelines.core.workloads import Recipe
 
 
@@ -58,11 +59,14 @@ class Training:
         One point per epoch.
     seconds
         Wall-clock of training, evaluations left out.
+    shrunk_at
+        Progress at which dead units were removed.
     """
 
     masks: Masks = field(default_factory=Masks)
     curve: list[EpochPoint] = field(default_factory=list)
     seconds: float = 0.0
+    shrunk_at: list[float] = field(default_factory=list)
 
 
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
@@ -93,7 +97,8 @@ class Trainer:
     Parameters
     ----------
     network, pruner, structure
-        What is trained, who prunes it, and what can be pruned.
+        What is trained (dense, and up to date when `run` ends), who prunes it, and what can be
+        pruned.
     data, recipe
         The workload's.
     meter
@@ -112,14 +117,18 @@ class Trainer:
         meter: BudgetMeter,
         generator: torch.Generator,
     ) -> None:
-        self.network = network
         self.pruner = pruner
         self.structure = structure
         self.data = data
         self.recipe = recipe
         self.meter = meter
         self.generator = generator
-        self.optimizer = make_optimizer(network, recipe)
+        self.live = LiveNetwork(
+            network,
+            structure,
+            partial(make_optimizer, recipe=recipe),
+            enabled=recipe.live_shrink and bool(structure.groups) and not pruner.info.regrows,
+        )
         self.result = Training()
 
     def run(self) -> Training:
@@ -130,12 +139,14 @@ class Trainer:
         DivergedError
             If the loss is not finite; `result` holds the epochs before.
         """
-        self.network.train()
+        self.live.network.train()
         while self.meter.remaining:
             start = time.perf_counter()
             loss = self._epoch()
             self.result.seconds += time.perf_counter() - start
             self._note(loss)
+        self.live.sync()
+        self.result.masks, self.result.shrunk_at = self.live.masks, self.live.shrunk_at
         return self.result
 
     def _epoch(self) -> float:
@@ -154,37 +165,42 @@ class Trainer:
         """One batch forward, backward, step, masks."""
         self.meter.charge(len(labels), "training")
         rate = learning_rate(self.recipe, self.meter.progress)
-        for group in self.optimizer.param_groups:
+        live = self.live
+        for group in live.optimizer.param_groups:
             group["lr"] = rate
-        scores, activity = self.network.run(inputs)
+        scores, activity = live.network.run(inputs)
         if self.pruner.info.needs_activity:
-            self.pruner.observe(Activity(activity))
+            self.pruner.observe(live.activity(activity))
         loss = functional.cross_entropy(scores, labels)
         require_finite(loss.item(), self.meter)
-        penalty = self.pruner.penalty()
-        self.optimizer.zero_grad(set_to_none=True)
-        (loss if penalty is None else loss + penalty).backward()
-        self.optimizer.step()
-        masks = self.pruner.masks(self.meter.progress)
-        if masks is not None:
-            self.result.masks = masks
-            self.network.silence(masks.steps)
-        self.result.masks.project(self.network, self.optimizer)
+        live.backward(loss, self._penalty())
+        live.optimizer.step()
+        live.sync()
+        live.prune(self.pruner.masks(self.meter.progress), self.meter.progress)
         return loss.detach()
+
+    def _penalty(self) -> torch.Tensor | None:
+        """Ask the method for its penalty, on dense weights that are up to date."""
+        if type(self.pruner).penalty is Pruner.penalty:
+            return None
+        self.live.sync()
+        return self.pruner.penalty()
 
     def _note(self, loss: float) -> None:
         """Add a point to the curve."""
-        validation = evaluate(self.network, self.data.validation)
+        live = self.live
+        validation = evaluate(live.network, self.data.validation)
         require_finite(validation.loss, self.meter)  # the last step may have broken the weights
-        rates = validation.activity.firing_rates().values()
+        rates = validation.activity.firing_rates()
+        share = dict(zip(rates, live.extent.shares, strict=True))  # removed units are silent
         self.result.curve.append(
             EpochPoint(
                 samples=self.meter.spent,
                 train_loss=loss,
                 validation_accuracy=validation.accuracy,
                 validation_loss=validation.loss,
-                density=self.structure.density(self.result.masks),
-                firing_rate=sum(rates) / len(rates),
+                density=self.structure.density(live.masks),
+                firing_rate=sum(rates[name] * share[name] for name in rates) / len(rates),
                 learning_rate=learning_rate(self.recipe, self.meter.progress),
                 seconds=self.result.seconds,
             )

@@ -1,0 +1,162 @@
+"""Live shrink: a run in which dead units are removed is the masked run."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from baselines.activity import Activity
+from baselines.api import PruneContext, Pruner
+from pipelines.core import shrink
+from pipelines.core.cell import build_network, build_structure
+from pipelines.core.layouts import NetworkSpec
+from pipelines.core.methods import make, methods
+from pipelines.core.networks import Network
+from pipelines.core.shrink import Extent, LiveNetwork
+from pipelines.core.train import make_optimizer
+from pipelines.core.workloads import Recipe
+
+REMOVING = [
+    (name, granularity)
+    for name, kind in methods().items()
+    for granularity in kind.info.granularities
+    if granularity not in ("none", "unstructured")
+]
+RECIPES = {
+    name: Recipe(epochs=1, batch_size=8, optimizer=name, learning_rate=0.01, weight_decay=0.01)
+    for name in ("sgd", "adam", "adamw")
+}
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove often, and leave odd widths and padded ones."""
+    monkeypatch.setattr(shrink, "WORTH", 0.99)
+    monkeypatch.setattr(shrink, "MULTIPLE", 3)
+
+
+def network(kind: str = "snn") -> Network:
+    spec = NetworkSpec(kind=kind, layout="8C3-MP2-10C3-MP2-14FC", time_steps=3)
+    return build_network(spec, (1, 8, 8), 4, seed=0).double()
+
+
+def pruner(name: str) -> Pruner:
+    known = {"updates": 10, "start": 0.1, "first_update": 1, "conv_epsilon": 1.9, "conv_eta": 99.0}
+    fields = set(methods()[name].__dataclass_fields__)  # type: ignore[attr-defined]
+    return make(name, {k: v for k, v in known.items() if k in fields})
+
+
+def train(
+    enabled: bool, name: str, granularity: str, kind: str, optimizer: str, penalty: bool
+) -> LiveNetwork:
+    net = network(kind)
+    structure = build_structure(net, granularity)
+    recipe = RECIPES[optimizer]
+    live = LiveNetwork(net, structure, partial(make_optimizer, recipe=recipe), enabled=enabled)
+    method = pruner(name)
+    draw = torch.Generator().manual_seed(0)
+    method.begin(net, PruneContext(structure, granularity, 0.2, draw, net.steps))  # type: ignore[arg-type]
+    data = torch.Generator().manual_seed(1)
+    for step in range(1, 26):
+        x = torch.randn(8, 1, 8, 8, generator=data, dtype=torch.float64)
+        labels = torch.randint(4, (8,), generator=data)
+        scores, activity = live.network.run(x)
+        if method.info.needs_activity:
+            method.observe(live.activity(activity))
+        loss = torch.nn.functional.cross_entropy(scores, labels)
+        live.sync()
+        weights = [p for n, p in net.named_parameters() if n.endswith("weight")]
+        extra = sum((w.square().sum() for w in weights), torch.zeros(())) if penalty else None
+        live.backward(loss, 0.01 * extra if extra is not None else None)
+        live.optimizer.step()
+        live.sync()
+        live.prune(method.masks(step / 25), step / 25)
+    live.sync()
+    return live
+
+
+@pytest.mark.parametrize(("name", "granularity"), REMOVING)
+@pytest.mark.parametrize(
+    ("kind", "optimizer", "penalty"),
+    [("snn", "adamw", False), ("ann", "adam", True), ("snn", "sgd", True)],
+)
+@pytest.mark.usefixtures("snntorch_in_float64")
+def test_the_result_is_that_of_the_masked_run(
+    name: str, granularity: str, kind: str, optimizer: str, penalty: bool
+) -> None:
+    if methods()[name].info.needs_spikes and kind == "ann":
+        pytest.skip("needs spikes")
+    masked, live = (
+        train(enabled, name, granularity, kind, optimizer, penalty) for enabled in (False, True)
+    )
+    assert not masked.shrunk_at
+    assert len(live.shrunk_at) >= 2
+    assert live.network.layout != live.full.layout == masked.full.layout
+    for key in ("parameters", "units", "steps"):
+        one, other = getattr(masked.masks, key), getattr(live.masks, key)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[k], other[k]) for k in one), key
+    x = torch.randn(32, 1, 8, 8, dtype=torch.float64)
+    for net in (masked.full, live.full, live.network):
+        net.eval()
+    wanted = masked.full(x)
+    assert wanted.std(0).any()
+    torch.testing.assert_close(live.full(x), wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(live.network(x), wanted, rtol=1e-5, atol=1e-5)
+    for (n, p), q in zip(masked.full.named_parameters(), live.full.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7, msg=n)
+
+
+@pytest.mark.usefixtures("snntorch_in_float64")
+def test_the_method_sees_dense_activity() -> None:
+    live = train(True, "dpap", "structured", "snn", "adamw", False)
+    x = torch.randn(5, 1, 8, 8, dtype=torch.float64)
+    pairs = live.network.eval().run(x)[1]
+    wanted = Activity(live.full.eval().run(x)[1])
+    found = live.activity(pairs)
+    assert list(found) == list(wanted)
+    for layer in wanted:
+        for one, other in zip(found[layer], wanted[layer], strict=True):
+            torch.testing.assert_close(one, other)
+        for one, other in zip(found.units(layer), wanted.units(layer), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_cut_and_spread_are_inverse() -> None:
+    structure = build_structure(network().float(), "structured")
+    units = {g.name: torch.arange(g.size) % 2 == 0 for g in structure.groups}
+    extent = Extent(structure, units)
+    assert extent.widths == [4, 5, 7]
+    assert extent.weights == 4 * 9 + 5 * 4 * 9 + 7 * 5 * 4
+    masks = structure.masks(units)
+    for name, parameter in network().named_parameters():
+        zeroed = parameter.detach() * masks.parameters.get(name, torch.tensor(True))
+        small = extent.cut(name, zeroed)
+        back = extent.spread(name, small, torch.full_like(zeroed, torch.nan))
+        assert torch.equal(back, zeroed), name
+
+
+def test_units_that_come_back_are_told() -> None:
+    live = train(True, "magnitude", "structured", "ann", "adam", False)
+    alive = {name: torch.ones_like(kept) for name, kept in live.masks.units.items()}
+    with pytest.raises(ValueError, match=r"came back .* info\.regrows"):
+        live.prune(live.structure.masks(alive), 1.0)
+
+
+def test_few_dead_units_are_left_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shrink, "WORTH", 0.1)
+    assert not train(True, "magnitude", "structured", "ann", "adam", False).shrunk_at
+    monkeypatch.setattr(shrink, "WORTH", 0.99)
+    monkeypatch.setattr(shrink, "INTERVAL", 0.3)
+    assert len(train(True, "magnitude", "structured", "ann", "adam", False).shrunk_at) == 1
+
+
+def test_no_random_number_is_drawn() -> None:
+    net = network()
+    before = torch.random.get_rng_state()
+    small = net.narrowed((3, 4, 5))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert small.layout == "3C3-MP2-4C3-MP2-5FC"
+    assert next(small.parameters()).dtype == torch.float64
