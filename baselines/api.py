@@ -14,54 +14,17 @@ optimizer state, counts the budget, removes dead units and evaluates.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from baselines.activity import Activity
 from baselines.groups import Structure
+from baselines.info import Granularity, PrunerInfo, Track
 from baselines.masks import Masks
 
-Granularity = Literal["none", "structured", "unstructured", "hybrid", "spatio-temporal"]
-Track = Literal["from-scratch", "post-training"]
-
-
-@dataclass(frozen=True)
-class PrunerInfo:
-    """What a reader, and the harness, must know of a method.
-
-    Parameters
-    ----------
-    name
-        What people type: ``--method NAME``.
-    summary
-        One sentence.
-    paper
-        Citation with arXiv id or DOI.
-    granularities
-        What it can remove; the first is the default.
-    tracks
-        Which comparisons it can enter.
-    emergent
-        Whether it can find its own density (no target given).
-    needs_activity
-        Whether `observe` must be called.
-    needs_spikes
-        Whether it makes sense for spiking networks only.
-    regrows
-        Whether units that it pruned may come back; if not, they may be removed for good.
-    """
-
-    name: str
-    summary: str
-    paper: str
-    granularities: tuple[Granularity, ...]
-    tracks: tuple[Track, ...] = ("from-scratch",)
-    emergent: bool = False
-    needs_activity: bool = False
-    needs_spikes: bool = False
-    regrows: bool = False
+__all__ = ["Activity", "Granularity", "PruneContext", "Pruner", "PrunerInfo", "Track"]
 
 
 @dataclass(frozen=True)

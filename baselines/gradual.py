@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from baselines.api import PruneContext, Pruner
@@ -42,6 +43,8 @@ class GradualPruner(Pruner):
         super().begin(network, context)
         self.clock = UpdateClock(self.updates)
         self.finished = False
+        groups = context.structure.groups
+        self.alive = {g.name: torch.ones(g.size, dtype=torch.bool) for g in groups}
 
     def unit_scores(self) -> dict[str, Tensor]:
         """Group name -> scores [units]; higher is kept."""
@@ -65,12 +68,21 @@ class GradualPruner(Pruner):
         elif granularity == "hybrid":
             linear = {layer.name for layer in structure.layers if layer.kind == "linear"}
             weights = {name: s for name, s in self.weight_scores().items() if name in linear}
-        return select(
+        masks = select(
             structure,
             cubic_density(progress, self.start, self.stop, self.context.density),
             self.context.generator,
-            units=None if granularity == "unstructured" else self.unit_scores(),
+            units=None if granularity == "unstructured" else self._alive_scores(),
             weights=weights,
             # Scores of units and of single weights compare by rank only.
             scope="layer-wise" if granularity == "hybrid" else self.scope,
         )
+        self.alive = dict(masks.units)
+        return masks
+
+    def _alive_scores(self) -> dict[str, Tensor]:
+        """Scores of units; one that died has zero weights, from which it cannot come back."""
+        if self.info.regrows:
+            return self.unit_scores()
+        scores = self.unit_scores().items()
+        return {name: s.masked_fill(~self.alive[name], -torch.inf) for name, s in scores}

@@ -57,8 +57,8 @@ def list_command(
     as_json: Json = False,
 ) -> None:
     """List methods, workloads, boards or data sets."""
+    from pipelines.core.catalogue import infos
     from pipelines.core.data import SOURCES
-    from pipelines.core.methods import methods
     from pipelines.grid import load_params
 
     params = load_params(_root())
@@ -68,13 +68,13 @@ def list_command(
             {
                 "name": name,
                 "granularity": granularity,
-                "emergent": kind.info.emergent,
-                "tracks": list(kind.info.tracks),
-                "summary": kind.info.summary,
-                "paper": kind.info.paper,
+                "emergent": info.emergent,
+                "tracks": list(info.tracks),
+                "summary": info.summary,
+                "paper": info.paper,
             }
-            for name, kind in methods().items()
-            for granularity in kind.info.granularities
+            for name, info in infos().items()
+            for granularity in info.granularities
         ]
     elif topic is Topic.workloads:
         rows = [
@@ -85,11 +85,11 @@ def list_command(
     elif topic is Topic.boards:
         rows = [
             {"name": name, "workloads": list(board.workloads), "methods": list(board.methods)}
-            | {"cells": len(params.cells(name))}
+            | {"cells": params.size(name)}
             for name, board in params.boards.items()
         ]
     else:
-        rows = [{"name": name, "summary": source.SUMMARY} for name, source in SOURCES.items()]
+        rows = [{"name": name, "summary": source.summary} for name, source in SOURCES.items()]
     if as_json:
         _print_json(rows)
         return
@@ -158,10 +158,10 @@ def run(
 
 def _density(name: str, text: str | None) -> float | str:
     """Read --density; only a method that prunes nothing may leave it out."""
-    from pipelines.core.methods import method
+    from pipelines.core.catalogue import info
 
     if text is None:
-        if method(name.partition(":")[0]).info.granularities == ("none",):
+        if info(name.partition(":")[0]).granularities == ("none",):
             return 1.0
         raise InputError(f"method '{name}' needs --density, for example 0.25.")
     if text == "emergent":

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from baselines.api import Granularity
-from pipelines.core.cell import check
+from baselines.info import Granularity
+from pipelines.core.catalogue import info
 from pipelines.core.errors import BenchError, InputError, unknown
-from pipelines.core.methods import method
-from pipelines.core.record import RunRecord
 from pipelines.core.spec import EMERGENT, Density, RunSpec
-from pipelines.core.store import Store
 from pipelines.core.workloads import Workload
+
+if TYPE_CHECKING:
+    from pipelines.core.record import RunRecord
+    from pipelines.core.store import Store
 
 PARAMS = "params.yaml"
 
@@ -88,7 +89,7 @@ class Params(BaseModel):
         if workload not in self.workloads:
             raise unknown("workload", workload, self.workloads)
         name, _, variant = name.partition(":")
-        info = method(name).info
+        granularities = info(name).granularities
         changes = self.variants.get(name, {})
         if variant and variant not in changes:
             raise unknown(f"variant of method '{name}'", variant, changes)
@@ -102,7 +103,7 @@ class Params(BaseModel):
                 workload=workload,
                 settings=self.workloads[workload],
                 method=name,
-                granularity=granularity or info.granularities[0],
+                granularity=granularity or granularities[0],
                 density=density,
                 seed=seed,
                 options=self.methods.get(name, {}) | changes.get(variant, {}),
@@ -111,6 +112,8 @@ class Params(BaseModel):
             )
         except ValidationError as error:
             raise InputError(_sentence(error)) from error
+        from pipelines.core.cell import check  # imports torch
+
         check(spec)
         return spec
 
@@ -147,14 +150,11 @@ class Params(BaseModel):
             for name in wanted or ():
                 if name not in known:
                     raise unknown(kind, name, known)
-        return [
-            self.spec(workload, name, granularity, density, seed)
-            for workload in workloads or grid.workloads
-            for name in methods or grid.methods
-            if self._fits(workload, name)
-            for granularity, density in self._targets(grid, name)
-            for seed in grid.seeds
-        ]
+        return [self.spec(*cell) for cell in self._places(grid, workloads, methods)]
+
+    def size(self, board: str) -> int:
+        """Count the cells of a board, without building them."""
+        return sum(1 for _ in self._places(self.board(board)))
 
     def twins(
         self, board: str, store: Store, workloads: Sequence[str] | None = None
@@ -171,25 +171,39 @@ class Params(BaseModel):
             if cell.density == EMERGENT
             for density in _reached(store.find(cell))
             for name in self.board(board).baselines
-            if cell.granularity in method(name).info.granularities
+            if cell.granularity in info(name).granularities
         ]
+
+    def _places(
+        self,
+        grid: Board,
+        workloads: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> Iterator[tuple[str, str, str, float | str, int]]:
+        """Arguments of `spec` for every cell."""
+        for workload in workloads or grid.workloads:
+            for name in methods or grid.methods:
+                if self._fits(workload, name):
+                    for granularity, density in self._targets(grid, name):
+                        for seed in grid.seeds:
+                            yield workload, name, granularity, density, seed
 
     def _fits(self, workload: str, name: str) -> bool:
         """Whether a board's method makes sense on a workload; unknown ones are told later."""
-        info = method(name.partition(":")[0]).info
+        spikes = info(name.partition(":")[0]).needs_spikes
         settings = self.workloads.get(workload)
-        return settings is None or not info.needs_spikes or settings.network.kind == "snn"
+        return settings is None or not spikes or settings.network.kind == "snn"
 
     @staticmethod
     def _targets(grid: Board, name: str) -> Iterator[tuple[str, float | str]]:
-        info = method(name.partition(":")[0]).info
-        for granularity in grid.granularities or info.granularities:
-            if granularity not in info.granularities:
+        about = info(name.partition(":")[0])
+        for granularity in grid.granularities or about.granularities:
+            if granularity not in about.granularities:
                 continue
             if granularity == "none":
                 yield granularity, 1.0
                 continue
-            if grid.emergent and info.emergent:
+            if grid.emergent and about.emergent:
                 yield granularity, EMERGENT
             for density in grid.densities:
                 yield granularity, density

@@ -91,3 +91,15 @@ def test_the_command_line_starts_without_torch() -> None:
 
 def test_a_training_process_never_imports_the_report() -> None:
     assert loaded("pipelines.engine", {"mlflow", "altair"}) == "[]"
+
+
+@pytest.mark.parametrize("topic", ["methods", "workloads", "boards", "data"])
+def test_listing_needs_no_torch(topic: str) -> None:
+    code = (
+        f"import sys; from pipelines.cli import app; app(['list', '{topic}'], "
+        "standalone_mode=False); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "False"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ import torch
 
 from baselines.activity import Activity
 from baselines.api import PruneContext, Pruner
+from baselines.info import PrunerInfo
 from baselines.masks import Masks
+from pipelines.core import catalogue
+from pipelines.core.catalogue import infos
 from pipelines.core.cell import TOLERANCE, build_network, build_structure, check
 from pipelines.core.data import load_training
 from pipelines.core.errors import InputError
@@ -189,3 +193,36 @@ def test_cells_that_cannot_be_are_refused(params: Params) -> None:
             )
         )
     assert check(spec).info.name == "dense"
+
+
+def test_the_catalogue_says_what_the_classes_say() -> None:
+    assert infos() == {name: kind.info for name, kind in methods().items()}
+
+
+def test_an_info_that_cannot_be_read_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(file: Path) -> Iterator[PrunerInfo]:
+        raise ValueError(f"{file}: info is not built where it is set")
+
+    monkeypatch.setattr(catalogue, "_read", unreadable)
+    infos.cache_clear()
+    try:
+        assert infos()["dpap"] is methods()["dpap"].info
+    finally:
+        infos.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("class A:\n info = PrunerInfo(name='a' + X, summary='', paper='')", ValueError),
+        ("class A:\n info = replace(B.info, name='a')", KeyError),
+        ("class A:\n info = INFO", ValueError),
+        ("class A:\n info = PrunerInfo(nam='a')", TypeError),
+    ],
+)
+def test_what_the_catalogue_cannot_read(
+    tmp_path: Path, source: str, error: type[Exception]
+) -> None:
+    (tmp_path / "a.py").write_text(source)
+    with pytest.raises(error):
+        list(catalogue._read(tmp_path / "a.py"))

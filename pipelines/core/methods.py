@@ -17,9 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 import baselines
 from baselines.api import Pruner
+from pipelines.core.catalogue import ENTRY_POINT
 from pipelines.core.errors import InputError, unknown
-
-ENTRY_POINT = "dpap_bench.methods"
 
 
 @cache

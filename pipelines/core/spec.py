@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from baselines.api import Granularity, Track
+from baselines.info import Granularity, Track
 from pipelines.core.workloads import Workload
 
 EMERGENT: Literal["emergent"] = "emergent"

@@ -15,7 +15,6 @@ from pipelines.core.data.splits import Indices, Split, TrainingData, digest, str
 from pipelines.core.errors import BenchError
 
 NAME = "digits"
-SUMMARY = "scikit-learn's digits, 8 x 8 grey, 10 classes; 1,167 train / 180 validation / 450 test"
 CLASSES = 10
 VALIDATION, TEST = 180, 450
 FILE = "digits.npy"

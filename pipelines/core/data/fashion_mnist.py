@@ -14,7 +14,6 @@ from pipelines.core.data.splits import Split, TrainingData, digest, stratified
 from pipelines.core.errors import BenchError
 
 NAME = "fashion-mnist"
-SUMMARY = "Fashion-MNIST, 28 x 28 grey, 10 classes; 55,000 train / 5,000 validation / 10,000 test"
 CLASSES = 10
 VALIDATION = 5000
 #: SHA-256 of the split indices.

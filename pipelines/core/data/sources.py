@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
-from pipelines.core.data import digits, fashion_mnist
-from pipelines.core.data.splits import Split, TrainingData
 from pipelines.core.errors import unknown
 
+if TYPE_CHECKING:
+    from pipelines.core.data.splits import Split, TrainingData
 
-class Source(Protocol):
+
+class Loader(Protocol):
     """What a data module offers."""
-
-    NAME: str
-    SUMMARY: str
-    CLASSES: int
 
     def fetch(self, folder: Path) -> None:
         """Put verified files into `folder`; do nothing where they are."""
@@ -27,7 +26,29 @@ class Source(Protocol):
         """Read the test split."""
 
 
-SOURCES: dict[str, Source] = {module.NAME: module for module in (digits, fashion_mnist)}
+@dataclass(frozen=True)
+class Source:
+    """A data set: its module in this package, and one line about it."""
+
+    module: str
+    summary: str
+
+    @property
+    def loader(self) -> Loader:
+        """The module, imported when it is needed."""
+        return cast(Loader, importlib.import_module(f"pipelines.core.data.{self.module}"))
+
+
+SOURCES = {
+    "digits": Source(
+        "digits",
+        "scikit-learn's digits, 8 x 8 grey, 10 classes; 1,167 train / 180 validation / 450 test",
+    ),
+    "fashion-mnist": Source(
+        "fashion_mnist",
+        "Fashion-MNIST, 28 x 28 grey, 10 classes; 55,000 train / 5,000 validation / 10,000 test",
+    ),
+}
 
 
 def fetch(name: str, root: Path) -> Path:
@@ -43,15 +64,15 @@ def fetch(name: str, root: Path) -> Path:
     if name not in SOURCES:
         raise unknown("data set", name, SOURCES)
     folder = root / name
-    SOURCES[name].fetch(folder)
+    SOURCES[name].loader.fetch(folder)
     return folder
 
 
 def load_training(name: str, root: Path) -> TrainingData:
     """Train and validation split of a fetched data set."""
-    return SOURCES[name].load_training(root / name)
+    return SOURCES[name].loader.load_training(root / name)
 
 
 def load_test(name: str, root: Path) -> Split:
     """Test split of a fetched data set; for `pipelines.core.evaluate` alone."""
-    return SOURCES[name].load_test(root / name)
+    return SOURCES[name].loader.load_test(root / name)

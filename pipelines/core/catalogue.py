@@ -1,0 +1,70 @@
+"""What the methods say of themselves, read from their source: no import, so listing is quick."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from baselines.info import PrunerInfo
+from pipelines.core.errors import unknown
+
+#: Entry points by which other packages bring methods.
+ENTRY_POINT = "dpap_bench.methods"
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def infos() -> dict[str, PrunerInfo]:
+    """Info of every method by name; imported only where it cannot be read."""
+    files = [f for f in (_ROOT / "baselines").glob("*.py") if not f.name.startswith("_")]
+    try:
+        if entry_points(group=ENTRY_POINT):
+            raise ValueError("other packages are not read but imported")
+        found = [info for file in (*files, _ROOT / "dpap" / "pruner.py") for info in _read(file)]
+    except (ValueError, TypeError, KeyError):
+        from pipelines.core.methods import methods
+
+        return {name: kind.info for name, kind in methods().items()}
+    return {info.name: info for info in sorted(found, key=lambda info: info.name)}
+
+
+def info(name: str) -> PrunerInfo:
+    """Return the info of a method.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    if name not in infos():
+        raise unknown("method", name, infos())
+    return infos()[name]
+
+
+def _read(file: Path) -> Iterator[PrunerInfo]:
+    """Infos of the classes in a file: ``PrunerInfo(...)``, or ``replace(Other.info, ...)``.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If one of them is written in another way.
+    """
+    known: dict[str, PrunerInfo] = {}
+    for owner in ast.parse(file.read_text()).body:
+        for node in owner.body if isinstance(owner, ast.ClassDef) else ():
+            if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "info"):
+                continue
+            call = node.value
+            if not isinstance(call, ast.Call):
+                raise ValueError(f"{file}: info is not built where it is set")
+            fields = {k.arg or "": ast.literal_eval(k.value) for k in call.keywords}
+            base = ast.unparse(call.args[0]).removesuffix(".info") if call.args else ""
+            made = replace(known[base], **fields) if base else PrunerInfo(**fields)
+            assert isinstance(owner, ast.ClassDef)
+            known[owner.name] = made
+            yield made
