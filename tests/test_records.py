@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.core.code import code_digest, digest_files
 from pipelines.core.errors import BenchError
+from pipelines.core.layouts import Execution
 from pipelines.core.methods import methods, shared_files, source_files
 from pipelines.core.record import SCHEMA_VERSION, RunRecord, environment, read_record
 from pipelines.core.spec import RunSpec
@@ -34,7 +35,7 @@ def record(cell: RunSpec, **changes: object) -> RunRecord:
         "started_at": "2026-01-02T03:04:05Z",
         "train_seconds": 1.0,
         "total_seconds": 2.0,
-        "environment": environment(1),
+        "environment": environment(1, Execution()),
         "code_digest": digest,
         "code_digest_end": digest,
     }

@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.core.cost import Cost
 from pipelines.core.errors import BenchError
+from pipelines.core.layouts import Execution
 from pipelines.core.record import Outcome, RunRecord, environment
 from pipelines.core.store import Store
 from pipelines.core.train import EpochPoint
@@ -81,7 +82,7 @@ def record(
         started_at=datetime(2026, 1, 2, tzinfo=UTC),
         train_seconds=2.0,
         total_seconds=3.0,
-        environment=environment(1),
+        environment=environment(1, Execution()),
         code_digest="a" * 64,
         code_digest_end="a" * 64,
     )

@@ -21,7 +21,8 @@ from pipelines.core.data import load_training
 from pipelines.core.data.splits import TrainingData
 from pipelines.core.errors import InputError
 from pipelines.core.evaluate import evaluate, evaluate_test
-from pipelines.core.layouts import NetworkSpec
+from pipelines.core.layouts import Execution, NetworkSpec
+from pipelines.core.memory import keep_freed_memory
 from pipelines.core.methods import make
 from pipelines.core.networks import READOUT, Network, first_step
 from pipelines.core.record import Outcome, RunRecord, Status, environment
@@ -70,12 +71,16 @@ def stream(seed: int, name: str) -> torch.Generator:
 
 
 def build_network(
-    spec: NetworkSpec, shape: tuple[int, int, int], classes: int, seed: int
+    spec: NetworkSpec,
+    shape: tuple[int, int, int],
+    classes: int,
+    seed: int,
+    execution: Execution = Execution(),  # noqa: B008 -- frozen
 ) -> Network:
     """Build the initial network of a seed; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "network").initial_seed())
-        return Network(spec, shape, classes)
+        return Network(spec, shape, classes, execution)
 
 
 def build_structure(network: Network, granularity: str) -> Structure:
@@ -143,8 +148,13 @@ class _Run:
         )
 
     def _network(self) -> Network:
+        settings = self.spec.settings
         return build_network(
-            self.spec.settings.network, self.data.input_shape, self.data.classes, self.spec.seed
+            settings.network,
+            self.data.input_shape,
+            self.data.classes,
+            self.spec.seed,
+            settings.execution,
         )
 
     def _warm_up(self) -> None:
@@ -178,6 +188,7 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
     check(spec)
     digest = code_digest(spec.method)
     torch.set_num_threads(spec.threads)
+    keep_freed_memory()
     started_at, start = datetime.now(UTC), time.perf_counter()
     data = load_training(spec.settings.data, data_root)
     budget = spec.settings.budget(len(data.train))
@@ -206,7 +217,7 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
         started_at=started_at,
         train_seconds=training.seconds if training else 0.0,
         total_seconds=time.perf_counter() - start,
-        environment=environment(spec.threads),
+        environment=environment(spec.threads, spec.settings.execution),
         code_digest=digest,
         code_digest_end=code_digest(spec.method),
     )

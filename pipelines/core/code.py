@@ -21,5 +21,6 @@ def digest_files(files: Iterable[Path]) -> str:
 
 def code_digest(method: str) -> str:
     """Digest of pipelines/core, what methods share, and the method's own files."""
-    core = Path(pipelines.core.__path__[0]).rglob("*.py")
+    folder = Path(pipelines.core.__path__[0])
+    core = [*folder.rglob("*.py"), *folder.rglob("*.c")]
     return digest_files([*core, *shared_files(), *source_files(method)])

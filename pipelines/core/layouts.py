@@ -67,6 +67,29 @@ class NetworkSpec(BaseModel):
         return self.model_copy(update={"layout": with_widths(self.layout, widths)})
 
 
+class Execution(BaseModel):
+    """How a network is computed; plans and live shrink change a result by rounding alone.
+
+    Parameters
+    ----------
+    plan
+        ``step``: snnTorch, one time step after another; the oracle. ``folded``: layer by layer,
+        time folded into the batch. ``fused``: folded, with batch norm and neurons in one
+        compiled function; as ``folded`` where there is no C compiler, and for ReLU networks.
+    precision
+        ``float32``, or ``bfloat16``: weights and state in float32, convolutions and linear
+        layers in bfloat16.
+    live_shrink
+        Whether dead units are removed while training goes on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plan: Literal["step", "folded", "fused"] = "folded"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    live_shrink: bool = True
+
+
 @dataclass(frozen=True)
 class Token:
     """One token of a layout: kind ``conv``, ``fc``, ``max`` or ``avg``, and its numbers."""

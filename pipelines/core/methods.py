@@ -79,10 +79,10 @@ def make(name: str, options: dict[str, Any]) -> Pruner:
     for option in options:
         if option not in known:
             raise unknown(f"option of method '{name}'", option, known)
-    hints = get_type_hints(kind)
+    adapters = _adapters(name)
     try:
         for option, value in options.items():
-            TypeAdapter(hints[option]).validate_python(value, strict=True)
+            adapters[option].validate_python(value, strict=True)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise InputError(f"method '{name}', option '{option}': {reason}.") from error
@@ -90,6 +90,15 @@ def make(name: str, options: dict[str, Any]) -> Pruner:
         return kind(**options)
     except ValueError as error:
         raise InputError(f"method '{name}': {error}.") from error
+
+
+@cache
+def _adapters(name: str) -> dict[str, TypeAdapter[Any]]:
+    """Validators of a method's hyper-parameters."""
+    kind = method(name)
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return {name: TypeAdapter(hints[name]) for name in names}
 
 
 def source_files(name: str) -> list[Path]:

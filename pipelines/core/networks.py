@@ -10,7 +10,9 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
-from pipelines.core.layouts import NetworkSpec, parse_layout, with_widths
+from baselines.activity import Pair
+from pipelines.core import fused
+from pipelines.core.layouts import Execution, NetworkSpec, parse_layout, with_widths
 from pipelines.core.neurons import lif_scan, make_neuron
 
 READOUT = "readout"
@@ -42,11 +44,20 @@ class Network(nn.Module):
         Of one sample at one step: [channels, height, width].
     classes
         Number of outputs.
+    execution
+        How it is computed.
     """
 
-    def __init__(self, spec: NetworkSpec, input_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        input_shape: tuple[int, int, int],
+        classes: int,
+        execution: Execution = Execution(),  # noqa: B008 -- frozen
+    ) -> None:
         super().__init__()
         self.spec = spec
+        self.execution = execution
         self.input_shape = input_shape
         self.classes = classes
         self.stages: list[Stage] = []
@@ -111,7 +122,8 @@ class Network(nn.Module):
     def narrowed(self, widths: Sequence[int]) -> Network:
         """Build the same network with other widths; no random number is drawn."""
         with torch.random.fork_rng(devices=[]):
-            small = Network(self.spec.with_widths(widths), self.input_shape, self.classes)
+            spec = self.spec.with_widths(widths)
+            small = Network(spec, self.input_shape, self.classes, self.execution)
         reference = next(self.parameters())
         return small.to(device=reference.device, dtype=reference.dtype)
 
@@ -126,34 +138,82 @@ class Network(nn.Module):
         """Class scores [B, classes] of inputs [B, C, H, W] (static) or [T, B, C, H, W]."""
         return self.run(inputs)[0]
 
-    def run(self, inputs: Tensor) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    def run(self, inputs: Tensor) -> tuple[Tensor, dict[str, Pair]]:
         """Class scores, and the activity of every layer: name -> (input, output), [T, B, ...].
 
         The readout's pair is (its input, its scores as one step). A static input keeps T = 1.
         """
         x = inputs.unsqueeze(0) if inputs.dim() == 4 else inputs
-        activity: dict[str, tuple[Tensor, Tensor]] = {}
-        for stage in self.stages:
-            if isinstance(stage.weights, nn.Linear):
-                x = x.flatten(2)
-            steps = x.shape[0]
-            y = stage.norm(stage.weights(x.flatten(0, 1))).unflatten(0, (steps, -1))
-            if isinstance(stage.neuron, snn.Leaky):
-                y = lif_scan(y, stage.neuron, self.steps, self.spec.surrogate, overwrite=True)
-            else:
-                y = stage.neuron(y)
-            if stage.name in self.gates:
-                gate = self.gates[stage.name].t().to(y)  # [T, units]
-                y = y * gate.view(len(gate), 1, -1, *[1] * (y.dim() - 3))
-            activity[stage.name] = (x, y)
-            if isinstance(stage.pool, nn.Identity):
-                x = y
-            else:
-                x = stage.pool(y.flatten(0, 1)).unflatten(0, (y.shape[0], -1))
-        x = x.flatten(2)
-        scores = cast(Tensor, self.readout(x.mean(0)))
-        activity[READOUT] = (x, scores.unsqueeze(0))
+        half = self.execution.precision == "bfloat16"
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+            plan = self._stepped if self.execution.plan == "step" else self._folded
+            features, activity = plan(x)
+            scores: Tensor = self.readout(features.mean(0))
+        scores = scores.to(self.readout.weight.dtype)
+        activity[READOUT] = (features, scores.unsqueeze(0))
         return scores, activity
+
+    def _folded(self, x: Tensor) -> tuple[Tensor, dict[str, Pair]]:
+        """Layer by layer, time folded into the batch: the readout's input, and all pairs."""
+        activity: dict[str, Pair] = {}
+        for stage in self.stages:
+            x = x.flatten(2) if isinstance(stage.weights, nn.Linear) else x
+            y = stage.weights(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            y = self._gated(stage.name, self._emit(stage, y))
+            activity[stage.name] = (x, y)
+            x = self._pooled(stage.pool, y)
+        return x.flatten(2), activity
+
+    def _emit(self, stage: Stage, y: Tensor) -> Tensor:
+        """Batch norm and neurons over all steps, [T, B, ...]."""
+        spiking = isinstance(stage.neuron, snn.Leaky)
+        if spiking and self._fused(y):
+            norm = cast(fused.Norm, stage.norm)
+            return fused.norm_and_scan(y, norm, stage.neuron, self.steps, self.spec.surrogate)
+        y = stage.norm(y.flatten(0, 1)).unflatten(0, y.shape[:2])
+        if spiking:
+            return lif_scan(y, stage.neuron, self.steps, self.spec.surrogate, overwrite=True)
+        return cast(Tensor, stage.neuron(y))
+
+    def _pooled(self, pool: nn.Module, y: Tensor) -> Tensor:
+        if isinstance(pool, nn.Identity):
+            return y
+        flat = y.flatten(0, 1)
+        if isinstance(pool, nn.MaxPool2d) and self._fused(y):
+            assert isinstance(pool.kernel_size, int)
+            pooled = fused.max_pool(flat, pool.kernel_size)
+        else:
+            pooled = cast(Tensor, pool(flat))
+        return pooled.view(*y.shape[:2], *pooled.shape[1:])
+
+    def _fused(self, y: Tensor) -> bool:
+        return self.execution.plan == "fused" and fused.available(y)
+
+    def _gated(self, name: str, y: Tensor) -> Tensor:
+        """Withhold silenced spikes."""
+        if name not in self.gates:
+            return y
+        gate = self.gates[name].t().to(y)  # [T, units]
+        return y * gate.view(len(gate), 1, -1, *[1] * (y.dim() - 3))
+
+    def _stepped(self, x: Tensor) -> tuple[Tensor, dict[str, Pair]]:
+        """One time step after another by snnTorch; what `_folded` gives."""
+        membranes: dict[str, Tensor] = {}
+        steps: list[dict[str, Pair]] = []
+        features: list[Tensor] = []
+        for t in range(self.steps):
+            pairs: dict[str, Pair] = {}
+            now = x[t] if len(x) > 1 else x[0]
+            features.append(self._step(now, membranes, t, pairs).flatten(1))
+            steps.append(pairs)
+        activity = {
+            name: (
+                torch.stack([p[name][0] for p in steps]),
+                torch.stack([p[name][1] for p in steps]),
+            )
+            for name in steps[0]
+        }
+        return torch.stack(features), activity
 
     def step(self, x: Tensor, membranes: dict[str, Tensor]) -> Tensor:
         """One time step by snnTorch itself: input [B, C, H, W] to readout current [B, classes].
@@ -161,18 +221,32 @@ class Network(nn.Module):
         `membranes` is the state, read and updated; an empty dict starts a sample. This is the
         oracle that `forward` is tested against, and what the dependency graph is traced from.
         """
+        return cast(Tensor, self.readout(self._step(x, membranes).flatten(1)))
+
+    def _step(
+        self,
+        x: Tensor,
+        membranes: dict[str, Tensor],
+        t: int | None = None,
+        activity: dict[str, Pair] | None = None,
+    ) -> Tensor:
+        """One time step, up to the readout's input; with silenced spikes if `t` is given."""
         for stage in self.stages:
-            if isinstance(stage.weights, nn.Linear):
-                x = x.flatten(1)
-            x = stage.norm(stage.weights(x))
+            x = x.flatten(1) if isinstance(stage.weights, nn.Linear) else x
+            y = stage.norm(stage.weights(x))
             if isinstance(stage.neuron, snn.Leaky):
-                before = membranes.get(stage.name, torch.zeros_like(x))
-                x, membranes[stage.name] = stage.neuron(x, before)
+                before = membranes.get(stage.name, torch.zeros_like(y))
+                y, membranes[stage.name] = stage.neuron(y, before)
                 stage.neuron.mem = torch.zeros(0)  # the module must not keep the graph alive
             else:
-                x = stage.neuron(x)
-            x = stage.pool(x)
-        return cast(Tensor, self.readout(x.flatten(1)))
+                y = stage.neuron(y)
+            if t is not None and stage.name in self.gates:
+                kept = self.gates[stage.name][:, t].to(y)
+                y = y * kept.view(-1, *[1] * (y.dim() - 2))
+            if activity is not None:
+                activity[stage.name] = (x, y)
+            x = stage.pool(y)
+        return x
 
 
 def first_step(network: nn.Module, x: Tensor) -> Tensor:

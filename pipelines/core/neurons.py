@@ -102,10 +102,11 @@ class _Scan(torch.autograd.Function):
         one = torch.empty_like(current[0])  # keeps the memory layout, channels_last too
         spikes = _dense(one, steps, current.dtype)
         static = len(current) == 1 < steps
-        if overwrite and not static:
+        state = torch.promote_types(current.dtype, torch.float32)
+        if overwrite and not static and current.dtype == state:
             membrane = current.detach()
         else:
-            membrane = _dense(one, steps, current.dtype).copy_(current)
+            membrane = _dense(one, steps, state).copy_(current)
         u, s = _flat(membrane, one), _flat(spikes, one)
         for part in _blocks(u, steps):
             torch.gt(u[0, part], threshold, out=s[0, part])
@@ -141,7 +142,7 @@ class _Scan(torch.autograd.Function):
                 total[t].addcmul_(back, decay)
         if ctx.static:
             grad = grad.sum(0, keepdim=True)
-        return grad, grad_decay, None, None, None, None, None
+        return grad.to(spikes.dtype), grad_decay, None, None, None, None, None
 
 
 def lif_scan(

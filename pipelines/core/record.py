@@ -13,8 +13,10 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipelines.core import fused
 from pipelines.core.cost import Cost
 from pipelines.core.errors import BenchError
+from pipelines.core.layouts import Execution
 from pipelines.core.spec import RunSpec
 from pipelines.core.train import EpochPoint
 
@@ -39,6 +41,7 @@ class Environment(BaseModel):
     device: str
     threads: int
     precision: str
+    plan: str = "folded"
 
 
 class Outcome(BaseModel):
@@ -125,24 +128,38 @@ def read_record(path: Path) -> RunRecord:
         spec has.
     """
     try:
-        fields = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise BenchError(f"{path} is no record ({error}); delete it and run again.") from error
-    found = fields.get("schema_version") if isinstance(fields, dict) else None
-    if isinstance(found, int) and found > SCHEMA_VERSION:
-        raise BenchError(
-            f"{path} has schema version {found}, this program knows up to {SCHEMA_VERSION}; "
-            "update dpap-bench."
-        )
-    try:
-        record = RunRecord.model_validate(fields)
+        text = path.read_bytes()
+        record = RunRecord.model_validate_json(text)
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read ({error}).") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BenchError(f"{path} is no valid record: {where}: {first['msg']}.") from error
+        raise BenchError(f"{path} {_fault(text, error)}") from error
+    if record.schema_version > SCHEMA_VERSION:
+        raise BenchError(f"{path} {_newer(record.schema_version)}")
     if record.run_id != record.spec.run_id:
         raise BenchError(f"{path} was edited: its run_id is not that of its spec.")
     return record
+
+
+def _newer(version: int) -> str:
+    return (
+        f"has schema version {version}, this program knows up to {SCHEMA_VERSION}; "
+        "update dpap-bench."
+    )
+
+
+def _fault(text: bytes, error: ValidationError) -> str:
+    """Say what is wrong with a file that is no record."""
+    try:
+        fields = json.loads(text)
+    except ValueError as reason:
+        return f"is no record ({reason}); delete it and run again."
+    found = fields.get("schema_version") if isinstance(fields, dict) else None
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        return _newer(found)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"is no valid record: {where}: {first['msg']}."
 
 
 @cache
@@ -155,8 +172,9 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def environment(threads: int) -> Environment:
-    """Describe this machine and its libraries."""
+def environment(threads: int, execution: Execution) -> Environment:
+    """Describe this machine, its libraries, and how the network was really computed."""
+    compiled = execution.plan != "fused" or fused.available(torch.zeros(1))
     return Environment(
         python=platform.python_version(),
         torch=torch.__version__,
@@ -166,5 +184,6 @@ def environment(threads: int) -> Environment:
         processor=_processor(),
         device="cpu",
         threads=threads,
-        precision="float32",
+        precision=execution.precision,
+        plan=execution.plan if compiled else "folded",
     )

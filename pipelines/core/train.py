@@ -127,7 +127,9 @@ class Trainer:
             network,
             structure,
             partial(make_optimizer, recipe=recipe),
-            enabled=recipe.live_shrink and bool(structure.groups) and not pruner.info.regrows,
+            enabled=network.execution.live_shrink
+            and bool(structure.groups)
+            and not pruner.info.regrows,
         )
         self.result = Training()
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.core.budget import Budget
-from pipelines.core.layouts import NetworkSpec
+from pipelines.core.layouts import Execution, NetworkSpec
 
 
 class Recipe(BaseModel):
@@ -30,9 +30,6 @@ class Recipe(BaseModel):
         along a cosine.
     loss
         ``cross-entropy`` of the class scores.
-    live_shrink
-        Whether dead units are removed while training goes on. It changes the result by rounding
-        alone; large networks gain time, small ones lose some.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,7 +41,6 @@ class Recipe(BaseModel):
     weight_decay: float = Field(0.0, ge=0)
     warmup: float = Field(0.0, ge=0, lt=1)
     loss: Literal["cross-entropy"] = "cross-entropy"
-    live_shrink: bool = True
 
 
 class Workload(BaseModel):
@@ -58,6 +54,8 @@ class Workload(BaseModel):
         What is pruned.
     recipe
         How it is trained.
+    execution
+        How it is computed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +63,7 @@ class Workload(BaseModel):
     data: str
     network: NetworkSpec
     recipe: Recipe
+    execution: Execution = Execution()
 
     def budget(self, train_samples: int) -> Budget:
         """Return the budget of every run, given the size of the training split."""
