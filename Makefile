@@ -58,8 +58,11 @@ types: $(STAMP) ## mypy --strict
 
 check: lint types test slow ## all that CI holds you to
 
-bench: $(STAMP) ## speed ratios, measured interleaved
-	$(BIN)/python -m pytest tests/perf -q -p no:xdist
+bench: $(STAMP) ## measure speed in races, and write docs/performance.md
+	@mkdir -p results/local
+	$(BIN)/python -m pytest tests/perf -q -p no:xdist --benchmark-columns=median \
+	  --benchmark-json=results/local/benchmarks.json
+	$(BIN)/python -m pipelines.report.performance results/local/benchmarks.json docs
 
 picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 	cp results/figures/digits-snn-accuracy-density.svg docs/

@@ -8,7 +8,8 @@ they form one group; in a residual network several layers share a group.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -133,11 +134,15 @@ class Structure:
                 return group
         raise KeyError(f"the outputs of layer '{layer}' belong to no unit group")
 
-    def axes(self, units: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
+    def axes(
+        self, units: Mapping[str, Tensor], parameters: Container[str] | None = None
+    ) -> dict[tuple[str, int], Tensor]:
         """Kept positions, bool, along each (parameter, dim) that some group cuts."""
         axes: dict[tuple[str, int], Tensor] = {}
         for group in self.groups:
             for cut in group.slices:
+                if parameters is not None and cut.parameter not in parameters:
+                    continue
                 key = (cut.parameter, cut.dim)
                 kept = cut.kept(units[group.name], self.shapes[cut.parameter][cut.dim])
                 axes[key] = axes[key] & kept if key in axes else kept
@@ -145,13 +150,16 @@ class Structure:
 
     def count(self, units: Mapping[str, Tensor]) -> dict[str, int]:
         """Weights of each prunable layer that remain when only `units` do (all, if empty)."""
-        axes = self.axes(units) if units else {}
+        dead = {name: int((~kept).sum()) for name, kept in units.items()}
+        lost = Counter[tuple[str, int]]()  # positions; no two units own the same one
+        for group in self.groups if units else ():
+            for cut in group.slices:
+                lost[cut.parameter, cut.dim] += dead[group.name] * cut.index.shape[1]
         counts = {}
         for layer in self.layers:
             kept = layer.size
             for dim in (0, 1):
-                if (layer.weight, dim) in axes:
-                    kept = kept // layer.shape[dim] * int(axes[layer.weight, dim].sum())
+                kept = kept // layer.shape[dim] * (layer.shape[dim] - lost[layer.weight, dim])
             counts[layer.name] = kept
         return counts
 

@@ -139,14 +139,29 @@ def _select_units(
         counts = structure.count(kept)
         whole = sum(n for layer, n in counts.items() if layer not in weights)
         share = sum(counts[name] for name in weights) * k / order.numel()
-        masks = structure.masks(kept, connected).parameters if weights else {}
-        return whole + min(share, sum(int(masks[f"{name}.weight"].sum()) for name in weights))
+        return whole + min(share, _connected(structure, kept, connected)) if weights else whole
 
     least = int((merged == torch.inf).sum())
     k = _smallest(count, target, least, alive)
     if not weights and k > least and target - count(k - 1) < count(k) - target:
         k -= 1
     return keep(k)
+
+
+def _connected(
+    structure: Structure, kept: Mapping[str, Tensor], connected: Mapping[str, Tensor]
+) -> int:
+    """Weights, among the connected ones, that only kept units own."""
+    names = {f"{name}.weight": name for name in connected}
+    axes = structure.axes(kept, names)
+    total = 0
+    for weight, name in names.items():
+        left = connected[name]
+        for dim in (0, 1):
+            if (weight, dim) in axes:
+                left = left.index_select(dim, axes[weight, dim].nonzero().flatten())
+        total += int(left.sum())
+    return total
 
 
 def _select_weights(

@@ -17,7 +17,7 @@ from dpap.traces import running_traces, trace
 Evidence = Literal["both", "trace", "plasticity"]
 
 #: Figures of activity that a layer holds before it works them out: many small batches at once.
-HELD = 2**20
+HELD = 2**19
 
 
 class LayerState:
@@ -98,7 +98,7 @@ class LayerState:
         """Work the held batches into the sums."""
         if not self.held:
             return
-        pre, post = (torch.stack(batches, dim=1) for batches in zip(*self.held, strict=True))
+        pre, post = (_together(batches) for batches in zip(*self.held, strict=True))
         self.held = []
         pre = pre.expand(len(post), -1, -1, -1)  # a static input is shown at every step
         tau, mean = self.preset.tau, self.preset.trace_mean
@@ -151,6 +151,11 @@ class LayerState:
         """Start the sums anew, unless they go on for ever."""
         if not self.preset.accumulate:
             self.forget()
+
+
+def _together(batches: tuple[Tensor, ...]) -> Tensor:
+    """Batches [T, B, N], k of them, as [T, k, B, N]; one alone is not copied."""
+    return torch.stack(batches, dim=1) if len(batches) > 1 else batches[0].unsqueeze(1)
 
 
 def _add(total: Tensor | None, term: Tensor) -> Tensor:

@@ -142,15 +142,7 @@ class Params(BaseModel):
         InputError
             If the board has no such workload or method.
         """
-        grid = self.board(board)
-        for kind, wanted, known in (
-            ("workload of the board", workloads, grid.workloads),
-            ("method of the board", methods, grid.methods),
-        ):
-            for name in wanted or ():
-                if name not in known:
-                    raise unknown(kind, name, known)
-        return [self.spec(*cell) for cell in self._places(grid, workloads, methods)]
+        return [self.spec(*cell) for cell in self._places(self.board(board), workloads, methods)]
 
     def size(self, board: str) -> int:
         """Count the cells of a board, without building them."""
@@ -163,12 +155,16 @@ class Params(BaseModel):
 
         Cells without a finished record have no twins yet.
         """
+        emergent = (
+            self.spec(*place)
+            for place in self._places(self.board(board), workloads)
+            if place[3] == EMERGENT
+        )
         return [
             self.spec(cell.workload, name, cell.granularity, density, cell.seed).model_copy(
                 update={"twin_of": cell.name}
             )
-            for cell in self.cells(board, workloads)
-            if cell.density == EMERGENT
+            for cell in emergent
             for density in _reached(store.find(cell))
             for name in self.board(board).baselines
             if cell.granularity in info(name).granularities
@@ -181,6 +177,13 @@ class Params(BaseModel):
         methods: Sequence[str] | None = None,
     ) -> Iterator[tuple[str, str, str, float | str, int]]:
         """Arguments of `spec` for every cell."""
+        for kind, wanted, known in (
+            ("workload of the board", workloads, grid.workloads),
+            ("method of the board", methods, grid.methods),
+        ):
+            for name in wanted or ():
+                if name not in known:
+                    raise unknown(kind, name, known)
         for workload in workloads or grid.workloads:
             for name in methods or grid.methods:
                 if self._fits(workload, name):

@@ -118,7 +118,9 @@ class _NormAndScan(torch.autograd.Function):
     ) -> Tensor:
         scale = weight.double() * rstd
         shift = bias.double() - center * scale
-        spikes = torch.empty_like(_rows(current.expand(shape.steps, *current.shape[1:])))
+        one = current[0]  # keeps the memory layout
+        strides = (one.numel(), *one.stride())
+        spikes = current.new_empty_strided((shape.steps, *one.shape), strides)
         _call("forward", current, current, scale, shift, shape, spikes)
         ctx.save_for_backward(current, weight, decay, scale, shift, center, rstd)
         ctx.batch_statistics, ctx.shape = batch_statistics, shape

@@ -23,7 +23,7 @@ WORTH = 0.9
 #: comes at most this often, as part of the budget,
 INTERVAL = 0.02
 #: and leaves each layer a multiple of this many units: odd widths are slow to convolve.
-MULTIPLE = 8
+MULTIPLE = 4
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.core.data.files import atomic_file
@@ -23,7 +26,8 @@ def build(params: Params, board: str, store: Store, results: Path) -> None:
     BenchError
         If cells of the board have no record.
     """
-    records = collect([*params.cells(board), *params.twins(board, store)], store)
+    with _no_collector():
+        records = collect([*params.cells(board), *params.twins(board, store)], store)
     rows = make_rows(records)
     tables = [*make_tables(rows), *paper_tables(rows, records)]
     workloads = params.board(board).workloads
@@ -39,6 +43,19 @@ def build(params: Params, board: str, store: Store, results: Path) -> None:
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:
             file.write(text.encode())
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Pause the garbage collector, which would walk thousands of new records again and again."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # records form no cycles
+        if running:
+            gc.enable()
 
 
 def update_tables(params: Params, board: str, store: Store, path: Path) -> None:

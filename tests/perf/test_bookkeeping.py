@@ -1,47 +1,64 @@
-"""What DPAP's observation adds to a training step; compare the medians of each group."""
+"""What a method adds to a training step: observing, updating, selecting, projecting."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional
 
 from baselines.activity import Activity
 from baselines.api import PruneContext
-from dpap import DPAP
-from pipelines.core.cell import build_network, build_structure
-from pipelines.core.layouts import NetworkSpec
+from baselines.masks import Masks
+from pipelines.core.cell import build_structure
+from pipelines.core.methods import methods
+from tests.perf.networks import SIZES, Race, training_step
 
-LAYOUTS = {
-    "digits": ("16C3-MP2-32C3-MP2-64FC", 8),
-    "fashion": ("16C3-32C3-MP2-32C3-64C3-MP2-128FC", 28),
-}
+#: Training steps of a whole run: `digits-snn`, and five epochs of Fashion-MNIST.
+RUN = {"digits": 15 * 19, "fashion": 5 * 860}
+
+CASES = [
+    (name, granularity)
+    for name, kind in methods().items()
+    for granularity in kind.info.granularities
+    if granularity != "none"
+]
 
 
-@pytest.mark.parametrize("size", LAYOUTS)
-@pytest.mark.parametrize("what", ["step", "step and observe", "observe"])
-def test_bookkeeping(benchmark: Any, what: str, size: str) -> None:
-    torch.set_num_threads(1)
-    layout, width = LAYOUTS[size]
-    spec = NetworkSpec(kind="snn", layout=layout, time_steps=4)
-    network = build_network(spec, (1, width, width), 10, seed=0)
-    structure = build_structure(network, "hybrid")
-    pruner = DPAP()
-    pruner.begin(network, PruneContext(structure, "hybrid", 0.25, torch.Generator(), 4))
-    inputs, labels = torch.randn(64, 1, width, width), torch.arange(64) % 10
-    recorded = network.run(inputs)[1]
+def bookkeeping(size: str, name: str, granularity: str) -> Callable[[], None]:
+    shape = SIZES[size]
+    network = shape.network()
+    structure = build_structure(network, granularity)
+    method = methods()[name]()
+    draw = torch.Generator().manual_seed(0)
+    method.begin(network, PruneContext(structure, granularity, 0.25, draw, network.steps))  # type: ignore[arg-type]
+    recorded = {k: (a.detach(), b.detach()) for k, (a, b) in network.run(shape.inputs())[1].items()}
+    optimizer = torch.optim.AdamW(network.parameters())
+    training_step(network, shape.inputs())()
+    optimizer.step()
+    steps, masks = 0, Masks()
 
     def step() -> None:
-        if what == "observe":
-            pruner.observe(Activity(recorded))
-            return
-        network.zero_grad()
-        scores, activity = network.run(inputs)
-        if what != "step":
-            pruner.observe(Activity(activity))
-        functional.cross_entropy(scores, labels).backward()
+        nonlocal steps, masks
+        steps += 1
+        if method.info.needs_activity:
+            method.observe(Activity(recorded))
+        new = method.masks(0.1 + steps / RUN[size])
+        masks = masks if new is None else new
+        masks.project(network, optimizer)
 
+    return step
+
+
+@pytest.mark.parametrize("size", RUN)
+@pytest.mark.parametrize(("name", "granularity"), CASES)
+def test_bookkeeping(race: Race, benchmark: Any, size: str, name: str, granularity: str) -> None:
     benchmark.group = f"bookkeeping, {size}"
-    benchmark.pedantic(step, warmup_rounds=3, rounds=60)
+    shape = SIZES[size]
+    contenders = {
+        "training step": training_step(shape.network(), shape.inputs()),
+        f"{name}, {granularity}": bookkeeping(size, name, granularity),
+    }
+    rounds = 120 if size == "digits" else 30
+    race(contenders, reference="training step", rounds=rounds, in_turn=False)

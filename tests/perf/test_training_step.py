@@ -1,4 +1,4 @@
-"""One training step of the folded network against stepping snnTorch; compare their medians."""
+"""Forward and backward of one batch: our plans, other people's loops, and the floor."""
 
 from __future__ import annotations
 
@@ -6,30 +6,41 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional
 
-from pipelines.core.cell import build_network
-from pipelines.core.layouts import NetworkSpec
-from pipelines.core.networks import Network
+from pipelines.core import fused
+from tests.perf.networks import SIZES, Race, Tutorial, floor, spikingjelly, training_step
 
-
-def stepped(network: Network, inputs: torch.Tensor) -> torch.Tensor:
-    membranes: dict[str, torch.Tensor] = {}
-    return torch.stack([network.step(inputs, membranes) for _ in range(network.steps)]).mean(0)
+ROUNDS = {"digits": 60, "fashion": 15, "6Conv2FC": 3}
 
 
-@pytest.mark.parametrize("size", [8, 28])
-@pytest.mark.parametrize("plan", ["folded", "step"])
-def test_training_step(benchmark: Any, plan: str, size: int) -> None:
-    torch.set_num_threads(1)
-    spec = NetworkSpec(kind="snn", layout="16C3-MP2-32C3-MP2-64FC", time_steps=4)
-    network = build_network(spec, (1, size, size), 10, seed=0)
-    inputs, labels = torch.randn(64, 1, size, size), torch.arange(64) % 10
+@pytest.mark.parametrize("size", SIZES)
+def test_training_step(race: Race, benchmark: Any, size: str) -> None:
+    benchmark.group = f"training step, {size}"
+    shape = SIZES[size]
+    inputs = shape.inputs()
+    plans: dict[str, dict[str, str]] = {
+        "snnTorch, step by step": {"plan": "step"},
+        "folded": {},
+        "folded, bfloat16": {"precision": "bfloat16"},
+    }
+    if fused.available(inputs):
+        plans |= {
+            "fused": {"plan": "fused"},
+            "fused, bfloat16": {"plan": "fused", "precision": "bfloat16"},
+        }
+    contenders = {
+        name: training_step(shape.network(**execution), inputs) for name, execution in plans.items()
+    }
+    tutorial = Tutorial(shape.network())
+    contenders["snnTorch, tutorial loop"] = training_step(tutorial, inputs)
+    if (jelly := spikingjelly(shape.network())) is not None:
+        contenders["SpikingJelly, multi-step"] = training_step(jelly, inputs)
+    bare = floor(shape.network(), inputs)
+    contenders["convolutions and linear layers alone"] = bare
 
-    def step() -> None:
-        network.zero_grad()
-        scores = network(inputs) if plan == "folded" else stepped(network, inputs)
-        functional.cross_entropy(scores, labels).backward()
+    def half() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            bare()
 
-    benchmark.group = f"training step, {size} x {size}"
-    benchmark.pedantic(step, warmup_rounds=3, rounds=20)
+    contenders["the same in bfloat16"] = half
+    race(contenders, reference="snnTorch, step by step", rounds=ROUNDS[size], warmup=1)

@@ -1,0 +1,109 @@
+"""Speed tables: from the races under tests/perf to docs/performance.{json,md}.
+
+    python -m pipelines.report.performance BENCHMARKS.json DOCS
+
+reads what ``pytest --benchmark-json`` wrote; ``make bench`` runs both.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.data.files import atomic_file
+from pipelines.core.errors import BenchError
+from pipelines.core.layouts import Execution
+from pipelines.core.record import environment
+
+BEGIN, END = "<!-- races -->", "<!-- end of races -->"
+
+
+def summarize(benchmarks: dict[str, Any]) -> dict[str, Any]:
+    """Keep what is said about speed: group -> entries, and the machine."""
+    groups = defaultdict(list)
+    for benchmark in benchmarks["benchmarks"]:
+        extra = dict(benchmark["extra_info"])
+        if "race" not in extra:
+            extra["seconds"] = round(benchmark["stats"]["median"], 3)
+        groups[benchmark["group"]].append({"name": benchmark["name"], **extra})
+    machine = environment(1, Execution(plan="fused")).model_dump()
+    return {"date": benchmarks["datetime"][:10], "machine": machine, "groups": dict(groups)}
+
+
+def to_markdown(summary: dict[str, Any]) -> str:
+    """Every group as a table."""
+    machine = summary["machine"]
+    lines = [
+        f"{summary['date']}: {machine['processor']}, {machine['platform']}, Python "
+        f"{machine['python']}, torch {machine['torch']}, snnTorch {machine['snntorch']}.",
+        "",
+    ]
+    for group, entries in sorted(summary["groups"].items()):
+        lines += [f"### {group[0].upper()}{group[1:]}", ""]
+        if "race" not in entries[0]:
+            lines += [*_plain(entries), ""]
+        elif len(entries) > 1:
+            lines += [*_shares(entries), ""]
+        else:
+            lines += [*_race(entries[0]), ""]
+    return "\n".join(lines)
+
+
+def _race(entry: dict[str, Any]) -> Iterator[str]:
+    yield f"| | median ms | times as fast as '{entry['reference']}' (quartiles) |"
+    yield "| --- | ---: | ---: |"
+    ranked = sorted(entry["race"].items(), key=lambda item: -item[1]["ratio"][1])
+    for name, figures in ranked:
+        low, middle, high = figures["ratio"]
+        time = figures["milliseconds"][1]
+        yield f"| {name} | {time:,.1f} | {middle:.2f} ({low:.2f} to {high:.2f}) |"
+
+
+def _shares(entries: list[dict[str, Any]]) -> Iterator[str]:
+    yield "| | median ms | share of a training step, median | with updates, mean |"
+    yield "| --- | ---: | ---: | ---: |"
+    for entry in entries:
+        for name, figures in entry["race"].items():
+            if name != entry["reference"]:
+                time, share = figures["milliseconds"][1], 1 / figures["ratio"][1]
+                yield f"| {name} | {time:.2f} | {share:.1%} | {figures['share']:.1%} |"
+
+
+def _plain(entries: list[dict[str, Any]]) -> Iterator[str]:
+    yield "| | |"
+    yield "| --- | ---: |"
+    for entry in entries:
+        title = entry["name"].removeprefix("test_").replace("_", " ")
+        more = {k: v for k, v in entry.items() if k not in ("name", "seconds")}
+        if not any("seconds" in key for key in more):
+            yield f"| {title}, seconds | {entry['seconds']:.2f} |"
+        for key, value in more.items():
+            yield f"| {title}: {key} | {value:g} |"
+
+
+def write(benchmarks: Path, docs: Path) -> None:
+    """Write performance.json, and the tables between the markers of performance.md.
+
+    Raises
+    ------
+    BenchError
+        If the document has no markers.
+    """
+    summary = summarize(json.loads(benchmarks.read_text()))
+    document = docs / "performance.md"
+    before, found, rest = document.read_text().partition(BEGIN)
+    _, closed, after = rest.partition(END)
+    if not found or not closed:
+        raise BenchError(f"{document} has no lines '{BEGIN}' and '{END}'; write them.")
+    with atomic_file(docs / "performance.json") as file:
+        file.write((json.dumps(summary, indent=1, sort_keys=True) + "\n").encode())
+    with atomic_file(document) as file:
+        file.write(f"{before}{BEGIN}\n\n{to_markdown(summary)}{END}{after}".encode())
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,73 @@
+"""Races: contenders take turns in one run, so that a noisy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import quantiles
+from typing import Any
+
+import pytest
+import torch
+
+from pipelines.core.memory import keep_freed_memory
+from tests.perf.networks import Race
+
+
+@pytest.fixture(scope="session", autouse=True)
+def as_in_a_run() -> None:
+    """One thread, and memory as a training process keeps it."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+
+
+@pytest.fixture
+def race(benchmark: Any) -> Race:
+    """Time contenders in turns; `benchmark.extra_info` gets medians, quartiles and ratios.
+
+    A ratio is the median, over the rounds, of the reference's time over the contender's in the
+    same round; a share is the contender's total time over the reference's.
+    """
+
+    def run(
+        contenders: Mapping[str, Callable[[], object]],
+        *,
+        reference: str,
+        rounds: int,
+        warmup: int = 2,
+        in_turn: bool = True,
+    ) -> dict[str, float]:
+        times: dict[str, list[float]] = {name: [] for name in contenders}
+        names = list(contenders)
+
+        def once() -> None:
+            for name in names:
+                start = time.perf_counter()
+                contenders[name]()
+                times[name].append(time.perf_counter() - start)
+            if in_turn:
+                names.append(names.pop(0))  # nobody always comes first
+
+        for _ in range(warmup):
+            once()
+        for series in times.values():
+            series.clear()
+        benchmark.pedantic(once, rounds=rounds, iterations=1)
+        base = times[reference]
+        found = {}
+        for name in contenders:
+            ratios = [a / b for a, b in zip(base, times[name], strict=True)]
+            found[name] = {
+                "milliseconds": _spread([1000 * t for t in times[name]]),
+                "ratio": _spread(ratios),
+                "share": sum(times[name]) / sum(base),
+            }
+        benchmark.extra_info |= {"reference": reference, "rounds": rounds, "race": found}
+        return {name: entry["ratio"][1] for name, entry in found.items()}  # type: ignore[index]
+
+    return run
+
+
+def _spread(values: list[float]) -> list[float]:
+    """Lower quartile, median, upper quartile."""
+    return quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * values

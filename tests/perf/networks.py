@@ -1,0 +1,138 @@
+"""What the races run: networks of three sizes, in our plans and as other people write them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import snntorch as snn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipelines.core.cell import build_network
+from pipelines.core.layouts import Execution, NetworkSpec
+from pipelines.core.networks import Network
+
+Race = Callable[..., dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A network, its input, and a batch."""
+
+    layout: str
+    shape: tuple[int, int, int]
+    batch: int
+    steps: int = 4
+
+    def network(self, **execution: Any) -> Network:
+        spec = NetworkSpec(kind="snn", layout=self.layout, time_steps=self.steps)
+        return build_network(spec, self.shape, 10, 0, Execution(**execution))
+
+    def inputs(self) -> Tensor:
+        return torch.randn(self.batch, *self.shape, generator=torch.Generator().manual_seed(0))
+
+
+SIZES = {
+    "digits": Size("16C3-MP2-32C3-MP2-64FC", (1, 8, 8), 64),
+    "fashion": Size("16C3-32C3-MP2-32C3-64C3-MP2-128FC", (1, 28, 28), 64),
+    "6Conv2FC": Size("128C3-128C3-MP2-256C3-256C3-MP2-512C3-512C3-512FC", (3, 32, 32), 8),
+}
+
+
+def training_step(
+    network: nn.Module, inputs: Tensor, run: Callable[[Tensor], Tensor] | None = None
+) -> Callable[[], None]:
+    """Forward and backward of one batch."""
+    labels = torch.arange(len(inputs)) % 10
+    run = run or network
+
+    def step() -> None:
+        network.zero_grad()
+        functional.cross_entropy(run(inputs), labels).backward()
+
+    return step
+
+
+class Tutorial(nn.Module):
+    """The loop of snnTorch's tutorials: layers called step by step, spikes stacked at the end."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.steps = network.steps
+        self.layers = nn.ModuleList()
+        for stage in network.stages:
+            neuron = snn.Leaky(beta=0.5, learn_beta=True, reset_mechanism="zero")
+            flatten = nn.Flatten() if isinstance(stage.weights, nn.Linear) else nn.Identity()
+            parts = (flatten, stage.weights, stage.norm, neuron, stage.pool)
+            self.layers.append(nn.ModuleList(parts))
+        self.readout = network.readout
+
+    def forward(self, x: Tensor) -> Tensor:
+        membranes = [parts[3].init_leaky() for parts in self.layers]
+        record = []
+        for _ in range(self.steps):
+            now = x
+            for i, (flatten, weights, norm, neuron, pool) in enumerate(self.layers):
+                now, membranes[i] = neuron(norm(weights(flatten(now))), membranes[i])
+                now = pool(now)
+            record.append(self.readout(now.flatten(1)))
+        return torch.stack(record).mean(0)
+
+
+def spikingjelly(network: Network) -> nn.Module | None:
+    """The same layers in SpikingJelly's multi-step mode, torch backend; None if not installed."""
+    if importlib.util.find_spec("spikingjelly") is None:
+        return None
+    from spikingjelly.activation_based import functional as jelly
+    from spikingjelly.activation_based import layer, neuron, surrogate
+
+    parts: list[nn.Module] = []
+    for stage in network.stages:
+        flatten = isinstance(stage.weights, nn.Linear)
+        modules = (nn.Flatten(), stage.weights) if flatten else (stage.weights,)
+        parts += [layer.SeqToANNContainer(*modules, stage.norm)]
+        parts += [
+            neuron.ParametricLIFNode(
+                init_tau=2.0, decay_input=False, v_threshold=1.0, v_reset=0.0,
+                surrogate_function=surrogate.ATan(), detach_reset=True, step_mode="m",
+            )
+        ]  # fmt: skip
+        if not isinstance(stage.pool, nn.Identity):
+            parts += [layer.SeqToANNContainer(stage.pool)]
+    body = nn.Sequential(*parts)
+    steps, readout = network.steps, network.readout
+
+    class Jelly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.readout = body, readout
+
+        def forward(self, x: Tensor) -> Tensor:
+            jelly.reset_net(self.body)
+            x = x.unsqueeze(0).repeat(steps, 1, 1, 1, 1)
+            return self.readout(self.body(x).flatten(2).mean(0))
+
+    return Jelly()
+
+
+def floor(network: Network, inputs: Tensor) -> Callable[[], None]:
+    """Forward and backward of the convolutions and linear layers alone, on recorded inputs."""
+    activity = network.run(inputs)[1]
+    jobs = []
+    for i, stage in enumerate(network.stages):
+        x = activity[stage.name][0].detach()
+        if isinstance(stage.weights, nn.Linear):
+            x = x.flatten(2)
+        x = x.flatten(0, 1).clone(memory_format=torch.preserve_format).requires_grad_(i > 0)
+        jobs.append((stage.weights, x, torch.randn_like(stage.weights(x))))
+
+    def step() -> None:
+        for weights, x, gradient in jobs:
+            weights.weight.grad = x.grad = None
+            weights(x).backward(gradient)
+
+    return step

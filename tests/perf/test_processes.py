@@ -1,0 +1,36 @@
+"""Two processes of one thread against one process of two threads, on the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.core.store import Store
+from pipelines.engine import available_cores, run_cells
+from pipelines.grid import Params
+from tests.perf.networks import Race
+
+
+@pytest.mark.skipif(available_cores() < 2, reason="needs two cores")
+def test_processes(
+    race: Race, benchmark: Any, params: Params, data_root: Path, tmp_path: Path
+) -> None:
+    benchmark.group = "eight cells of digits-snn, start of the workers included"
+
+    def cells(threads: int, workers: int) -> Callable[[], None]:
+        specs = [
+            params.spec("digits-snn", "magnitude", "structured", 0.25, seed).model_copy(
+                update={"threads": threads}
+            )
+            for seed in range(8)
+        ]
+        engine = "serial" if workers == 1 else "processes"
+        return lambda: print(
+            len(list(run_cells(specs, data_root, Store(tmp_path), engine, workers)))
+        )
+
+    contenders = {"one process, two threads": cells(2, 1), "two processes, one thread": cells(1, 2)}
+    race(contenders, reference="one process, two threads", rounds=2, warmup=0)

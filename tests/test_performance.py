@@ -1,0 +1,91 @@
+"""The speed page: what the races measured, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.core.errors import BenchError
+from pipelines.report.performance import BEGIN, END, write
+
+ROOT = Path(__file__).parent.parent
+
+
+def race(reference: str, **times: float) -> dict[str, Any]:
+    base = times[reference.replace(" ", "_")]
+    entries = {
+        name.replace("_", " "): {
+            "milliseconds": [t, t, t],
+            "ratio": [base / t, base / t, base / t],
+            "share": t / base,
+        }
+        for name, t in times.items()
+    }
+    return {"reference": reference, "rounds": 3, "race": entries}
+
+
+def benchmarks(tmp_path: Path) -> Path:
+    stats = {"median": 0.25}
+    document = {
+        "datetime": "2026-01-02T03:04:05+00:00",
+        "benchmarks": [
+            {
+                "group": "step",
+                "name": "a",
+                "stats": stats,
+                "extra_info": race("slow", slow=8, fast=2),
+            },
+            *(
+                {"group": "bookkeeping", "name": n, "stats": stats, "extra_info": extra}
+                for n, extra in (
+                    ("b", race("training step", training_step=100, dpap=3)),
+                    ("c", race("training step", training_step=100, random=1)),
+                )
+            ),
+            {"group": "10 records", "name": "test_scan_all", "stats": stats, "extra_info": {}},
+            {"group": "accuracy", "name": "d", "stats": stats, "extra_info": {"dense": 98.5}},
+        ],
+    }
+    path = tmp_path / "benchmarks.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_tables_and_their_data(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    write(benchmarks(tmp_path), tmp_path)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "old" not in text
+    assert "2026-01-02" in text
+    assert "| fast | 2.0 | 4.00 (4.00 to 4.00) |\n| slow | 8.0 | 1.00" in text, "the fastest first"
+    assert "| dpap | 3.00 | 3.0% | 3.0% |\n| random | 1.00 | 1.0% | 1.0% |" in text
+    assert "| scan all, seconds | 0.25 |" in text
+    assert "| d: dense | 98.5 |" in text
+    kept = json.loads((tmp_path / "performance.json").read_text())
+    assert list(kept["groups"]) == sorted(kept["groups"])
+    write(benchmarks(tmp_path), tmp_path)
+    assert page.read_text() == text
+
+
+def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("nothing to fill\n")
+    with pytest.raises(BenchError, match="no lines"):
+        write(benchmarks(tmp_path), tmp_path)
+    assert page.read_text() == "nothing to fill\n"
+
+
+def test_the_published_page_is_that_of_its_data() -> None:
+    """Nobody typed a figure into the tables."""
+    from pipelines.report.performance import to_markdown
+
+    text = (ROOT / "docs" / "performance.md").read_text()
+    shown = text.partition(BEGIN)[2].partition(END)[0]
+    summary = json.loads((ROOT / "docs" / "performance.json").read_text())
+    assert shown == f"\n\n{to_markdown(summary)}"
