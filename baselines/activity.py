@@ -55,6 +55,9 @@ class Activity(Mapping[str, Pair]):
         (pre, post), (before, behind) = self._pairs[layer], self._of(layer)
         return _spread(pre, before), _spread(post, behind)
 
+    def __contains__(self, layer: object) -> bool:
+        return layer in self._pairs  # the inherited one would build the maps
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._pairs)
 
@@ -81,5 +84,7 @@ def _spread(activity: Tensor, places: Places | None) -> Tensor:
     if places is None:
         return activity
     index, units = places
-    shape = (*activity.shape[:2], units, *activity.shape[3:])
-    return activity.new_zeros(shape).index_copy_(2, index, activity)
+    dense = activity.new_zeros(*activity.shape[:2], units, *activity.shape[3:])
+    if activity.dim() == 3:  # quicker than index_copy_ along the last dimension
+        return dense.scatter_(2, index.expand_as(activity), activity)
+    return dense.index_copy_(2, index, activity)

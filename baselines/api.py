@@ -5,7 +5,8 @@ A method is a dataclass whose fields are its hyper-parameters. The loop calls
     begin     once, before the first training step
     observe   after every forward pass, when ``info.needs_activity``
     penalty   before every backward pass
-    masks     after every optimizer step
+    due       after every optimizer step
+    masks     when it is due
 
 and does everything else itself: it owns the optimizer, applies the masks to weights and
 optimizer state, counts the budget, removes dead units and evaluates.
@@ -68,6 +69,16 @@ class Pruner:
     def penalty(self) -> Tensor | None:
         """Return a scalar to add to the loss, or None."""
         return None
+
+    def due(self, progress: float) -> bool:
+        """Whether `masks` wants to be called now, with a network that is up to date.
+
+        Parameters
+        ----------
+        progress
+            Part of the training budget that is spent, in [0, 1].
+        """
+        return True
 
     def masks(self, progress: float) -> Masks | None:
         """Return the masks to apply from now on, or None while nothing changes.

@@ -54,6 +54,10 @@ class GradualPruner(Pruner):
         """Layer name -> scores of the weight's shape; higher is kept."""
         raise NotImplementedError
 
+    def due(self, progress: float) -> bool:
+        """Whether an update between `start` and `stop` is due."""
+        return not self.finished and progress >= self.start and self.clock.ahead(progress)
+
     def masks(self, progress: float) -> Masks | None:
         """Select anew at each update between `start` and `stop`."""
         due = self.clock.due(progress)

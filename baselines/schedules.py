@@ -38,8 +38,14 @@ class UpdateClock:
 
     def due(self, progress: float) -> bool:
         """Whether progress has passed the next update time; True once for each."""
-        reached = int(progress * self.updates + 1e-9)
-        if reached <= self.done:
-            return False
-        self.done = reached
-        return True
+        due = self.ahead(progress)
+        if due:
+            self.done = self._reached(progress)
+        return due
+
+    def ahead(self, progress: float) -> bool:
+        """What `due` would say, without taking note of it."""
+        return self._reached(progress) > self.done
+
+    def _reached(self, progress: float) -> int:
+        return int(progress * self.updates + 1e-9)

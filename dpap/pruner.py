@@ -124,6 +124,10 @@ class DPAP(Preset, Pruner):
             if name in activity:
                 layer.observe(*activity.units(name))
 
+    def due(self, progress: float) -> bool:
+        """Whether an update is due."""
+        return not self.finished and self.clock.ahead(progress)
+
     @torch.no_grad()
     def masks(self, progress: float) -> Masks | None:
         """Update survival when an update is due, and prune what fell below zero."""

@@ -160,3 +160,14 @@ def test_no_random_number_is_drawn() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
     assert small.layout == "3C3-MP2-4C3-MP2-5FC"
     assert next(small.parameters()).dtype == torch.float64
+
+
+def test_asking_for_a_layer_builds_no_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps of removed units cost more than a training step of what is left."""
+    x = torch.ones(2, 3, 4, 5, 5)
+    places = torch.arange(4) * 2, 8
+    found = Activity({"a": (x, x)}, {"a": (places, places)})
+    monkeypatch.setattr(Activity, "__getitem__", None)
+    assert "a" in found
+    assert "b" not in found
+    assert found.units("a")[0].tolist() == [[[25.0, 0.0] * 4] * 3] * 2

@@ -76,13 +76,13 @@ class Extent:
         rows, columns = self._of(name, 0), self._of(name, 1)
         if rows is None and columns is None:
             return dense.copy_(small)
-        dense.zero_()
-        if rows is None or columns is None:
-            dim, index = (0, rows) if columns is None else (1, columns)
-            assert index is not None
-            return dense.index_copy_(dim, index, small)
-        dense[rows[:, None], columns] = small
-        return dense
+        if columns is not None:  # scatter_ is quicker than index_copy_ along a later dimension
+            index = columns.view(1, -1, *[1] * (small.dim() - 2)).expand_as(small)
+            wide = small.new_zeros(small.shape[0], *dense.shape[1:])
+            small = wide.scatter_(1, index, small)
+        if rows is None:
+            return dense.copy_(small)
+        return dense.zero_().index_copy_(0, rows, small)
 
     def places(self, layer: str) -> tuple[Places | None, Places | None]:
         """Where the inputs and the outputs of a layer are in the dense network."""

@@ -177,9 +177,15 @@ class Trainer:
         require_finite(loss.item(), self.meter)
         live.backward(loss, self._penalty())
         live.optimizer.step()
-        live.sync()
-        live.prune(self.pruner.masks(self.meter.progress), self.meter.progress)
+        live.prune(self._masks(), self.meter.progress)
         return loss.detach()
+
+    def _masks(self) -> Masks | None:
+        """Ask the method for new masks, if it has any, with dense weights that are up to date."""
+        if not self.pruner.due(self.meter.progress):
+            return None
+        self.live.sync()
+        return self.pruner.masks(self.meter.progress)
 
     def _penalty(self) -> torch.Tensor | None:
         """Ask the method for its penalty, on dense weights that are up to date."""
