@@ -31,7 +31,11 @@ def summarize(benchmarks: dict[str, Any]) -> dict[str, Any]:
             extra["seconds"] = round(benchmark["stats"]["median"], 3)
         groups[benchmark["group"]].append({"name": benchmark["name"], **extra})
     machine = environment(1, Execution(plan="fused")).model_dump()
-    return {"date": benchmarks["datetime"][:10], "machine": machine, "groups": dict(sorted(groups.items()))}
+    return {
+        "date": benchmarks["datetime"][:10],
+        "machine": machine,
+        "groups": dict(sorted(groups.items())),
+    }
 
 
 def to_markdown(summary: dict[str, Any]) -> str:
