@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from statistics import quantiles
 from typing import Any
 
 import pytest
 import torch
 
 from pipelines.core.memory import keep_freed_memory
-from tests.perf.networks import Race
+from tests.perf.networks import Race, compare
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,7 +34,6 @@ def race(benchmark: Any) -> Race:
         reference: str,
         rounds: int,
         warmup: int = 2,
-        in_turn: bool = True,
     ) -> dict[str, float]:
         times: dict[str, list[float]] = {name: [] for name in contenders}
         names = list(contenders)
@@ -45,29 +43,15 @@ def race(benchmark: Any) -> Race:
                 start = time.perf_counter()
                 contenders[name]()
                 times[name].append(time.perf_counter() - start)
-            if in_turn:
-                names.append(names.pop(0))  # nobody always comes first
+            names.append(names.pop(0))  # nobody always comes first
 
         for _ in range(warmup):
             once()
         for series in times.values():
             series.clear()
         benchmark.pedantic(once, rounds=rounds, iterations=1)
-        base = times[reference]
-        found = {}
-        for name in contenders:
-            ratios = [a / b for a, b in zip(base, times[name], strict=True)]
-            found[name] = {
-                "milliseconds": _spread([1000 * t for t in times[name]]),
-                "ratio": _spread(ratios),
-                "share": sum(times[name]) / sum(base),
-            }
+        found = compare(times, reference)
         benchmark.extra_info |= {"reference": reference, "rounds": rounds, "race": found}
         return {name: entry["ratio"][1] for name, entry in found.items()}  # type: ignore[index]
 
     return run
-
-
-def _spread(values: list[float]) -> list[float]:
-    """Lower quartile, median, upper quartile."""
-    return quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * values

@@ -1,10 +1,11 @@
-"""What the races run: networks of three sizes, in our plans and as other people write them."""
+"""What the races run and how they count; networks in our plans and as others write them."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import quantiles
 from typing import Any
 
 import snntorch as snn
@@ -17,6 +18,23 @@ from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.networks import Network
 
 Race = Callable[..., dict[str, float]]
+
+
+def compare(times: Mapping[str, list[float]], reference: str) -> dict[str, Any]:
+    """Quartiles of the times, and of the reference's over them round by round; their share."""
+    base = times[reference]
+    return {
+        name: {
+            "milliseconds": _quartiles([1000 * t for t in series]),
+            "ratio": _quartiles([a / b for a, b in zip(base, series, strict=True)]),
+            "share": sum(series) / sum(base),
+        }
+        for name, series in times.items()
+    }
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    return quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * values
 
 
 @dataclass(frozen=True)
