@@ -11,7 +11,7 @@ def keep_freed_memory() -> bool:
     """Let glibc keep what is freed, instead of giving it back and asking for it again.
 
     Every training step frees and allocates the same large activations. By default glibc maps
-    them anew each time, and the kernel clears every page again, which can cost a third of a
+    them anew each time, and the kernel clears every page again, which can cost a good part of a
     step. Other C libraries are left as they are.
 
     Returns
