@@ -60,9 +60,9 @@ class GradualPruner(Pruner):
 
     def masks(self, progress: float) -> Masks | None:
         """Select anew at each update between `start` and `stop`."""
-        due = self.clock.due(progress)
-        if not due or self.finished or progress < self.start:
+        if not self.due(progress):
             return None
+        self.clock.due(progress)
         assert self.context.density is not None
         self.finished = progress >= self.stop
         structure, granularity = self.context.structure, self.context.granularity

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.errors import BenchError
-from pipelines.report.performance import BEGIN, END, write
+from pipelines.report.performance import BEGIN, END, to_markdown, write
 
 ROOT = Path(__file__).parent.parent
 
@@ -83,8 +83,6 @@ def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
 
 def test_the_published_page_is_that_of_its_data() -> None:
     """Nobody typed a figure into the tables."""
-    from pipelines.report.performance import to_markdown
-
     text = (ROOT / "docs" / "performance.md").read_text()
     shown = text.partition(BEGIN)[2].partition(END)[0]
     summary = json.loads((ROOT / "docs" / "performance.json").read_text())

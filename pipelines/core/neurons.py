@@ -2,7 +2,7 @@
 
 `lif_scan` computes what stepping `snntorch.Leaky` computes, outputs and gradients, but layer by
 layer: one forward and one backward function over [T, B, ...] instead of an autograd graph per
-step. It saves the membrane potential only.
+step. It saves membrane potential and spikes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ BLOCK = 2**17
 
 
 def _atan_gradient(membrane: Tensor, threshold: float, grad: Tensor, out: Tensor) -> None:
-    """Gradient through snnTorch's `atan`: grad * (alpha / 2) / (1 + (pi / 2 * alpha * x)^2)."""
+    """Gradient through snnTorch's `atan`, whose alpha is 2: grad / (1 + (pi / 2 * alpha * x)^2)."""
     torch.sub(membrane, threshold, out=out).mul_(math.pi / 2 * _ATAN_ALPHA)
     torch.addcmul(out.new_ones(()), out, out, out=out)
     torch.div(grad, out, out=out)
-    if _ATAN_ALPHA != 2:
-        out.mul_(_ATAN_ALPHA / 2)
 
 
 def _fast_sigmoid_gradient(membrane: Tensor, threshold: float, grad: Tensor, out: Tensor) -> None:

@@ -131,7 +131,9 @@ def read_record(path: Path) -> RunRecord:
         text = path.read_bytes()
         record = RunRecord.model_validate_json(text)
     except OSError as error:
-        raise BenchError(f"{path} cannot be read ({error}).") from error
+        raise BenchError(
+            f"{path} cannot be read ({error}); mend that, or delete it and run again."
+        ) from error
     except ValidationError as error:
         raise BenchError(f"{path} {_fault(text, error)}") from error
     if record.schema_version > SCHEMA_VERSION:

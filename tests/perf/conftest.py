@@ -13,7 +13,7 @@ from pipelines.core.memory import keep_freed_memory
 from tests.perf.networks import Race, compare
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def as_in_a_run() -> None:
     """One thread, and memory as a training process keeps it."""
     torch.set_num_threads(1)
@@ -34,7 +34,7 @@ def race(benchmark: Any) -> Race:
         reference: str,
         rounds: int,
         warmup: int = 2,
-    ) -> dict[str, float]:
+    ) -> None:
         times: dict[str, list[float]] = {name: [] for name in contenders}
         names = list(contenders)
 
@@ -52,6 +52,5 @@ def race(benchmark: Any) -> Race:
         benchmark.pedantic(once, rounds=rounds, iterations=1)
         found = compare(times, reference)
         benchmark.extra_info |= {"reference": reference, "rounds": rounds, "race": found}
-        return {name: entry["ratio"][1] for name, entry in found.items()}  # type: ignore[index]
 
     return run

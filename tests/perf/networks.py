@@ -17,7 +17,7 @@ from pipelines.core.cell import build_network
 from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.networks import Network
 
-Race = Callable[..., dict[str, float]]
+Race = Callable[..., None]
 
 
 def compare(times: Mapping[str, list[float]], reference: str) -> dict[str, Any]:
