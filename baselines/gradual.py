@@ -17,6 +17,9 @@ from baselines.selection import Scope, select
 class GradualPruner(Pruner):
     """Keep the best-scored units or weights, ever fewer, along the cubic schedule.
 
+    With ``start == stop`` it prunes once, at the first step that reaches them; at 0 that is
+    before training. Few `updates` make it iterative.
+
     ``structured`` scores units, ``unstructured`` weights, ``hybrid`` units everywhere and the
     weights of linear layers as well.
 
@@ -27,7 +30,8 @@ class GradualPruner(Pruner):
     updates
         How often per run the masks may change, spread evenly over the run.
     scope
-        ``global`` compares scores across layers, ``layer-wise`` within each.
+        ``global`` compares scores across layers, ``layer-wise`` within each, ``erk`` within each
+        at Erdos-Renyi-kernel densities (weights only).
     """
 
     start: float = 0.1
@@ -39,8 +43,16 @@ class GradualPruner(Pruner):
         check_window(self.start, self.stop, self.updates)
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Take the network and start the clock."""
+        """Take the network and start the clock.
+
+        Raises
+        ------
+        ValueError
+            If units are to be allocated by ``erk``.
+        """
         super().begin(network, context)
+        if self.scope == "erk" and context.granularity != "unstructured":
+            raise ValueError("scope 'erk' allocates single weights only: use another scope")
         self.clock = UpdateClock(self.updates)
         self.finished = False
         groups = context.structure.groups
@@ -51,12 +63,14 @@ class GradualPruner(Pruner):
         raise NotImplementedError
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Layer name -> scores of the weight's shape; higher is kept."""
+        """Layer name -> scores of the weight's shape; higher is kept. More layers do no harm."""
         raise NotImplementedError
 
     def due(self, progress: float) -> bool:
         """Whether an update between `start` and `stop` is due."""
-        return not self.finished and progress >= self.start and self.clock.ahead(progress)
+        if self.finished or progress < self.start:
+            return False
+        return self.start == self.stop or self.clock.ahead(progress)
 
     def masks(self, progress: float) -> Masks | None:
         """Select anew at each update between `start` and `stop`."""
@@ -67,11 +81,10 @@ class GradualPruner(Pruner):
         self.finished = progress >= self.stop
         structure, granularity = self.context.structure, self.context.granularity
         weights: dict[str, Tensor] = {}
-        if granularity == "unstructured":
-            weights = self.weight_scores()
-        elif granularity == "hybrid":
-            linear = {layer.name for layer in structure.layers if layer.kind == "linear"}
-            weights = {name: s for name, s in self.weight_scores().items() if name in linear}
+        if granularity in ("unstructured", "hybrid"):
+            layers = [x for x in structure.layers if granularity != "hybrid" or x.kind == "linear"]
+            scores = self.weight_scores()
+            weights = {layer.name: scores[layer.name] for layer in layers}
         masks = select(
             structure,
             cubic_density(progress, self.start, self.stop, self.context.density),

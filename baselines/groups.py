@@ -168,6 +168,30 @@ class Structure:
         kept = sum(masks.kept(layer.weight, layer.size) for layer in self.layers)
         return kept / self.prunable
 
+    def unit_sums(self, saliency: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Sum a saliency over all that each unit owns.
+
+        Parameters
+        ----------
+        saliency
+            Parameter name -> values of its shape, or [..., *shape], for example one per sample.
+            Parameters that are left out count as zero.
+
+        Returns
+        -------
+        dict
+            Group name -> sums [units], or [..., units].
+        """
+        sums = {}
+        for group in self.groups:
+            parts = [
+                _owned_sum(cut, saliency[cut.parameter], len(self.shapes[cut.parameter]))
+                for cut in group.slices
+                if cut.parameter in saliency
+            ]
+            sums[group.name] = torch.stack(parts).sum(0) if parts else torch.zeros(group.size)
+        return sums
+
     def masks(
         self, units: Mapping[str, Tensor] | None = None, weights: Mapping[str, Tensor] | None = None
     ) -> Masks:
@@ -188,6 +212,15 @@ class Structure:
             before = parameters.get(name, torch.ones((), dtype=torch.bool))
             parameters[name] = (before & along).expand(shape).clone()
         return Masks(parameters=parameters, units=units)
+
+
+def _owned_sum(cut: Slice, values: Tensor, dims: int) -> Tensor:
+    """Sum the entries of a parameter, the last `dims` of `values`, that each unit owns."""
+    batch = values.shape[: values.dim() - dims]
+    along = values.reshape(-1, *values.shape[len(batch) :]).movedim(1 + cut.dim, 1)
+    totals = along.flatten(2).sum(2) if dims > 1 else along
+    owned = totals[:, cut.index.to(values.device).flatten()]
+    return owned.reshape(*batch, *cut.index.shape).sum(-1)
 
 
 def prunable_layers(network: nn.Module, readout: str) -> tuple[PrunableLayer, ...]:

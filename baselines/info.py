@@ -29,6 +29,8 @@ class PrunerInfo:
         Whether it can find its own density (no target given).
     needs_activity
         Whether `observe` must be called.
+    needs_gradients
+        Whether `gradients` must be called.
     needs_spikes
         Whether it makes sense for spiking networks only.
     regrows
@@ -42,5 +44,6 @@ class PrunerInfo:
     tracks: tuple[Track, ...] = ("from-scratch",)
     emergent: bool = False
     needs_activity: bool = False
+    needs_gradients: bool = False
     needs_spikes: bool = False
     regrows: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -19,6 +20,15 @@ def cubic_density(progress: float, start: float, stop: float, final: float) -> f
         return 1.0
     left = 1 - (progress - start) / (stop - start)
     return final + (1 - final) * left**3
+
+
+def cosine(progress: float, stop: float) -> float:
+    """Fall from 1 at progress 0 to 0 from `stop` on, along half a cosine.
+
+    Times a first fraction, it is the share of weights that RigL drops and regrows
+    (arXiv 1911.11134, section 3).
+    """
+    return 0.5 * (1 + math.cos(math.pi * progress / stop)) if progress < stop else 0.0
 
 
 def check_window(start: float, stop: float, updates: int) -> None:

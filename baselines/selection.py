@@ -13,10 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from baselines.allocation import erk_densities
 from baselines.groups import Structure
 from baselines.masks import Masks
 
-Scope = Literal["global", "layer-wise"]
+Scope = Literal["global", "layer-wise", "erk"]
 
 
 def select(
@@ -46,7 +47,8 @@ def select(
         Layer name -> scores of the weight's shape; higher is kept, -inf never is.
     scope
         ``global`` compares scores as they are; ``layer-wise`` compares ranks within a group or
-        layer, so that each loses about the same share.
+        layer, so that each loses about the same share; ``erk`` ranks too, and gives layers the
+        densities of `erk_densities`, for weights alone.
     minimum_width
         Units that every group keeps.
     exact
@@ -58,7 +60,8 @@ def select(
     Raises
     ------
     ValueError
-        If the density is outside (0, 1], a score is NaN, or there is nothing to select from.
+        If the density is outside (0, 1], a score is NaN, there is nothing to select from, or
+        units are to be allocated by ``erk``.
     """
     if not 0 < density <= 1:
         raise ValueError(f"density must be in (0, 1], not {density}")
@@ -67,6 +70,8 @@ def select(
     for name, scores in [*(units or {}).items(), *(weights or {}).items()]:
         if bool(scores.isnan().any()):
             raise ValueError(f"the scores of '{name}' hold NaN")
+    if scope == "erk" and units:
+        raise ValueError("scope 'erk' allocates single weights, not units: use another scope")
     target = round(density * structure.prunable)
     kept_units = (
         _select_units(structure, target, generator, units, weights or {}, scope, minimum_width)
@@ -81,13 +86,16 @@ def select(
     return structure.masks(kept_units, kept_weights)
 
 
-def _comparable(scores: Tensor, scope: Scope) -> Tensor:
-    """Flat scores, or their ranks in [0, 1) when compared within a layer; infinities stay."""
+def _comparable(scores: Tensor, scope: Scope, share: float = 1.0) -> Tensor:
+    """Flat scores, or their ranks in [-1, 0) when compared within a layer; infinities stay.
+
+    Ranks over the layer's share: one threshold keeps parts in proportion to the shares.
+    """
     flat = scores.detach().cpu().double().flatten()
     if scope == "global":
         return flat
     ranks = flat.argsort(stable=True).argsort() / flat.numel()
-    return torch.where(flat.isinf(), flat, ranks.double())
+    return torch.where(flat.isinf(), flat, (ranks.double() - 1) / share)
 
 
 def _order(scores: Tensor, generator: torch.Generator) -> Tensor:
@@ -181,10 +189,11 @@ def _select_weights(
         units = torch.cat(list(kept_units.values()))
         budget = round(sum(counts[name] for name in weights) * float(units.double().mean()))
     layers = [layer for layer in structure.layers if layer.name in weights]
+    shares = erk_densities(structure, target / structure.prunable) if scope == "erk" else {}
     whole = torch.ones((), dtype=torch.bool)
     scores = torch.cat(
         [
-            _comparable(weights[layer.name], scope).masked_fill(
+            _comparable(weights[layer.name], scope, shares.get(layer.name, 1.0)).masked_fill(
                 ~alive.get(layer.weight, whole).expand(layer.shape).flatten(), -torch.inf
             )
             for layer in layers

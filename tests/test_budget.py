@@ -14,7 +14,8 @@ from baselines.masks import Masks
 from pipelines.core.budget import Budget, BudgetExceededError, BudgetMeter
 from pipelines.core.cell import build_network, build_structure, stream
 from pipelines.core.data import load_training
-from pipelines.core.train import DivergedError, Trainer, learning_rate
+from pipelines.core.rates import learning_rate
+from pipelines.core.train import DivergedError, Trainer
 from pipelines.core.workloads import Recipe, Workload
 
 

@@ -5,28 +5,33 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from baselines._template import Template
 from baselines.activity import Activity
 from baselines.api import PruneContext, Pruner
 from baselines.info import PrunerInfo
 from baselines.masks import Masks
 from pipelines.core import catalogue
+from pipelines.core.budget import Budget, BudgetMeter
 from pipelines.core.catalogue import infos
 from pipelines.core.cell import TOLERANCE, build_network, build_structure, check
 from pipelines.core.data import load_training
 from pipelines.core.errors import InputError
 from pipelines.core.methods import make, method, methods
 from pipelines.core.networks import Network
+from pipelines.core.probe import NetworkProbe
+from pipelines.core.rates import learning_rate
 from pipelines.core.spec import EMERGENT
 from pipelines.core.train import make_optimizer
 from pipelines.core.workloads import Workload
 from pipelines.grid import Params
 
-KINDS = methods()
+KINDS = methods() | {"template": Template}  # a copy of the template must pass, too
 CASES = [(name, g) for name, kind in KINDS.items() for g in kind.info.granularities]
 DENSITY = 0.4
 
@@ -45,17 +50,30 @@ def train(
     settings = tiny[workload]
     data = load_training(settings.data, data_root)
     network = build_network(settings.network, data.input_shape, data.classes, seed=0)
+    budget = BudgetMeter(Budget(epochs * len(data.train)))
+    draw = torch.Generator().manual_seed(1)
     context = PruneContext(
         build_structure(network, granularity),
         granularity,
         density,
         torch.Generator().manual_seed(0),
         network.steps,
+        NetworkProbe(network, data.train, 64, budget, draw),
+        partial(learning_rate, settings.recipe),
     )
-    pruner = make(name, params.methods.get(name, {}))
+    pruner = KINDS[name](**params.methods.get(name, {}))
     pruner.begin(network, context)
     optimizer = make_optimizer(network, settings.recipe)
     masks, batches = [], data.train.inputs.split(64)
+
+    def prune(progress: float) -> None:
+        found = pruner.masks(progress) if pruner.due(progress) else None
+        if found is not None:
+            masks.append(found)
+            found.project(network, optimizer)
+            network.silence(found.steps)
+
+    prune(0.0)
     for step, inputs in enumerate(epochs * batches, start=1):
         scores, activity = network.run(inputs)
         if pruner.info.needs_activity:
@@ -64,12 +82,12 @@ def train(
         penalty = pruner.penalty()
         optimizer.zero_grad()
         (loss if penalty is None else loss + penalty).backward()
+        if pruner.info.needs_gradients:
+            pruner.gradients()
         optimizer.step()
-        found = pruner.masks(step / (epochs * len(batches)))
-        if found is not None:
-            masks.append(found)
-            found.project(network, optimizer)
-            network.silence(found.steps)
+        if masks:
+            masks[-1].project(network, optimizer)
+        prune(step / (epochs * len(batches)))
     return network, masks, pruner, context
 
 
@@ -145,7 +163,7 @@ def test_emergent_methods_need_no_target(
         assert 0 < context.structure.density(masks[-1]) < 1
 
 
-@pytest.mark.parametrize(("name", "kind"), KINDS.items())
+@pytest.mark.parametrize(("name", "kind"), methods().items())
 def test_is_documented(params: Params, name: str, kind: type[Pruner]) -> None:
     """A method names its paper, and params.yaml writes out every hyper-parameter."""
     assert kind.info.name == name

@@ -9,9 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from baselines.allocation import erk_densities
 from baselines.groups import PrunableLayer, Slice, Structure, UnitGroup, weight_structure
 from baselines.masks import Masks
-from baselines.schedules import UpdateClock, cubic_density
+from baselines.regrowth import drop_and_grow
+from baselines.schedules import UpdateClock, cosine, cubic_density
 from baselines.selection import select
 
 
@@ -223,3 +225,85 @@ def test_clock_is_due_often_enough_and_never_twice(updates: int, steps: int) -> 
     times = sum(clock.due(step / steps) for step in range(1, steps + 1))
     assert times == min(updates, steps)
     assert clock.done == updates
+
+
+def test_erk_densities_by_hand() -> None:
+    # fc1 10x10, fc2 30x10: sums of dimensions 20 and 40; 0.3 * 400 = 120 weights, scale 2.
+    structure = chain([10, 10, 30])
+    assert erk_densities(structure, 0.3) == {
+        "fc1": pytest.approx(0.4),
+        "fc2": pytest.approx(80 / 300),
+    }
+    # At 0.9 the scale, 6, would ask for 120 of fc1's 100: it stays whole, 260 are left to fc2.
+    assert erk_densities(structure, 0.9) == {"fc1": 1.0, "fc2": pytest.approx(260 / 300)}
+    assert set(erk_densities(structure, 1.0).values()) == {1.0}
+    conv = PrunableLayer("conv", "conv", (4, 2, 3, 3))
+    alone = Structure((conv,), {"conv.weight": conv.shape})
+    assert erk_densities(alone, 0.25)["conv"] == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="density must be in"):
+        erk_densities(structure, 0.0)
+
+
+@pytest.mark.parametrize("density", [0.05, 0.3, 0.9, 1.0])
+def test_erk_selects_the_best_of_each_layer_at_its_density(density: float) -> None:
+    structure = chain([10, 10, 30])
+    scores = {n: 100**i * torch.rand(o, 10) for i, (n, o) in enumerate([("fc1", 10), ("fc2", 30)])}
+    masks = select(structure, density, generator(), weights=scores, scope="erk")
+    assert structure.density(masks) == pytest.approx(density, abs=1e-9)
+    for layer, share in erk_densities(structure, density).items():
+        kept = masks.parameters[f"{layer}.weight"]
+        assert abs(int(kept.sum()) - share * kept.numel()) <= 1
+        if not bool(kept.all()):
+            assert scores[layer][kept].min() >= scores[layer][~kept].max()
+
+
+def test_erk_is_for_weights() -> None:
+    structure = chain([2, 2])
+    with pytest.raises(ValueError, match="not units: use another scope"):
+        select(structure, 0.5, generator(), units={"fc1": torch.ones(2)}, scope="erk")
+
+
+def test_sums_over_units_by_hand() -> None:
+    structure = chain([2, 2, 2])
+    values = {"fc1.weight": torch.tensor([[1.0, 2.0], [3.0, 4.0]])}
+    assert structure.unit_sums(values)["fc1"].tolist() == [3.0, 7.0]
+    assert structure.unit_sums(values)["fc2"].tolist() == [0.0, 0.0]
+    values["fc2.weight"] = torch.tensor([[10.0, 20.0], [30.0, 40.0]])
+    assert structure.unit_sums(values)["fc1"].tolist() == [3.0 + 40, 7.0 + 60]  # a row, a column
+    assert structure.unit_sums(values)["fc2"].tolist() == [30.0, 70.0]
+    batch = {name: torch.stack([v, 2 * v]) for name, v in values.items()}
+    assert structure.unit_sums(batch)["fc1"].tolist() == [[43.0, 67.0], [86.0, 134.0]]
+
+
+def test_sums_over_units_count_maps_and_vectors() -> None:
+    index = torch.arange(2).view(-1, 1)
+    slices = (
+        Slice("conv.weight", 0, index),
+        Slice("norm.weight", 0, index),
+        Slice("fc.weight", 1, torch.tensor([[0, 1], [2, 3]])),
+    )
+    shapes = {"conv.weight": (2, 1, 3, 3), "norm.weight": (2,), "fc.weight": (3, 4)}
+    layer = PrunableLayer("conv", "conv", shapes["conv.weight"])
+    structure = Structure((layer,), shapes, (UnitGroup("conv", 2, ("conv",), slices),))
+    values = {name: torch.ones(shape) for name, shape in shapes.items()}
+    assert structure.unit_sums(values)["conv"].tolist() == [9 + 1 + 6] * 2
+    values = {name: torch.ones(5, *shape) for name, shape in shapes.items()}
+    assert structure.unit_sums(values)["conv"].tolist() == [[16.0] * 2] * 5
+
+
+def test_drop_and_grow_by_hand() -> None:
+    kept = torch.tensor([[True, True, False], [True, False, False]])
+    drop = torch.tensor([[0.5, 0.1, 0.0], [0.9, 0.0, 0.0]])
+    grow = torch.tensor([[9.0, 9.0, 1.0], [9.0, 2.0, 3.0]])
+    after = drop_and_grow(kept, 1, drop, grow)
+    assert after.tolist() == [[True, False, False], [True, False, True]]
+    assert drop_and_grow(kept, 0, drop, grow).equal(kept)
+    assert drop_and_grow(kept, 99, drop, grow).equal(~kept)
+    whole = torch.ones(2, 2, dtype=torch.bool)
+    assert drop_and_grow(whole, 1, torch.rand(2, 2), torch.rand(2, 2)).equal(whole)
+
+
+def test_cosine_by_hand() -> None:
+    assert cosine(0.0, 0.8) == 1.0
+    assert cosine(0.4, 0.8) == pytest.approx(0.5)
+    assert cosine(0.8, 0.8) == cosine(1.0, 0.8) == 0.0

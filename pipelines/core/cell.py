@@ -7,6 +7,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,6 +26,8 @@ from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.memory import keep_freed_memory
 from pipelines.core.methods import make
 from pipelines.core.networks import READOUT, Network, first_step
+from pipelines.core.probe import NetworkProbe
+from pipelines.core.rates import learning_rate
 from pipelines.core.record import Outcome, RunRecord, Status, environment
 from pipelines.core.spec import EMERGENT, RunSpec
 from pipelines.core.train import DivergedError, Trainer, require_finite
@@ -109,12 +112,21 @@ class _Run:
         pruner = check(spec)
         network = self._network()
         structure = build_structure(network, spec.granularity)
+        recipe = spec.settings.recipe
         context = PruneContext(
             structure,
             spec.granularity,
             spec.target,
             stream(spec.seed, f"method:{spec.method}"),
             network.steps,
+            NetworkProbe(
+                network,
+                self.data.train,
+                recipe.batch_size,
+                self.meter,
+                stream(spec.seed, "saliency"),  # the same samples for every method
+            ),
+            partial(learning_rate, recipe),
         )
         pruner.begin(network, context)
         self.trainer = Trainer(
@@ -122,7 +134,7 @@ class _Run:
             pruner,
             structure,
             self.data,
-            spec.settings.recipe,
+            recipe,
             self.meter,
             stream(spec.seed, "batches"),
         )

@@ -130,4 +130,5 @@ def _follow(name: str, package: str, found: set[Path]) -> None:
 def shared_files() -> list[Path]:
     """Files in baselines/ that hold no method: the contract and what methods share."""
     own = {Path(inspect.getfile(kind)) for kind in methods().values()}
+    own.add(Path(baselines.__path__[0]) / "_template.py")
     return sorted(file for file in Path(baselines.__path__[0]).glob("*.py") if file not in own)

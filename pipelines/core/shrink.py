@@ -154,6 +154,15 @@ class LiveNetwork:
                 part = self.extent.cut(name, gradient)
                 parameter.grad = part if parameter.grad is None else parameter.grad + part
 
+    @torch.no_grad()
+    def spread_gradients(self) -> None:
+        """Bring the gradients of the dense network up to date."""
+        if self.network is not self.full:
+            dense = dict(self.full.named_parameters())
+            for name, parameter in self.network.named_parameters():
+                whole, part = torch.empty_like(dense[name]), parameter.grad
+                dense[name].grad = None if part is None else self.extent.spread(name, part, whole)
+
     def prune(self, masks: Masks | None, progress: float) -> None:
         """Take new masks, if there are any, enforce them, and remove units where it is worth it.
 
@@ -173,8 +182,8 @@ class LiveNetwork:
             self.full.silence(masks.steps)
             self._cut_masks()
         self._masks_here.project(self.network, self.optimizer)
-        last = self.shrunk_at[-1] if self.shrunk_at else 0.0
-        if self.enabled and masks is not None and progress - last >= INTERVAL:
+        waited = not self.shrunk_at or progress - self.shrunk_at[-1] >= INTERVAL
+        if self.enabled and masks is not None and waited:
             self._shrink(progress)
 
     @torch.no_grad()
@@ -184,6 +193,13 @@ class LiveNetwork:
             dense = self.full.state_dict()
             for name, value in self.network.state_dict().items():
                 self.extent.spread(name, value, dense[name])
+
+    @torch.no_grad()
+    def load(self) -> None:
+        """Take over what was written into the dense network."""
+        if self.network is not self.full:
+            dense = self.full.state_dict().items()
+            self.network.load_state_dict({n: self.extent.cut(n, value) for n, value in dense})
 
     @torch.no_grad()
     def _shrink(self, progress: float) -> None:
@@ -205,9 +221,7 @@ class LiveNetwork:
         }
         self.extent = smaller
         self.network = self.full.narrowed(smaller.widths)
-        self.network.load_state_dict(
-            {name: smaller.cut(name, value) for name, value in self.full.state_dict().items()}
-        )
+        self.load()
         self.network.train()
         self.optimizer = self.make_optimizer(self.network)
         for name, parameter in self.network.named_parameters():

@@ -15,9 +15,10 @@ from baselines.api import Pruner
 from baselines.groups import Structure
 from baselines.masks import Masks
 from pipelines.core.budget import BudgetMeter
-from pipelines.core.data.splits import TrainingData
+from pipelines.core.data.splits import TrainingData, batch_sizes
 from pipelines.core.evaluate import evaluate
 from pipelines.core.networks import Network
+from pipelines.core.rates import RateSchedule
 from pipelines.core.shrink import LiveNetwork
 from pipelines.core.workloads import Recipe
 
@@ -83,14 +84,6 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     return kind(groups, lr=recipe.learning_rate)
 
 
-def learning_rate(recipe: Recipe, progress: float) -> float:
-    """Linear warm-up, then a cosine to zero; `progress` in [0, 1]."""
-    if progress < recipe.warmup:
-        return recipe.learning_rate * progress / recipe.warmup
-    along = (progress - recipe.warmup) / (1 - recipe.warmup)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
-
-
 class Trainer:
     """Trains one network with one method until the budget is spent.
 
@@ -131,6 +124,7 @@ class Trainer:
             and bool(structure.groups)
             and not pruner.info.regrows,
         )
+        self.rates = RateSchedule(recipe, pruner.restarts())
         self.result = Training()
 
     def run(self) -> Training:
@@ -142,11 +136,13 @@ class Trainer:
             If the loss is not finite; `result` holds the epochs before.
         """
         self.live.network.train()
+        start = time.perf_counter()
+        self._prune()  # at initialisation, for a method that wants to
         while self.meter.remaining:
-            start = time.perf_counter()
             loss = self._epoch()
             self.result.seconds += time.perf_counter() - start
             self._note(loss)
+            start = time.perf_counter()
         self.live.sync()
         self.result.masks, self.result.shrunk_at = self.live.masks, self.live.shrunk_at
         return self.result
@@ -154,20 +150,18 @@ class Trainer:
     def _epoch(self) -> float:
         """One pass over the training split, or what remains of the budget; the mean loss."""
         train = self.data.train
-        order = torch.randperm(len(train), generator=self.generator)[: self.meter.remaining]
-        total = torch.zeros(())
-        batches = list(order.split(self.recipe.batch_size))
-        if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm cannot train on one sample
-            batches[-2:] = [torch.cat(batches[-2:])]
-        for batch in batches:
+        order = torch.randperm(len(train), generator=self.generator)
+        total, done = torch.zeros(()), 0
+        while left := min(len(order) - done, self.meter.remaining):  # a probe spends of it too
+            batch = order[done : done + batch_sizes(left, self.recipe.batch_size)[0]]
             total += self._step(train.inputs[batch], train.labels[batch]) * len(batch)
-        return float(total) / len(order)
+            done += len(batch)
+        return float(total) / done
 
     def _step(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One batch forward, backward, step, masks."""
         self.meter.charge(len(labels), "training")
-        rate = learning_rate(self.recipe, self.meter.progress)
-        live = self.live
+        rate, live = self.rates.rate(self.meter.progress), self.live
         for group in live.optimizer.param_groups:
             group["lr"] = rate
         scores, activity = live.network.run(inputs)
@@ -176,16 +170,29 @@ class Trainer:
         loss = functional.cross_entropy(scores, labels)
         require_finite(loss.item(), self.meter)
         live.backward(loss, self._penalty())
+        if self.pruner.info.needs_gradients:
+            live.sync()
+            live.spread_gradients()
+            self.pruner.gradients()
         live.optimizer.step()
-        live.prune(self._masks(), self.meter.progress)
+        self._prune()
         return loss.detach()
+
+    def _prune(self) -> None:
+        """Enforce the masks, new ones or old; let training start anew where the method says so."""
+        masks = self._masks()
+        self.live.prune(masks, self.meter.progress)
+        if self.rates.restart(self.meter.progress):
+            self.live.optimizer.state.clear()
 
     def _masks(self) -> Masks | None:
         """Ask the method for new masks, if it has any, with dense weights that are up to date."""
         if not self.pruner.due(self.meter.progress):
             return None
         self.live.sync()
-        return self.pruner.masks(self.meter.progress)
+        masks = self.pruner.masks(self.meter.progress)
+        self.live.load()
+        return masks
 
     def _penalty(self) -> torch.Tensor | None:
         """Ask the method for its penalty, on dense weights that are up to date."""
@@ -209,7 +216,7 @@ class Trainer:
                 validation_loss=validation.loss,
                 density=self.structure.density(live.masks),
                 firing_rate=sum(rates[name] * share[name] for name in rates) / len(rates),
-                learning_rate=learning_rate(self.recipe, self.meter.progress),
+                learning_rate=self.rates.rate(self.meter.progress),
                 seconds=self.result.seconds,
             )
         )

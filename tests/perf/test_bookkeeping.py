@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,9 +14,16 @@ from torch.nn import functional
 from baselines.activity import Activity
 from baselines.api import PruneContext
 from baselines.masks import Masks
+from pipelines.core.budget import Budget, BudgetMeter
 from pipelines.core.cell import build_structure
+from pipelines.core.data.splits import Split
 from pipelines.core.methods import methods
+from pipelines.core.probe import NetworkProbe
+from pipelines.core.rates import learning_rate
+from pipelines.core.workloads import Recipe
 from tests.perf.networks import SIZES, compare
+
+RECIPE = Recipe(epochs=1, batch_size=64, optimizer="adamw", learning_rate=0.004)
 
 #: Training steps of a whole run: `digits-snn`, and five epochs of Fashion-MNIST.
 RUN = {"digits": 15 * 19, "fashion": 5 * 860}
@@ -36,7 +44,13 @@ def training(size: str, name: str, granularity: str) -> Callable[[], tuple[float
     structure = build_structure(network, granularity)
     method = methods()[name]()
     draw = torch.Generator().manual_seed(0)
-    method.begin(network, PruneContext(structure, granularity, 0.25, draw, network.steps))  # type: ignore[arg-type]
+    meter = BudgetMeter(Budget(10**9))
+    probe = NetworkProbe(network, Split(inputs, labels), len(inputs), meter, draw)
+    rate = partial(learning_rate, RECIPE)
+    method.begin(
+        network,
+        PruneContext(structure, granularity, 0.25, draw, network.steps, probe, rate),  # type: ignore[arg-type]
+    )
     optimizer = torch.optim.AdamW(network.parameters())
     steps, masks = 0, Masks()
 
@@ -45,20 +59,26 @@ def training(size: str, name: str, granularity: str) -> Callable[[], tuple[float
         steps += 1
         progress = 0.1 + steps / RUN[size]
         start = time.perf_counter()
+        optimizer.zero_grad()
         scores, activity = network.run(inputs)
         seen = time.perf_counter()
         if method.info.needs_activity:
             method.observe(Activity(activity))
-        observed = time.perf_counter()
-        optimizer.zero_grad()
-        functional.cross_entropy(scores, labels).backward()
+        penalty = method.penalty()
+        penalized = time.perf_counter()
+        loss = functional.cross_entropy(scores, labels)
+        (loss if penalty is None else loss + penalty).backward()
+        backward = time.perf_counter()
+        if method.info.needs_gradients:
+            method.gradients()
+        taken = time.perf_counter()
         optimizer.step()
         due = time.perf_counter()
         new = method.masks(progress) if method.due(progress) else None
         selected = time.perf_counter()
         masks = masks if new is None else new
         masks.project(network, optimizer)
-        own = observed - seen + selected - due
+        own = penalized - seen + taken - backward + selected - due
         return own, time.perf_counter() - start - own
 
     return step

@@ -59,6 +59,14 @@ class TrainingData:
         return channels, height, width
 
 
+def batch_sizes(samples: int, size: int) -> list[int]:
+    """Cut samples into batches; batch norm cannot train on one sample, so none is left alone."""
+    sizes = [size] * (samples // size) + ([samples % size] if samples % size else [])
+    if len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [size + 1]
+    return sizes
+
+
 def hash_order(name: str, indices: Indices) -> Indices:
     """Order sample numbers by the SHA-256 of ``name:number``."""
     keys = [hashlib.sha256(f"{name}:{i}".encode()).digest() for i in indices]
