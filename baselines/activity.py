@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,6 +11,26 @@ from torch import Tensor
 #: Positions along the units that a tensor holds, and how many there are in the dense network.
 Places = tuple[Tensor, int]
 Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """Outputs that were pooled as they were computed: their maps were never in memory.
+
+    Parameters
+    ----------
+    sums
+        Over each unit's map, [T, B, units].
+    maps
+        Works out the maps, [T, B, units, ...map].
+    """
+
+    sums: Tensor
+    maps: Callable[[], Tensor]
+
+
+#: What a layer received, and what it sent.
+Recorded = tuple[Tensor, Tensor | Unwritten]
 
 
 def unit_activity(activity: Tensor) -> Tensor:
@@ -44,7 +65,7 @@ class Activity(Mapping[str, Pair]):
 
     def __init__(
         self,
-        pairs: Mapping[str, Pair],
+        pairs: Mapping[str, Recorded],
         places: Mapping[str, tuple[Places | None, Places | None]] | None = None,
     ) -> None:
         self._pairs = pairs
@@ -53,7 +74,8 @@ class Activity(Mapping[str, Pair]):
 
     def __getitem__(self, layer: str) -> Pair:
         (pre, post), (before, behind) = self._pairs[layer], self._of(layer)
-        return _spread(pre, before), _spread(post, behind)
+        maps = post.maps() if isinstance(post, Unwritten) else post
+        return _spread(pre, before), _spread(maps, behind)
 
     def __contains__(self, layer: object) -> bool:
         return layer in self._pairs  # the inherited one would build the maps
@@ -72,10 +94,11 @@ class Activity(Mapping[str, Pair]):
     def _of(self, layer: str) -> tuple[Places | None, Places | None]:
         return self._places.get(layer, (None, None))
 
-    def _sum(self, activity: Tensor, places: Places | None) -> Tensor:
+    def _sum(self, activity: Tensor | Unwritten, places: Places | None) -> Tensor:
         key = id(activity)  # what one layer sends may be what the next one receives
         if key not in self._sums:
-            self._sums[key] = _spread(unit_activity(activity), places)
+            sums = activity.sums if isinstance(activity, Unwritten) else unit_activity(activity)
+            self._sums[key] = _spread(sums, places)
         return self._sums[key]
 
 

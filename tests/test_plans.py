@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from baselines.activity import Activity, Unwritten
 from pipelines.core import fused
 from pipelines.core.cell import build_network
 from pipelines.core.layouts import Execution, NetworkSpec
@@ -99,8 +100,73 @@ def test_any_number_of_channels(channels: int, dtype: torch.dtype) -> None:
     x = 2 * torch.randn(2, 9, channels, dtype=torch.float64).to(dtype)
     norm, neuron = nn.BatchNorm1d(channels).to(dtype), make_neuron(0.7, True, 1.0, "zero", "atan")
     wanted = lif_scan(norm(x.flatten(0, 1)).unflatten(0, (2, 9)), neuron, 2, "atan")
-    found = fused.norm_and_scan(x, norm, neuron, 2, "atan")
+    found, _ = fused.norm_and_scan(x, norm, neuron, 2, "atan")
     assert (found != wanted).double().mean() < 1e-4, "but for potentials at the threshold itself"
+
+
+@needs_compiler
+@pytest.mark.parametrize("window", [1, 2, 3])
+@pytest.mark.parametrize("channels", [1, 2, 4, 6, 8, 12, 19, 40])
+@pytest.mark.parametrize("given", [1, 3])
+def test_pooling_scan(window: int, channels: int, given: int) -> None:
+    """Spikes, their numbers and all gradients, for widths that fill vectors and that do not."""
+    torch.manual_seed(0)
+    x = 2 * torch.randn(given, 5, channels, 6, 12, dtype=torch.float64)
+    results = []
+    for fuse in (False, True):
+        torch.manual_seed(1)
+        norm, neuron = (
+            nn.BatchNorm2d(channels).double(),
+            make_neuron(0.7, True, 1.0, "zero", "atan"),
+        )
+        neuron.double()
+        inputs = x.clone().requires_grad_()
+        current = 1.0 * inputs
+        if fuse:
+            pooled, sent = fused.norm_and_scan(current, norm, neuron, 3, "atan", window)
+            maps = sent.maps()
+            assert window == 1 or torch.equal(sent.sums, maps.sum((3, 4)))
+        else:
+            normed = norm(current.flatten(0, 1)).unflatten(0, (given, 5))
+            maps = lif_scan(normed, neuron, 3, "atan")
+            pooled = nn.MaxPool2d(window)(maps.flatten(0, 1)).unflatten(0, (3, 5))
+        (pooled * torch.randn(pooled.shape)).sum().backward()  # whatever its layout
+        results.append([pooled, maps, inputs.grad, norm.weight.grad, norm.bias.grad])
+        results[-1].append(neuron.beta.grad)
+    assert 0 < results[0][0].mean() < 1
+    for wanted, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
+
+
+@needs_compiler
+def test_the_memory_of_the_input_is_used_once() -> None:
+    """The gradient takes the input's place; who needs the input afterwards is told."""
+    current = torch.randn(2, 4, 3, 6, 6, requires_grad=True) * 1
+    norm, neuron = nn.BatchNorm2d(3), make_neuron(0.7, True, 1.0, "zero", "atan")
+    pooled, sent = fused.norm_and_scan(current, norm, neuron, 2, "atan", 2)
+    pooled.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        pooled.sum().backward()
+    with pytest.raises(RuntimeError, match="before the backward pass"):
+        sent.maps()
+
+
+@needs_compiler
+@pytest.mark.usefixtures("snntorch_in_float64")
+def test_maps_are_worked_out_when_somebody_asks() -> None:
+    spec = NetworkSpec(kind="snn", layout="4C3-MP2-6C5-7FC", time_steps=3, beta=0.8)
+    net = build_network(spec, (2, 8, 8), 5, 0, Execution(plan="fused")).double()
+    x = 2 * torch.randn(6, 2, 8, 8).double()
+    pairs = net.record(x)[1]
+    assert isinstance(pairs["conv1"][1], Unwritten)
+    found, wanted = Activity(pairs), Activity(net.run(x)[1])
+    assert wanted["conv1"][1].shape == (3, 6, 4, 8, 8)
+    assert wanted["conv1"][1].any()
+    for layer in wanted:
+        for one, other in zip(found[layer], wanted[layer], strict=True):
+            assert torch.equal(one, other)
+        for one, other in zip(found.units(layer), wanted.units(layer), strict=True):
+            assert torch.equal(one, other)
 
 
 @needs_compiler
@@ -155,7 +221,7 @@ def test_the_state_is_kept_in_float32(plan: str) -> None:
     else:
         norm = nn.BatchNorm1d(3).eval()
         norm.eps = 0.0
-        spikes = fused.norm_and_scan(x, norm, neuron, steps, "atan")
+        spikes, _ = fused.norm_and_scan(x, norm, neuron, steps, "atan")
     assert spikes.dtype == torch.bfloat16
     assert spikes.sum(0).tolist() == [[1.0] * 3] * 2
     spikes.sum().backward()

@@ -23,7 +23,7 @@ from pipelines.core.data.splits import TrainingData
 from pipelines.core.errors import InputError
 from pipelines.core.evaluate import evaluate, evaluate_test
 from pipelines.core.layouts import Execution, NetworkSpec
-from pipelines.core.memory import keep_freed_memory
+from pipelines.core.memory import keep_freed_memory, prefer_huge_pages
 from pipelines.core.methods import make
 from pipelines.core.networks import READOUT, Network, first_step
 from pipelines.core.probe import NetworkProbe
@@ -200,6 +200,7 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
     check(spec)
     digest = code_digest(spec.method)
     torch.set_num_threads(spec.threads)
+    prefer_huge_pages()
     keep_freed_memory()
     started_at, start = datetime.now(UTC), time.perf_counter()
     data = load_training(spec.settings.data, data_root)

@@ -1,18 +1,35 @@
-/* Batch norm and leaky integrate-and-fire over all time steps in one pass each way; max pooling.
+/* Batch norm, leaky integrate-and-fire over all time steps and max pooling in one pass each way.
  *
  * Compiled once per number format: DTYPE is what memory holds, REAL what is computed with.
- * Memory is [T, rows, C]: channels last, the units of one sample and position side by side. A
- * tile of whole rows is worked on at a time, with the constants of its channels repeated to its
- * length, so that every inner loop is one straight line over `length` elements.
+ * Memory is [T, images, height, width, C], channels last. The scan takes LANES channels of a
+ * window of positions through all steps at once, so that membrane potentials stay in registers
+ * or next to them, and spikes before pooling are never written.
  */
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { BYTES = 64 }; /* of a vector; the compiler splits it where registers are smaller */
+
 #if defined(BFLOAT16)
 typedef uint16_t DTYPE;
 typedef float REAL;
+typedef int32_t BITS;
+#elif defined(FLOAT64)
+typedef double DTYPE, REAL;
+typedef int64_t BITS;
+#else
+typedef float DTYPE, REAL;
+typedef int32_t BITS;
+#endif
+
+enum { LANES = BYTES / sizeof(REAL) };
+typedef REAL Vector __attribute__((vector_size(BYTES)));
+typedef BITS Mask __attribute__((vector_size(BYTES))); /* all bits of a lane, or none */
+typedef DTYPE Memory __attribute__((vector_size(LANES * sizeof(DTYPE))));
+
+#if defined(BFLOAT16)
 static inline float load(uint16_t x) {
   uint32_t bits = (uint32_t)x << 16;
   float value;
@@ -24,29 +41,73 @@ static inline uint16_t store(float value) { /* to the nearest, ties to even */
   memcpy(&bits, &value, 4);
   return (uint16_t)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
+static inline Vector widen(Memory x) { return (Vector)(__builtin_convertvector(x, Mask) << 16); }
+static inline Memory narrow(Vector value) {
+  typedef uint32_t Unsigned __attribute__((vector_size(BYTES)));
+  const Unsigned bits = (Unsigned)value;
+  return __builtin_convertvector((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, Memory);
+}
 #else
-#if defined(FLOAT64)
-typedef double DTYPE;
-#else
-typedef float DTYPE;
-#endif
-typedef DTYPE REAL;
 #define load(x) (x)
 #define store(x) (x)
+#define widen(x) (x)
+#define narrow(x) (x)
 #endif
 
+#define INLINE static inline __attribute__((always_inline))
+
+/* The first n lanes; the others are zero. */
+INLINE Vector read(const DTYPE *x, int64_t n) {
+  Memory memory = {0};
+  memcpy(&memory, x, n * sizeof(DTYPE));
+  return widen(memory);
+}
+INLINE void write(DTYPE *x, Vector value, int64_t n) {
+  const Memory memory = narrow(value);
+  memcpy(x, &memory, n * sizeof(DTYPE));
+}
+INLINE Vector where(Mask mask, Vector value) { return (Vector)((Mask)value & mask); }
+INLINE Vector constants(const double *channel, int64_t n) {
+  Vector value = {0};
+  for (int64_t l = 0; l < n; l++) value[l] = (REAL)channel[l];
+  return value;
+}
+INLINE void gather(double *channel, Vector sum, int64_t n) {
+  for (int64_t l = 0; l < n; l++) channel[l] += sum[l];
+}
+
+/* Call a function with its last arguments, window k and lanes n, known to the compiler: the widths
+ * that are multiples of 4, without pooling and with the usual one. */
+#define SPECIALIZE(function, ...)                                                             \
+  do {                                                                                        \
+    if (k == 1 && n >= LANES) function(__VA_ARGS__, 1, LANES);                                \
+    else if (k == 2 && n >= LANES) function(__VA_ARGS__, 2, LANES);                           \
+    else if (k == 1 && n == LANES / 4) function(__VA_ARGS__, 1, LANES / 4);                   \
+    else if (k == 2 && n == LANES / 4) function(__VA_ARGS__, 2, LANES / 4);                   \
+    else if (k == 1 && n == LANES / 2) function(__VA_ARGS__, 1, LANES / 2);                   \
+    else if (k == 2 && n == LANES / 2) function(__VA_ARGS__, 2, LANES / 2);                   \
+    else if (k == 1 && n == 3 * LANES / 4) function(__VA_ARGS__, 1, 3 * LANES / 4);           \
+    else if (k == 2 && n == 3 * LANES / 4) function(__VA_ARGS__, 2, 3 * LANES / 4);           \
+    else function(__VA_ARGS__, k, n < LANES ? n : LANES);                                     \
+  } while (0)
+
 typedef struct {
-  int64_t rows, channels; /* rows: samples x positions */
-  int64_t steps, given;   /* T, and how many of them the input has: T or 1 */
+  int64_t images, height, width, channels;
+  int64_t window;       /* of the max pooling, a divisor of height and width; 1: none */
+  int64_t steps, given; /* T, and how many of them the input has: T or 1 */
   double decay, threshold;
   int64_t subtract, fast_sigmoid; /* reset and surrogate; 0: to zero, atan */
 } Shape;
 
+static int64_t positions(const Shape *p) { return p->images * p->height * p->width; }
+
+/* What is done to each number alone is done to tiles of whole positions, with the constants of
+ * their channels repeated, so that every inner loop is one straight line. */
 enum { TILE = 4096 };
 
-static int64_t rows_per_tile(const Shape *p) {
-  int64_t rows = TILE / p->channels;
-  return rows < 1 ? 1 : (rows > p->rows ? p->rows : rows);
+static int64_t per_tile(const Shape *p) {
+  const int64_t rows = TILE / p->channels, all = positions(p);
+  return rows < 1 ? 1 : (rows > all ? all : rows);
 }
 
 static void repeat(REAL *tile, const double *channel, int64_t channels, int64_t length) {
@@ -54,15 +115,15 @@ static void repeat(REAL *tile, const double *channel, int64_t channels, int64_t 
 }
 
 /* Add a tile of sums to the sums of its channels, and clear it. */
-static void gather(double *channel, REAL *tile, int64_t channels, int64_t length) {
+static void collect(double *channel, REAL *tile, int64_t channels, int64_t length) {
   for (int64_t i = 0; i < length; i++) channel[i % channels] += tile[i];
   memset(tile, 0, length * sizeof(REAL));
 }
 
-/* Sum of x and of x^2 per channel around `shift`, over given x rows. */
+/* Sum of x and of x^2 per channel around `shift`, over all that is given. */
 void statistics(const DTYPE *x, const double *shift, const Shape *p, double *sum, double *square) {
-  const int64_t c = p->channels, total = p->given * p->rows * c;
-  const int64_t full = rows_per_tile(p) * c;
+  const int64_t c = p->channels, total = p->given * positions(p) * c;
+  const int64_t full = per_tile(p) * c;
   REAL *memory = calloc(3 * full, sizeof(REAL));
   REAL *one = memory, *two = memory + full, *around = memory + 2 * full;
   repeat(around, shift, c, full);
@@ -75,133 +136,192 @@ void statistics(const DTYPE *x, const double *shift, const Shape *p, double *sum
       two[i] += value * value;
     }
     if (++tiles % 256 == 0) { /* long sums go on in double precision */
-      gather(sum, one, c, full);
-      gather(square, two, c, full);
+      collect(sum, one, c, full);
+      collect(square, two, c, full);
     }
   }
-  gather(sum, one, c, full);
-  gather(square, two, c, full);
+  collect(sum, one, c, full);
+  collect(square, two, c, full);
   free(memory);
 }
 
-/* One step of a tile: membrane u and spikes f of the step before become those of this one. */
-static inline void advance(const DTYPE *restrict x, const REAL *restrict scale,
-                           const REAL *restrict bias, const REAL *before, REAL *now,
-                           const Shape *p, int64_t first, int64_t length) {
+/* Membrane potential after one more step; `before` is that of the last one. */
+INLINE Vector advance(Vector current, Vector before, int first, const Shape *p) {
+  if (first) return current;
   const REAL decay = (REAL)p->decay, threshold = (REAL)p->threshold;
-  if (first) {
-    for (int64_t i = 0; i < length; i++) now[i] = load(x[i]) * scale[i] + bias[i];
-  } else if (p->subtract) {
-    for (int64_t i = 0; i < length; i++) {
-      const REAL left = before[i] * decay - (before[i] > threshold ? threshold : 0);
-      now[i] = left + (load(x[i]) * scale[i] + bias[i]);
-    }
-  } else {
-    for (int64_t i = 0; i < length; i++) {
-      const REAL left = before[i] > threshold ? 0 : before[i] * decay;
-      now[i] = left + (load(x[i]) * scale[i] + bias[i]);
-    }
-  }
+  const Mask fired = before > threshold;
+  const Vector full = before * decay;
+  return current + (p->subtract ? full - where(fired, threshold - (Vector){0}) : where(~fired, full));
 }
 
-/* spikes[t] = [u_t > threshold], of x * scale + bias. */
-void forward(const DTYPE *x, const double *scale, const double *bias, const Shape *p,
-             DTYPE *spikes) {
-  const int64_t c = p->channels, step = p->rows * c, full = rows_per_tile(p) * c;
-  const int64_t stride = p->given == 1 ? 0 : step;
-  const DTYPE yes = store((REAL)1), no = store((REAL)0);
+/* One row of windows of k x k, n <= LANES channels of it, through all steps. */
+INLINE void forward_row(const DTYPE *x, const double *scales, const double *biases, const Shape *p,
+                        DTYPE *spikes, REAL *counts, int64_t k, int64_t n) {
+  const int64_t c = p->channels, given = positions(p) * c;
+  const int64_t stride = p->given == 1 ? 0 : given, out = given / (k * k);
+  const int64_t ahead = k * p->width * c; /* the next row of windows */
   const REAL threshold = (REAL)p->threshold;
-  REAL *memory = malloc(3 * full * sizeof(REAL));
-  REAL *a = memory, *b = memory + full, *u = memory + 2 * full;
-  repeat(a, scale, c, full);
-  repeat(b, bias, c, full);
-  for (int64_t at = 0; at < step; at += full) {
-    const int64_t length = step - at < full ? step - at : full;
+  const Vector scale = constants(scales, n), bias = constants(biases, n);
+  Vector u[k * k], count[p->steps];
+  memset(count, 0, sizeof(count));
+  for (int64_t j = 0; j < p->width / k; j++)
     for (int64_t t = 0; t < p->steps; t++) {
-      advance(x + t * stride + at, a, b, u, u, p, t == 0, length);
-      DTYPE *out = spikes + t * step + at;
-      for (int64_t i = 0; i < length; i++) out[i] = u[i] > threshold ? yes : no;
+      Mask any = {0};
+      for (int64_t q = 0; q < k * k; q++) {
+        const DTYPE *at = x + t * stride + (q / k * p->width + j * k + q % k) * c;
+        __builtin_prefetch(at + ahead);
+        u[q] = advance(read(at, n) * scale + bias, u[q], t == 0, p);
+        const Mask fired = u[q] > threshold;
+        any |= fired;
+        count[t] += where(fired, 1 - (Vector){0});
+      }
+      write(spikes + t * out + j * c, where(any, 1 - (Vector){0}), n);
     }
-  }
-  free(memory);
+  if (counts)
+    for (int64_t t = 0; t < p->steps; t++)
+      for (int64_t l = 0; l < n; l++) counts[t * p->images * c + l] += count[t][l];
 }
 
-/* Gradient of the normalised input, and the sums that batch norm's backward pass needs.
- *
- * The membrane potential is computed again from x, which is cheaper than reading it. `center`
- * and `rstd` are those of batch norm; `sums` holds per channel: gradient, gradient x normalised
- * input; and last, the gradient of the decay.
- */
-void backward(const DTYPE *x, const DTYPE *grad, const double *scale, const double *bias,
-              const double *center, const double *rstd, const Shape *p, DTYPE *out,
-              double *sums) {
-  const int64_t c = p->channels, step = p->rows * c, full = rows_per_tile(p) * c;
-  const int64_t stride = p->given == 1 ? 0 : step, steps = p->steps;
+/* Spikes of x * scale + bias, the maximum of each window; and, unless `counts` is null, how many
+ * there were before pooling, [T, images, C]. */
+void forward(const DTYPE *x, const double *scale, const double *bias, const Shape *p,
+             DTYPE *spikes, REAL *counts) {
+  const int64_t c = p->channels, k = p->window, row = p->width * c;
+  for (int64_t image = 0; image < p->images; image++)
+    for (int64_t i = 0; i < p->height / k; i++)
+      for (int64_t from = 0; from < c; from += LANES) {
+        const int64_t n = c - from;
+        const DTYPE *at = x + (image * p->height + i * k) * row + from;
+        DTYPE *to = spikes + (image * (p->height / k) + i) * (row / k) + from;
+        REAL *number = counts ? counts + image * c + from : 0;
+        SPECIALIZE(forward_row, at, scale + from, bias + from, p, to, number);
+      }
+}
+
+/* Constants of each channel. The gradient of the input is made of the gradient of the normalised
+ * input, the input itself, and a constant: what batch norm's backward pass comes to. */
+typedef struct {
+  const double *scale, *bias, *center, *rstd;
+  const double *of_grad, *of_x, *constant;
+} Channels;
+
+/* Sums of each channel: gradient of the normalised input, times that input, and of the decay. */
+typedef struct {
+  double *grad, *product, *decay;
+} Sums;
+
+/* Gradients behind a row of windows, `forward_row` backwards. Without `sums` the gradient of x goes
+ * to `out`, which may be x. With them they are added up, and the gradient of a static x, less what
+ * batch norm's statistics add, goes to `out`. */
+INLINE void backward_row(const DTYPE *x, const DTYPE *grad, const Channels *per, const Shape *p,
+                         const Sums *sums, DTYPE *out, int64_t from, int64_t k, int64_t n) {
+  const int64_t c = p->channels, steps = p->steps, given = positions(p) * c;
+  const int64_t stride = p->given == 1 ? 0 : given, behind = given / (k * k);
+  const int64_t ahead = k * p->width * c; /* the next row of windows */
   const REAL decay = (REAL)p->decay, threshold = (REAL)p->threshold;
   /* The surrogates are 1 / (1 + (pi x)^2) and 1 / (25 abs(x) + 1)^2. */
   const REAL steep = p->fast_sigmoid ? 25 : (REAL)3.14159265358979323846;
   const REAL offset = p->fast_sigmoid ? 1 : 0, one_more = 1 - offset;
-  const REAL left = p->subtract ? 1 : 0; /* of the membrane of a unit that fired */
-  REAL *memory = calloc((9 + steps) * full, sizeof(REAL));
-  REAL *a = memory, *b = a + full, *m = b + full, *r = m + full, *back = r + full;
-  REAL *one = back + full, *two = one + full, *three = two + full, *total = three + full;
-  REAL *u = total + full; /* [steps, full] */
-  repeat(a, scale, c, full);
-  repeat(b, bias, c, full);
-  repeat(m, center, c, full);
-  repeat(r, rstd, c, full);
-  double *per_decay = calloc(c, sizeof(double));
-  int64_t tiles = 0;
-  for (int64_t at = 0; at < step; at += full) {
-    const int64_t length = step - at < full ? step - at : full;
-    for (int64_t t = 0; t < steps; t++)
-      advance(x + t * stride + at, a, b, u + (t ? t - 1 : 0) * full, u + t * full, p, t == 0,
-              length);
-    memset(back, 0, full * sizeof(REAL));
-    memset(total, 0, full * sizeof(REAL));
-    for (int64_t t = steps - 1; t >= 0; t--) {
-      const REAL *restrict ut = u + t * full;
-      const DTYPE *restrict g = grad + t * step + at, *restrict xt = x + t * stride + at;
-      DTYPE *restrict o = out + t * stride + at;
-      for (int64_t i = 0; i < length; i++) {
-        const REAL over = ut[i] - threshold, d = steep * (over < 0 ? -over : over) + offset;
-        const REAL carried = over > 0 ? back[i] * left : back[i];
-        three[i] += carried * ut[i];
-        back[i] = load(g[i]) / (one_more + d * d) + decay * carried;
-      }
-      if (stride)
-        for (int64_t i = 0; i < length; i++) {
-          one[i] += back[i];
-          two[i] += back[i] * ((load(xt[i]) - m[i]) * r[i]);
-          o[i] = store(back[i]);
-        }
-      else
-        for (int64_t i = 0; i < length; i++) total[i] += back[i];
-    }
-    if (!stride)
-      for (int64_t i = 0; i < length; i++) {
-        one[i] += total[i];
-        two[i] += total[i] * ((load(x[at + i]) - m[i]) * r[i]);
-        out[at + i] = store(total[i]);
-      }
-    if (++tiles % 256 == 0) {
-      gather(sums, one, c, full);
-      gather(sums + c, two, c, full);
-      gather(per_decay, three, c, full);
-    }
+  const Mask sign = (Mask)(-(Vector){0}), all = ~(Mask){0};
+  const Mask kept = p->subtract ? all : ~all; /* does a unit that fired keep its membrane? */
+  const Vector scale = constants(per->scale + from, n), bias = constants(per->bias + from, n);
+  Vector center, rstd, of_grad, of_x, constant;
+  Vector grad_sum = {0}, product = {0}, decay_sum = {0};
+  if (sums) {
+    center = constants(per->center + from, n), rstd = constants(per->rstd + from, n);
+  } else {
+    of_grad = constants(per->of_grad + from, n), of_x = constants(per->of_x + from, n);
+    constant = constants(per->constant + from, n);
   }
-  gather(sums, one, c, full);
-  gather(sums + c, two, c, full);
-  gather(per_decay, three, c, full);
-  for (int64_t i = 0; i < c; i++) sums[2 * c] += per_decay[i];
-  free(per_decay);
-  free(memory);
+  Vector u[steps * k * k], back[k * k], total[k * k], share[k * k];
+  int64_t at[k * k];
+  for (int64_t j = 0; j < p->width / k; j++) {
+    for (int64_t q = 0; q < k * k; q++) {
+      at[q] = (q / k * p->width + j * k + q % k) * c;
+      for (int64_t t = 0; t < steps; t++) {
+        __builtin_prefetch(x + t * stride + at[q] + ahead);
+        u[t * k * k + q] = advance(read(x + t * stride + at[q], n) * scale + bias,
+                                   t ? u[(t - 1) * k * k + q] : (Vector){0}, t == 0, p);
+      }
+      back[q] = total[q] = (Vector){0};
+    }
+    for (int64_t t = steps - 1; t >= 0; t--) {
+      const Vector *ut = u + t * k * k;
+      Vector left = read(grad + t * behind + j * c, n); /* goes to the first that fired */
+      for (int64_t q = 0; q < k * k; q++) {
+        const Mask fired = ut[q] > threshold;
+        share[q] = where(fired, left);
+        left = where(~fired, left);
+      }
+      share[0] += left; /* or to the first of all */
+      for (int64_t q = 0; q < k * k; q++) {
+        const Vector over = ut[q] - threshold;
+        const Vector d = steep * (Vector)((Mask)over & ~sign) + offset;
+        const Vector carried = where(~(Mask)(over > 0) | kept, back[q]);
+        if (sums) decay_sum += carried * ut[q];
+        back[q] = share[q] / (one_more + d * d) + decay * carried;
+        total[q] += back[q];
+        if (!stride) continue;
+        const Vector value = read(x + t * stride + at[q], n);
+        if (sums)
+          product += back[q] * ((value - center) * rstd);
+        else
+          write(out + t * stride + at[q], of_grad * back[q] + (of_x * value + constant), n);
+      }
+    }
+    if (sums)
+      for (int64_t q = 0; q < k * k; q++) {
+        grad_sum += total[q];
+        if (stride) continue;
+        product += total[q] * ((read(x + at[q], n) - center) * rstd);
+        write(out + at[q], total[q], n);
+      }
+  }
+  if (sums) {
+    gather(sums->grad + from, grad_sum, n);
+    gather(sums->product + from, product, n);
+    gather(sums->decay + from, decay_sum, n);
+  }
 }
 
-/* out = of_grad * out + of_x * x + constant, per channel: what is left of batch norm's backward. */
-void combine(const DTYPE *x, const double *of_grad, const double *of_x, const double *constant,
+static void backward_rows(const DTYPE *x, const DTYPE *grad, const Channels *per, const Shape *p,
+                          const Sums *sums, DTYPE *out) {
+  const int64_t c = p->channels, k = p->window, row = p->width * c;
+  for (int64_t image = 0; image < p->images; image++)
+    for (int64_t i = 0; i < p->height / k; i++)
+      for (int64_t from = 0; from < c; from += LANES) {
+        const int64_t n = c - from, at = (image * p->height + i * k) * row + from;
+        const DTYPE *behind = grad + (image * (p->height / k) + i) * (row / k) + from;
+        if (sums)
+          SPECIALIZE(backward_row, x + at, behind, per, p, sums, out + at, from);
+        else
+          SPECIALIZE(backward_row, x + at, behind, per, p, 0, out + at, from);
+      }
+}
+
+/* The sums that batch norm's backward pass needs; and of a static x the gradient without it. */
+void backward_sums(const DTYPE *x, const DTYPE *grad, const double *scale, const double *bias,
+                   const double *center, const double *rstd, const Shape *p, DTYPE *out,
+                   double *grad_sum, double *product, double *decay) {
+  const Channels per = {.scale = scale, .bias = bias, .center = center, .rstd = rstd};
+  const Sums sums = {grad_sum, product, decay};
+  backward_rows(x, grad, &per, p, &sums, out);
+}
+
+/* The gradient of x, in the place of x if `out` is x. Membrane potentials and all that follows are
+ * computed a second time: that is quicker than to write them down and read them. */
+void backward(const DTYPE *x, const DTYPE *grad, const double *scale, const double *bias,
+              const double *of_grad, const double *of_x, const double *constant, const Shape *p,
+              DTYPE *out) {
+  const Channels per = {.scale = scale, .bias = bias, .of_grad = of_grad, .of_x = of_x,
+                        .constant = constant};
+  backward_rows(x, grad, &per, p, 0, out);
+}
+
+/* out = of_grad * out + of_x * x + constant, per channel: what batch norm adds for a static x. */
+void finish(const DTYPE *x, const double *of_grad, const double *of_x, const double *constant,
              const Shape *p, DTYPE *out) {
-  const int64_t c = p->channels, all = p->given * p->rows * c, full = rows_per_tile(p) * c;
+  const int64_t c = p->channels, all = positions(p) * c, full = per_tile(p) * c;
   REAL *memory = malloc(3 * full * sizeof(REAL));
   REAL *g = memory, *f = memory + full, *k = memory + 2 * full;
   repeat(g, of_grad, c, full);

@@ -1,8 +1,9 @@
-"""Batch norm and the LIF scan as one compiled function each way: the plan ``fused``.
+"""Batch norm, the LIF scan and max pooling as one compiled function each way: the plan ``fused``.
 
-`norm_and_scan` computes what batch norm followed by `pipelines.core.neurons.lif_scan` computes,
-but reads and writes memory half as often, and remembers the convolution's output only. The C code
-beside this file is compiled when it is first needed, and kept in the user's cache.
+`norm_and_scan` computes what batch norm followed by `pipelines.core.neurons.lif_scan` and max
+pooling compute, but reads and writes memory a third as often, and remembers the convolution's
+output only. The C code beside this file is compiled when it is first needed, and kept in the
+user's cache.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from baselines.activity import Unwritten
 from pipelines.core.layouts import Reset, Surrogate
 
 _SOURCE = Path(__file__).with_suffix(".c")
@@ -35,10 +37,15 @@ Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 class _Shape(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("rows", "channels", "steps", "given")),
+        *((name, ctypes.c_int64) for name in ("images", "height", "width", "channels")),
+        *((name, ctypes.c_int64) for name in ("window", "steps", "given")),
         *((name, ctypes.c_double) for name in ("decay", "threshold")),
         *((name, ctypes.c_int64) for name in ("subtract", "fast_sigmoid")),
     )
+
+    @property
+    def positions(self) -> int:
+        return int(self.images * self.height * self.width)
 
 
 class _Window(ctypes.Structure):
@@ -89,7 +96,7 @@ def _call(function: str, like: Tensor, *arguments: Any) -> None:
     library = _library(_FORMATS[like.dtype])
     assert library is not None
     pointers = [
-        ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.byref(a)
+        ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a and ctypes.byref(a)
         for a in arguments
     ]
     getattr(library, function)(*pointers)
@@ -115,36 +122,97 @@ class _NormAndScan(torch.autograd.Function):
         rstd: Tensor,
         batch_statistics: bool,
         shape: _Shape,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         scale = weight.double() * rstd
         shift = bias.double() - center * scale
-        one = current[0]  # keeps the memory layout
-        strides = (one.numel(), *one.stride())
-        spikes = current.new_empty_strided((shape.steps, *one.shape), strides)
-        _call("forward", current, current, scale, shift, shape, spikes)
+        spikes, counts = _spikes(current, scale, shift, shape)
         ctx.save_for_backward(current, weight, decay, scale, shift, center, rstd)
         ctx.batch_statistics, ctx.shape = batch_statistics, shape
-        return spikes
+        ctx.mark_non_differentiable(counts, scale, shift)
+        return spikes, counts, scale, shift
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         current, weight, decay, scale, shift, center, rstd = ctx.saved_tensors
         shape, channels = ctx.shape, len(scale)
-        out = torch.empty_like(current)
-        sums = scale.new_zeros(2 * channels + 1)
-        _call(
-            "backward", current, current, _rows(grad), scale, shift, center, rstd, shape, out, sums
-        )
-        first, second = sums[:channels], sums[channels:-1]
+        static, grad = shape.given < shape.steps, _rows(grad)
+        raw = torch.empty_like(current) if static else None
+        first, second, of_decay = sums = scale.new_zeros(3, channels)
+        given = (current, current, grad, scale, shift)
+        _call("backward_sums", *given, center, rstd, shape, raw, *sums)
         of_x = constant = torch.zeros_like(scale)
         if ctx.batch_statistics:
-            number = shape.given * shape.rows
+            number = shape.given * shape.positions
             of_x = -scale * rstd * second / number
             constant = -scale * first / number - of_x * center
-        _call("combine", current, current, scale, of_x, constant, shape, out)
-        grads = (second.to(weight.dtype), first.to(weight.dtype), sums[-1].to(decay.dtype))
+        if raw is None:
+            out = current
+            torch.autograd.graph.increment_version(current)  # nobody may take it for the input
+            _call("backward", *given, scale, of_x, constant, shape, out)
+        else:
+            out = raw
+            _call("finish", current, current, scale, of_x, constant, shape, out)
+        grads = (second.to(weight.dtype), first.to(weight.dtype), of_decay.sum().to(decay.dtype))
         return out, *grads, None, None, None, None
+
+
+def _spikes(current: Tensor, scale: Tensor, shift: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
+    """Pooled spikes, [T, B, C, ...], and their numbers before pooling, [T, B, C]."""
+    batch, channels, *extent = current.shape[1:]
+    size = (shape.steps * batch, channels, *(n // shape.window for n in extent))
+    layout = torch.channels_last if extent else torch.contiguous_format
+    spikes = torch.empty(size, dtype=current.dtype, memory_format=layout)
+    pooling = shape.window > 1  # without it, spikes are there to be counted
+    kind = torch.promote_types(current.dtype, torch.float32)
+    counts = torch.zeros(shape.steps if pooling else 0, batch, channels, dtype=kind)
+    _call("forward", current, current, scale, shift, shape, spikes, counts if pooling else None)
+    return spikes.view(shape.steps, batch, *size[1:]), counts
+
+
+def _shape(
+    current: Tensor, neuron: snn.Leaky, steps: int, surrogate_name: Surrogate, window: int
+) -> _Shape:
+    given, batch, channels, *extent = current.shape
+    images, height, width = (batch, *extent) if extent else (1, 1, batch)
+    if window == 1:  # longer rows are quicker
+        height, width = 1, height * width
+    reset: Reset = neuron.reset_mechanism
+    return _Shape(
+        images=images,
+        height=height,
+        width=width,
+        channels=channels,
+        window=window,
+        steps=steps,
+        given=given,
+        decay=float(neuron.beta.detach().clamp(0, 1)),
+        threshold=float(neuron.threshold),
+        subtract=reset == "subtract",
+        fast_sigmoid=surrogate_name == "fast_sigmoid",
+    )
+
+
+def _statistics(current: Tensor, norm: Norm, shape: _Shape) -> tuple[Tensor, Tensor]:
+    """Mean and variance that batch norm uses, [C]; running ones are updated in training."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    if not norm.training:
+        return norm.running_mean.double(), norm.running_var.double()
+    around = current.detach()[0, 0].reshape(shape.channels, -1)[:, 0].double().contiguous()
+    sums = around.new_zeros(2, len(around))
+    _call("statistics", current, current, around, shape, sums[0], sums[1])
+    number = shape.given * shape.positions
+    mean, square = sums / number
+    center, variance = around + mean, (square - mean * mean).clamp_min(0)
+    assert norm.momentum is not None
+    assert norm.num_batches_tracked is not None
+    with torch.no_grad():
+        unbiased = variance * (number / (number - 1))
+        norm.running_mean.lerp_(center.to(norm.running_mean), norm.momentum)
+        norm.running_var.lerp_(unbiased.to(norm.running_var), norm.momentum)
+        norm.num_batches_tracked.add_(1)
+    return center, variance
 
 
 def norm_and_scan(
@@ -153,8 +221,9 @@ def norm_and_scan(
     neuron: snn.Leaky,
     steps: int,
     surrogate_name: Surrogate,
-) -> Tensor:
-    """Batch norm over time and batch, then the spikes of leaky neurons over all steps.
+    window: int = 1,
+) -> tuple[Tensor, Unwritten]:
+    """Batch norm over time and batch, leaky neurons over all steps, then max pooling.
 
     Parameters
     ----------
@@ -164,42 +233,19 @@ def norm_and_scan(
         Batch norm, in training or evaluation; its running statistics are updated.
     neuron, steps, surrogate_name
         As for `pipelines.core.neurons.lif_scan`.
+    window
+        Side of the pooling windows, which fill the map.
 
     Returns
     -------
-    Tensor
-        Spikes in {0, 1}, [T, B, C, ...], of the dtype of `current`.
+    tuple of Tensor and Unwritten
+        Pooled spikes in {0, 1}, [T, B, C, ...], of the dtype of `current`; and the spikes before
+        pooling, which are worked out when somebody asks for them.
     """
     current = _rows(current)
-    reset: Reset = neuron.reset_mechanism
-    shape = _Shape(
-        rows=current[0].numel() // current.shape[2],
-        channels=current.shape[2],
-        steps=steps,
-        given=len(current),
-        decay=float(neuron.beta.detach().clamp(0, 1)),
-        threshold=float(neuron.threshold),
-        subtract=reset == "subtract",
-        fast_sigmoid=surrogate_name == "fast_sigmoid",
-    )
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    center, variance = norm.running_mean.double(), norm.running_var.double()
-    if norm.training:
-        around = current.detach()[0, 0].reshape(shape.channels, -1)[:, 0].double().contiguous()
-        sums = around.new_zeros(2, len(around))
-        _call("statistics", current, current, around, shape, sums[0], sums[1])
-        number = shape.given * shape.rows
-        mean, square = sums / number
-        center, variance = around + mean, (square - mean * mean).clamp_min(0)
-        assert norm.momentum is not None
-        assert norm.num_batches_tracked is not None
-        with torch.no_grad():
-            unbiased = variance * (number / (number - 1))
-            norm.running_mean.lerp_(center.to(norm.running_mean), norm.momentum)
-            norm.running_var.lerp_(unbiased.to(norm.running_var), norm.momentum)
-            norm.num_batches_tracked.add_(1)
-    spikes: Tensor = _NormAndScan.apply(  # type: ignore[no-untyped-call]
+    shape = _shape(current, neuron, steps, surrogate_name, window)
+    center, variance = _statistics(current, norm, shape)
+    spikes, counts, scale, shift = _NormAndScan.apply(  # type: ignore[no-untyped-call]
         current,
         norm.weight,
         norm.bias,
@@ -209,7 +255,15 @@ def norm_and_scan(
         norm.training,
         shape,
     )
-    return spikes
+    whole = _shape(current, neuron, steps, surrogate_name, window=1)
+    version = current._version
+
+    def maps() -> Tensor:
+        if current._version != version:
+            raise RuntimeError("ask for the maps before the backward pass, which overwrites them")
+        return _spikes(current.detach(), scale, shift, whole)[0]
+
+    return spikes, Unwritten(counts, maps)
 
 
 class _MaxPool(torch.autograd.Function):

@@ -10,7 +10,7 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
-from baselines.activity import Pair
+from baselines.activity import Activity, Pair, Recorded, Unwritten
 from pipelines.core import fused
 from pipelines.core.layouts import Execution, NetworkSpec, parse_layout, with_widths
 from pipelines.core.neurons import lif_scan, make_neuron
@@ -136,13 +136,18 @@ class Network(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Class scores [B, classes] of inputs [B, C, H, W] (static) or [T, B, C, H, W]."""
-        return self.run(inputs)[0]
+        return self.record(inputs)[0]
 
     def run(self, inputs: Tensor) -> tuple[Tensor, dict[str, Pair]]:
         """Class scores, and the activity of every layer: name -> (input, output), [T, B, ...].
 
         The readout's pair is (its input, its scores as one step). A static input keeps T = 1.
         """
+        scores, activity = self.record(inputs)
+        return scores, dict(Activity(activity))
+
+    def record(self, inputs: Tensor) -> tuple[Tensor, dict[str, Recorded]]:
+        """Class scores, and activity in which some maps may be `Unwritten`; quicker than `run`."""
         x = inputs.unsqueeze(0) if inputs.dim() == 4 else inputs
         half = self.execution.precision == "bfloat16"
         with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
@@ -153,27 +158,43 @@ class Network(nn.Module):
         activity[READOUT] = (features, scores.unsqueeze(0))
         return scores, activity
 
-    def _folded(self, x: Tensor) -> tuple[Tensor, dict[str, Pair]]:
+    def _folded(self, x: Tensor) -> tuple[Tensor, dict[str, Recorded]]:
         """Layer by layer, time folded into the batch: the readout's input, and all pairs."""
-        activity: dict[str, Pair] = {}
+        activity: dict[str, Recorded] = {}
         for stage in self.stages:
             x = x.flatten(2) if isinstance(stage.weights, nn.Linear) else x
-            y = stage.weights(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-            y = self._gated(stage.name, self._emit(stage, y))
-            activity[stage.name] = (x, y)
-            x = self._pooled(stage.pool, y)
+            current = stage.weights(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            received = x
+            x, sent = self._emit(stage, current)
+            activity[stage.name] = (received, sent)
         return x.flatten(2), activity
 
-    def _emit(self, stage: Stage, y: Tensor) -> Tensor:
-        """Batch norm and neurons over all steps, [T, B, ...]."""
+    def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
+        """Batch norm, neurons and pooling over all steps, [T, B, ...]; also what was pooled."""
         spiking = isinstance(stage.neuron, snn.Leaky)
-        if spiking and self._fused(y):
+        window = self._window(stage, y) if spiking and self._fused(y) else 0
+        if window:
             norm = cast(fused.Norm, stage.norm)
-            return fused.norm_and_scan(y, norm, stage.neuron, self.steps, self.spec.surrogate)
-        y = stage.norm(y.flatten(0, 1)).unflatten(0, y.shape[:2])
-        if spiking:
-            return lif_scan(y, stage.neuron, self.steps, self.spec.surrogate, overwrite=True)
-        return cast(Tensor, stage.neuron(y))
+            pooled, sent = fused.norm_and_scan(
+                y, norm, stage.neuron, self.steps, self.spec.surrogate, window
+            )
+            if window > 1:
+                return pooled, sent
+            y = pooled
+        else:
+            y = stage.norm(y.flatten(0, 1)).unflatten(0, y.shape[:2])
+            if spiking:
+                y = lif_scan(y, stage.neuron, self.steps, self.spec.surrogate, overwrite=True)
+            else:
+                y = cast(Tensor, stage.neuron(y))
+        y = self._gated(stage.name, y)
+        return self._pooled(stage.pool, y), y
+
+    def _window(self, stage: Stage, y: Tensor) -> int:
+        """Side of the windows that the scan pools itself; 1: the pooling comes after it."""
+        size = getattr(stage.pool, "kernel_size", 1) if isinstance(stage.pool, nn.MaxPool2d) else 1
+        whole = all(n % size == 0 for n in y.shape[3:])
+        return size if whole and stage.name not in self.gates else 1
 
     def _pooled(self, pool: nn.Module, y: Tensor) -> Tensor:
         if isinstance(pool, nn.Identity):
@@ -196,7 +217,7 @@ class Network(nn.Module):
         gate = self.gates[name].t().to(y)  # [T, units]
         return y * gate.view(len(gate), 1, -1, *[1] * (y.dim() - 3))
 
-    def _stepped(self, x: Tensor) -> tuple[Tensor, dict[str, Pair]]:
+    def _stepped(self, x: Tensor) -> tuple[Tensor, dict[str, Recorded]]:
         """One time step after another by snnTorch; what `_folded` gives."""
         membranes: dict[str, Tensor] = {}
         steps: list[dict[str, Pair]] = []
@@ -206,7 +227,7 @@ class Network(nn.Module):
             now = x[t] if len(x) > 1 else x[0]
             features.append(self._step(now, membranes, t, pairs).flatten(1))
             steps.append(pairs)
-        activity = {
+        activity: dict[str, Recorded] = {
             name: (
                 torch.stack([p[name][0] for p in steps]),
                 torch.stack([p[name][1] for p in steps]),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from baselines.activity import Activity, Pair, Places
+from baselines.activity import Activity, Places, Recorded
 from baselines.groups import Structure
 from baselines.masks import Masks
 from pipelines.core.networks import Network
@@ -22,8 +22,8 @@ from pipelines.core.networks import Network
 WORTH = 0.9
 #: comes at most this often, as part of the budget,
 INTERVAL = 0.02
-#: and leaves each layer a multiple of this many units: odd widths are slow to convolve.
-MULTIPLE = 4
+#: and leaves each layer a multiple of this many units: other widths are slow to convolve.
+MULTIPLE = 8
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class LiveNetwork:
         whole = {g.name: torch.ones(g.size, dtype=torch.bool) for g in structure.groups}
         self.extent = Extent(structure, whole)
 
-    def activity(self, pairs: Mapping[str, Pair]) -> Activity:
+    def activity(self, pairs: Mapping[str, Recorded]) -> Activity:
         """Activity of the trained network, as the method sees it."""
         return Activity(pairs, {name: self.extent.places(name) for name in pairs})
 

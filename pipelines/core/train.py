@@ -164,7 +164,7 @@ class Trainer:
         rate, live = self.rates.rate(self.meter.progress), self.live
         for group in live.optimizer.param_groups:
             group["lr"] = rate
-        scores, activity = live.network.run(inputs)
+        scores, activity = live.network.record(inputs)
         if self.pruner.info.needs_activity:
             self.pruner.observe(live.activity(activity))
         loss = functional.cross_entropy(scores, labels)

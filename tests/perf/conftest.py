@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.core.memory import keep_freed_memory
+from pipelines.core.memory import keep_freed_memory, prefer_huge_pages
 from tests.perf.networks import Race, compare
 
 
@@ -17,6 +17,7 @@ from tests.perf.networks import Race, compare
 def as_in_a_run() -> None:
     """One thread, and memory as a training process keeps it."""
     torch.set_num_threads(1)
+    prefer_huge_pages()
     keep_freed_memory()
 
 

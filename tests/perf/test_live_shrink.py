@@ -18,9 +18,9 @@ from pipelines.core.train import Trainer
 from pipelines.grid import Params
 from tests.perf.networks import Race, Size, training_step
 
-SHAPE = Size("16C3-MP2-32C3-MP2-64FC", (1, 28, 28), 128, steps=2)  # fashion-snn
+SHAPE = Size("32C3-MP2-64C3-MP2-128FC", (1, 28, 28), 128, steps=2)  # fashion-snn
 #: As live shrink leaves them.
-WIDTHS = {1.0: (16, 32, 64), 0.5: (12, 24, 48), 0.25: (8, 16, 32), 0.1: (8, 12, 20)}
+WIDTHS = {1.0: (32, 64, 128), 0.5: (24, 48, 88), 0.25: (16, 32, 64), 0.1: (16, 24, 40)}
 #: A seventh of `fashion-snn`'s budget, with as many steps between two updates as there.
 SAMPLES, EPOCHS = 12_800, 3
 UPDATES = {"dpap": {"updates": 14, "first_update": 1}, "magnitude": {"updates": 14}}
