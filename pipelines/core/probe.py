@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
+from baselines.activity import Unwritten
 from pipelines.core.budget import BudgetMeter
 from pipelines.core.data.splits import Split, batch_sizes
 from pipelines.core.networks import Network, Stage
@@ -21,7 +22,7 @@ from pipelines.core.networks import Network, Stage
 class _Twin(Network):
     """The folded network with neurons that can be differentiated twice, and its linear part."""
 
-    def _emit(self, stage: Stage, y: Tensor) -> Tensor:
+    def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
         if not isinstance(stage.neuron, snn.Leaky):
             return super()._emit(stage, y)
         y = stage.norm(y.flatten(0, 1)).unflatten(0, y.shape[:2])
@@ -30,7 +31,8 @@ class _Twin(Network):
             fired, membrane = stage.neuron(y[t if len(y) > 1 else 0], membrane)
             spikes.append(fired)
         stage.neuron.mem = torch.zeros(0)  # the module must not keep the graph alive
-        return torch.stack(spikes)
+        y = self._gated(stage.name, torch.stack(spikes))
+        return self._pooled(stage.pool, y), y
 
     def forward(self, inputs: Tensor, linear: bool = False) -> Tensor:
         """Class scores; with `linear`, those of weights and pooling alone."""
