@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.activity import Pair
-from pipelines.core import fused
+from pipelines.core import fused, triton_scan
 from pipelines.core.layouts import Execution, NetworkSpec, parse_layout, with_widths
 from pipelines.core.neurons import lif_scan, make_neuron
 
@@ -132,7 +132,8 @@ class Network(nn.Module):
 
         A silenced unit still integrates and resets as if it had fired; nobody receives the spike.
         """
-        self.gates = dict(steps)
+        device = self.readout.weight.device
+        self.gates = {name: kept.to(device) for name, kept in steps.items()}
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Class scores [B, classes] of inputs [B, C, H, W] (static) or [T, B, C, H, W]."""
@@ -172,8 +173,14 @@ class Network(nn.Module):
             return fused.norm_and_scan(y, norm, stage.neuron, self.steps, self.spec.surrogate)
         y = stage.norm(y.flatten(0, 1)).unflatten(0, y.shape[:2])
         if spiking:
-            return lif_scan(y, stage.neuron, self.steps, self.spec.surrogate, overwrite=True)
+            return self._scan(y, stage.neuron)
         return cast(Tensor, stage.neuron(y))
+
+    def _scan(self, y: Tensor, neuron: nn.Module) -> Tensor:
+        """Neurons over all steps, [T, B, ...]."""
+        if self.execution.plan == "fused" and triton_scan.available(y, self.steps):
+            return triton_scan.lif_scan(y, neuron, self.steps, self.spec.surrogate)
+        return lif_scan(y, neuron, self.steps, self.spec.surrogate, overwrite=True)
 
     def _pooled(self, pool: nn.Module, y: Tensor) -> Tensor:
         if isinstance(pool, nn.Identity):
