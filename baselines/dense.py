@@ -20,6 +20,10 @@ class Dense(Pruner):
         tracks=("from-scratch", "post-training"),
     )
 
+    def due(self, progress: float) -> bool:
+        """Never: nothing ever changes."""
+        return False
+
     def masks(self, progress: float) -> Masks | None:
         """Change nothing."""
         return None

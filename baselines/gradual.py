@@ -102,4 +102,4 @@ class GradualPruner(Pruner):
         if self.info.regrows:
             return self.unit_scores()
         scores = self.unit_scores().items()
-        return {name: s.masked_fill(~self.alive[name], -torch.inf) for name, s in scores}
+        return {name: s.cpu().masked_fill(~self.alive[name], -torch.inf) for name, s in scores}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -52,6 +52,11 @@ class Masks:
                 for value in optimizer.state.get(parameter, {}).values():
                     if torch.is_tensor(value) and value.shape == mask.shape:
                         value.mul_(kept)
+
+    def to(self, device: torch.device) -> Masks:
+        """Return the same masks, those of parameters on a device: `project` then copies none."""
+        parameters = {name: mask.to(device) for name, mask in self.parameters.items()}
+        return replace(self, parameters=parameters)
 
     def kept(self, name: str, size: int) -> int:
         """Kept entries of a parameter of `size` entries."""

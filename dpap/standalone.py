@@ -111,7 +111,7 @@ class Attachment:
         self.pruner = pruner
         self.structure = structure
         self.steps = steps
-        self.masks = Masks()
+        self.masks = self._masks_there = Masks()
         self._forget()
         modules = dict(network.named_modules())
         self._hooks = []
@@ -157,8 +157,10 @@ class Attachment:
             self.pruner.observe(self._activity())
         self._forget()
         masks = self.pruner.masks(progress)
-        self.masks = self.masks if masks is None else masks
-        self.masks.project(self.network, optimizer)
+        if masks is not None:
+            self.masks = masks
+            self._masks_there = masks.to(next(self.network.parameters()).device)
+        self._masks_there.project(self.network, optimizer)
 
     def detach(self) -> None:
         """Remove the hooks; weights pruned so far are zero, but no longer held there."""

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,9 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+On = Annotated[
+    Literal["cpu", "cuda"] | None, typer.Option(help="Default: compute.device of params.yaml.")
+]
 
 
 class Engine(StrEnum):
@@ -129,6 +132,7 @@ def run(
     granularity: Annotated[
         str | None, typer.Option(help="structured, unstructured, hybrid; default: the method's.")
     ] = None,
+    device: On = None,
     again: Annotated[bool, typer.Option(help="Run even if a valid record exists.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -136,10 +140,11 @@ def run(
     from pipelines.core import data
     from pipelines.core.store import Store
     from pipelines.engine import run_cells
-    from pipelines.grid import load_params
+    from pipelines.grid import load_params, read_density
 
     root = _root()
-    spec = load_params(root).spec(workload, method, granularity, _density(method, density), seed)
+    target = read_density(method, density)
+    spec = load_params(root, device).spec(workload, method, granularity, target, seed)
     store = Store(root / "results" / "local")
     record = None if again else store.valid(spec)
     if record is None:
@@ -156,24 +161,6 @@ def run(
         raise BenchError(f"the run is {record.status}: {record.message}")
 
 
-def _density(name: str, text: str | None) -> float | str:
-    """Read --density; only a method that prunes nothing may leave it out."""
-    from pipelines.core.catalogue import info
-
-    if text is None:
-        if info(name.partition(":")[0]).granularities == ("none",):
-            return 1.0
-        raise InputError(f"method '{name}' needs --density, for example 0.25.")
-    if text == "emergent":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(
-            f"density '{text}' is neither a number in (0, 1] nor 'emergent'."
-        ) from None
-
-
 @app.command()
 def sweep(
     board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "embedded",
@@ -183,7 +170,10 @@ def sweep(
         bool, typer.Option("--twins", help="Baselines at the densities of emergent rows instead.")
     ] = False,
     engine: Annotated[Engine, typer.Option()] = Engine.processes,
-    workers: Annotated[int | None, typer.Option(min=1, help="Default: every core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Default: every core; one for a GPU.")
+    ] = None,
+    device: On = None,
     as_json: Json = False,
 ) -> None:
     """Run the cells of a board that have no valid record; resumes where it was stopped."""
@@ -191,11 +181,11 @@ def sweep(
 
     from pipelines.core import data
     from pipelines.core.store import Store
-    from pipelines.engine import available_cores, run_cells
+    from pipelines.engine import default_workers, run_cells
     from pipelines.grid import load_params
 
     root = _root()
-    params = load_params(root)
+    params = load_params(root, device)
     store = Store(root / "results" / "records")
     if twins:
         everything = params.twins(board, store)
@@ -209,7 +199,7 @@ def sweep(
             store.folder(place, name).mkdir(parents=True, exist_ok=True)
     for name in sorted({spec.settings.data for spec in todo}):
         data.fetch(name, root / "data")
-    count = workers or max(1, available_cores() // params.compute.threads)
+    count = workers or default_workers(params.compute.threads, params.compute.device)
     done = len(everything) - len(store.missing(everything))
     statuses: Counter[str] = Counter()
     with tqdm(total=len(everything), initial=done, desc=f"board {board}", unit="cell") as bar:

@@ -28,6 +28,11 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def default_workers(threads: int, device: str) -> int:
+    """One process for every `threads` cores, but a single one for a GPU."""
+    return 1 if device == "cuda" else max(1, available_cores() // threads)
+
+
 def _run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecord:
     """Run one cell and write its record at once, so that a kill loses only cells in flight."""
     record = run_cell(spec, data_root)

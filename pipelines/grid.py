@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from baselines.info import Granularity
 from pipelines.core.catalogue import info
 from pipelines.core.errors import BenchError, InputError, unknown
-from pipelines.core.spec import EMERGENT, Density, RunSpec
+from pipelines.core.spec import EMERGENT, Density, Device, RunSpec
 from pipelines.core.workloads import Workload
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Compute(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     threads: int = Field(1, ge=1)
+    device: Device = "cpu"
 
 
 class Params(BaseModel):
@@ -109,6 +110,7 @@ class Params(BaseModel):
                 options=self.methods.get(name, {}) | changes.get(variant, {}),
                 variant=variant,
                 threads=self.compute.threads,
+                device=self.compute.device,
             )
         except ValidationError as error:
             raise InputError(_sentence(error)) from error
@@ -225,8 +227,8 @@ def _sentence(error: ValidationError) -> str:
     return f"{where}: {first['msg']}."
 
 
-def load_params(root: Path) -> Params:
-    """Read params.yaml in `root`.
+def load_params(root: Path, device: Device | None = None) -> Params:
+    """Read params.yaml in `root`; `device`, if given, replaces its ``compute.device``.
 
     Raises
     ------
@@ -235,11 +237,37 @@ def load_params(root: Path) -> Params:
     """
     path = root / PARAMS
     try:
-        return Params.model_validate(yaml.safe_load(path.read_text()))
+        params = Params.model_validate(yaml.safe_load(path.read_text()))
     except yaml.YAMLError as error:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
         raise InputError(f"{path}: {_sentence(error)}") from error
+    if device is None:
+        return params
+    compute = params.compute.model_copy(update={"device": device})
+    return params.model_copy(update={"compute": compute})
+
+
+def read_density(name: str, text: str | None) -> float | str:
+    """Read the density that somebody typed; only a method that prunes nothing may have none.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is neither a number nor ``emergent``.
+    """
+    if text is None:
+        if info(name.partition(":")[0]).granularities == ("none",):
+            return 1.0
+        raise InputError(f"method '{name}' needs --density, for example 0.25.")
+    if text == EMERGENT:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"density '{text}' is neither a number in (0, 1] nor 'emergent'."
+        ) from None
 
 
 def find_root(start: Path) -> Path:

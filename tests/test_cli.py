@@ -76,6 +76,18 @@ def test_bad_input_is_one_sentence_and_status_2(
     assert not (project / "results").exists()
 
 
+def test_cuda_without_a_gpu_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    cell = f"{SNN} dense --device cuda".split()
+    for command in (["run", *cell], ["sweep", "--device", "cuda"]):
+        assert call(monkeypatch, *command) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert "finds no CUDA GPU here; run on the CPU with --device cpu" in last
+    assert not list((project / "results").rglob("*.json"))
+
+
 def test_outside_a_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

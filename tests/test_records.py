@@ -63,6 +63,7 @@ def test_every_field_changes_the_run_id(params: Params) -> None:
         {"method": "random"},
         {"track": "post-training"},
         {"threads": 2},
+        {"device": "cuda"},
         {"options": {"p": 1}},
         {"workload": "other"},
         {"settings": params.workloads["digits-ann"]},

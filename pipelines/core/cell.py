@@ -20,6 +20,7 @@ from pipelines.core.code import code_digest
 from pipelines.core.cost import latency, measure
 from pipelines.core.data import load_training
 from pipelines.core.data.splits import TrainingData
+from pipelines.core.device import find_device
 from pipelines.core.errors import InputError
 from pipelines.core.evaluate import evaluate, evaluate_test
 from pipelines.core.layouts import Execution, NetworkSpec
@@ -167,7 +168,7 @@ class _Run:
             self.data.classes,
             self.spec.seed,
             settings.execution,
-        )
+        ).to(self.data.device)
 
     def _warm_up(self) -> None:
         """Run a twin of the network once, so that the clock does not time first-call work."""
@@ -198,12 +199,13 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
         If the cell cannot be run at all.
     """
     check(spec)
+    device = find_device(spec.device)
     digest = code_digest(spec.method)
     torch.set_num_threads(spec.threads)
     prefer_huge_pages()
     keep_freed_memory()
     started_at, start = datetime.now(UTC), time.perf_counter()
-    data = load_training(spec.settings.data, data_root)
+    data = load_training(spec.settings.data, data_root).to(device)
     budget = spec.settings.budget(len(data.train))
     run = _Run(spec, data_root, data, BudgetMeter(budget))
     outcome = None
@@ -230,7 +232,9 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
         started_at=started_at,
         train_seconds=training.seconds if training else 0.0,
         total_seconds=time.perf_counter() - start,
-        environment=environment(spec.threads, spec.settings.execution),
+        environment=environment(
+            spec.threads, spec.settings.execution, device, spec.settings.network
+        ),
         code_digest=digest,
         code_digest_end=code_digest(spec.method),
     )

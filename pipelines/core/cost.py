@@ -10,7 +10,6 @@ and zero inputs; the effective ACs are the SynOps: spikes times existing fan-out
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -22,6 +21,7 @@ from torch.nn import functional
 
 from baselines.groups import PrunableLayer, Structure
 from baselines.masks import Masks
+from pipelines.core.device import clock
 from pipelines.core.networks import READOUT, Network
 
 #: Energy of one 32-bit operation at 45 nm in pJ, as the field quotes Horowitz (ISSCC 2014).
@@ -159,9 +159,9 @@ def latency(network: nn.Module, inputs: Tensor, batch_sizes: tuple[int, ...]) ->
         batch = inputs.repeat((-(-size // len(inputs)),) + (1,) * (inputs.dim() - 1))[:size]
         times = []
         for _ in range(12):
-            start = time.perf_counter()
+            start = clock(inputs.device)
             network(batch)
-            times.append(time.perf_counter() - start)
+            times.append(clock(inputs.device) - start)
         result[size] = round(median(times[2:]) * 1000, 4)
     network.train(training)
     return result

@@ -53,4 +53,4 @@ def evaluate(network: Network, split: Split) -> Evaluation:
 
 def evaluate_test(network: Network, data: str, root: Path) -> Evaluation:
     """Open the test split of a data set; a run calls this once, on its last iterate."""
-    return evaluate(network, load_test(data, root))
+    return evaluate(network, load_test(data, root).to(network.readout.weight.device))

@@ -75,7 +75,8 @@ class Execution(BaseModel):
     plan
         ``step``: snnTorch, one time step after another; the oracle. ``folded``: layer by layer,
         time folded into the batch. ``fused``: folded, with batch norm and neurons in one
-        compiled function, and pooling in another; as ``folded`` where there is no C compiler.
+        compiled function, and pooling in another; on a GPU the neurons in a kernel of their own.
+        As ``folded`` where there is no C compiler, or no Triton.
     precision
         ``float32``, or ``bfloat16``: weights and state in float32, convolutions and linear
         layers in bfloat16.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.activity import Activity, Pair, Recorded, Unwritten
-from pipelines.core import fused
+from pipelines.core import fused, triton_scan
 from pipelines.core.layouts import Execution, NetworkSpec, parse_layout, with_widths
 from pipelines.core.neurons import lif_scan, make_neuron
 
@@ -132,7 +132,8 @@ class Network(nn.Module):
 
         A silenced unit still integrates and resets as if it had fired; nobody receives the spike.
         """
-        self.gates = dict(steps)
+        device = self.readout.weight.device
+        self.gates = {name: kept.to(device) for name, kept in steps.items()}
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Class scores [B, classes] of inputs [B, C, H, W] (static) or [T, B, C, H, W]."""
@@ -172,29 +173,32 @@ class Network(nn.Module):
     def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
         """Batch norm, neurons and pooling over all steps, [T, B, ...]; also what was pooled."""
         spiking = isinstance(stage.neuron, snn.Leaky)
-        window = self._window(stage, y) if spiking and self._fused(y) else 0
-        if window:
-            norm = cast(fused.Norm, stage.norm)
-            pooled, sent = fused.norm_and_scan(
+        if spiking and self._fused(y):
+            norm, window = cast(fused.Norm, stage.norm), self._window(stage, y)
+            y, sent = fused.norm_and_scan(
                 y, norm, stage.neuron, self.steps, self.spec.surrogate, window
             )
             if window > 1:
-                return pooled, sent
-            y = pooled
+                return y, sent
         else:
             y = stage.norm(y.flatten(0, 1)).unflatten(0, y.shape[:2])
-            if spiking:
-                y = lif_scan(y, stage.neuron, self.steps, self.spec.surrogate, overwrite=True)
-            else:
-                y = cast(Tensor, stage.neuron(y))
+            y = self._scan(y, stage.neuron) if spiking else cast(Tensor, stage.neuron(y))
         y = self._gated(stage.name, y)
         return self._pooled(stage.pool, y), y
 
     def _window(self, stage: Stage, y: Tensor) -> int:
         """Side of the windows that the scan pools itself; 1: the pooling comes after it."""
-        size = getattr(stage.pool, "kernel_size", 1) if isinstance(stage.pool, nn.MaxPool2d) else 1
-        whole = all(n % size == 0 for n in y.shape[3:])
-        return size if whole and stage.name not in self.gates else 1
+        if not isinstance(stage.pool, nn.MaxPool2d) or stage.name in self.gates:
+            return 1
+        size = stage.pool.kernel_size
+        assert isinstance(size, int)
+        return size if all(n % size == 0 for n in y.shape[3:]) else 1
+
+    def _scan(self, y: Tensor, neuron: nn.Module) -> Tensor:
+        """Neurons over all steps, [T, B, ...]."""
+        if self.execution.plan == "fused" and triton_scan.available(y, self.steps):
+            return triton_scan.lif_scan(y, neuron, self.steps, self.spec.surrogate)
+        return lif_scan(y, neuron, self.steps, self.spec.surrogate, overwrite=True)
 
     def _pooled(self, pool: nn.Module, y: Tensor) -> Tensor:
         if isinstance(pool, nn.Identity):

@@ -19,8 +19,9 @@ from torch.autograd.function import once_differentiable
 
 from pipelines.core.layouts import Reset, Surrogate
 
-_ATAN_ALPHA = 2.0
-_FAST_SIGMOID_SLOPE = 25.0
+#: Of snnTorch's surrogates.
+ATAN_ALPHA = 2.0
+FAST_SIGMOID_SLOPE = 25.0
 
 #: Elements that the scan works on at a time, over all steps: they stay in a core's cache.
 BLOCK = 2**17
@@ -28,21 +29,21 @@ BLOCK = 2**17
 
 def _atan_gradient(membrane: Tensor, threshold: float, grad: Tensor, out: Tensor) -> None:
     """Gradient through snnTorch's `atan`, whose alpha is 2: grad / (1 + (pi / 2 * alpha * x)^2)."""
-    torch.sub(membrane, threshold, out=out).mul_(math.pi / 2 * _ATAN_ALPHA)
+    torch.sub(membrane, threshold, out=out).mul_(math.pi / 2 * ATAN_ALPHA)
     torch.addcmul(out.new_ones(()), out, out, out=out)
     torch.div(grad, out, out=out)
 
 
 def _fast_sigmoid_gradient(membrane: Tensor, threshold: float, grad: Tensor, out: Tensor) -> None:
     """Gradient through snnTorch's `fast_sigmoid`: grad / (slope * abs(x) + 1)^2."""
-    torch.sub(membrane, threshold, out=out).abs_().mul_(_FAST_SIGMOID_SLOPE).add_(1).square_()
+    torch.sub(membrane, threshold, out=out).abs_().mul_(FAST_SIGMOID_SLOPE).add_(1).square_()
     torch.div(grad, out, out=out)
 
 
 _SURROGATES: dict[Surrogate, tuple[Callable[[], Any], Callable[..., None]]] = {
-    "atan": (lambda: surrogate.atan(alpha=_ATAN_ALPHA), _atan_gradient),
+    "atan": (lambda: surrogate.atan(alpha=ATAN_ALPHA), _atan_gradient),
     "fast_sigmoid": (
-        lambda: surrogate.fast_sigmoid(slope=_FAST_SIGMOID_SLOPE),
+        lambda: surrogate.fast_sigmoid(slope=FAST_SIGMOID_SLOPE),
         _fast_sigmoid_gradient,
     ),
 }
@@ -52,16 +53,18 @@ def make_neuron(
     beta: float, learn_beta: bool, threshold: float, reset: Reset, surrogate_name: Surrogate
 ) -> snn.Leaky:
     """Build a `snntorch.Leaky` whose state is passed explicitly."""
-    return snn.Leaky(
+    neuron = snn.Leaky(
         beta=beta,
         learn_beta=learn_beta,
         threshold=threshold,
         reset_mechanism=reset,
         spike_grad=_SURROGATES[surrogate_name][0](),
     )
+    neuron.fires_above = float(neuron.threshold)  # reading the buffer would wait for a GPU
+    return neuron
 
 
-def _flat(tensor: Tensor, like: Tensor) -> Tensor:
+def flat_steps(tensor: Tensor, like: Tensor) -> Tensor:
     """View [T, ...] as [T, N] in the memory order of one step `like`; copied if it is another."""
     strides = (like.numel(), *like.stride())
     if tensor.stride()[1:] != strides[1:] or (len(tensor) > 1 and tensor.stride(0) != strides[0]):
@@ -69,7 +72,7 @@ def _flat(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor.as_strided((len(tensor), like.numel()), (like.numel(), 1))
 
 
-def _dense(like: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+def empty_steps(like: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """Memory for [T, ...] with each step laid out as `like`."""
     shape, strides = (steps, *like.shape), (like.numel(), *like.stride())
     return like.new_empty_strided(shape, strides, dtype=dtype)
@@ -98,14 +101,14 @@ class _Scan(torch.autograd.Function):
         overwrite: bool,
     ) -> Tensor:
         one = torch.empty_like(current[0])  # keeps the memory layout, channels_last too
-        spikes = _dense(one, steps, current.dtype)
+        spikes = empty_steps(one, steps, current.dtype)
         static = len(current) == 1 < steps
         state = torch.promote_types(current.dtype, torch.float32)
         if overwrite and not static and current.dtype == state:
             membrane = current.detach()
         else:
-            membrane = _dense(one, steps, state).copy_(current)
-        u, s = _flat(membrane, one), _flat(spikes, one)
+            membrane = empty_steps(one, steps, state).copy_(current)
+        u, s = flat_steps(membrane, one), flat_steps(spikes, one)
         for part in _blocks(u, steps):
             torch.gt(u[0, part], threshold, out=s[0, part])
             for t in range(1, steps):
@@ -125,8 +128,8 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
         membrane, spikes, decay = ctx.saved_tensors
         steps, one = len(membrane), membrane[0]
-        grad = _dense(one, steps, membrane.dtype)
-        g, u, s, out = (_flat(tensor, one) for tensor in (grad_spikes, membrane, spikes, grad))
+        grad = empty_steps(one, steps, membrane.dtype)
+        g, u, s, out = (flat_steps(tensor, one) for tensor in (grad_spikes, membrane, spikes, grad))
         grad_decay = torch.zeros_like(decay) if ctx.needs_input_grad[1] else None
         for part in _blocks(u, steps):
             total = out[:, part]
@@ -161,7 +164,7 @@ def lif_scan(
     current
         Input current, [T, B, ...], or [1, B, ...] for an input that is the same at every step.
     neuron
-        Holds beta (scalar), threshold and reset mechanism.
+        Made by `make_neuron`; holds beta (scalar), threshold and reset mechanism.
     steps
         T.
     surrogate_name
@@ -184,7 +187,7 @@ def lif_scan(
     spikes: Tensor = _Scan.apply(  # type: ignore[no-untyped-call]
         current,
         neuron.beta.clamp(0, 1),
-        float(neuron.threshold),
+        neuron.fires_above,
         steps,
         neuron.reset_mechanism,
         surrogate_name,

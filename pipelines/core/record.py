@@ -13,10 +13,11 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.core import fused
+from pipelines.core import fused, triton_scan
 from pipelines.core.cost import Cost
+from pipelines.core.device import device_name
 from pipelines.core.errors import BenchError
-from pipelines.core.layouts import Execution
+from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.spec import RunSpec
 from pipelines.core.train import EpochPoint
 
@@ -174,9 +175,22 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def environment(threads: int, execution: Execution) -> Environment:
+def _plan(execution: Execution, device: torch.device, network: NetworkSpec | None) -> str:
+    """How networks are really computed."""
+    if execution.plan != "fused" or fused.available(like := torch.zeros(1, device=device)):
+        return execution.plan
+    spiking = network is None or network.kind == "snn"  # for a ReLU, Triton has nothing to do
+    steps = 1 if network is None else network.time_steps
+    return "fused" if spiking and triton_scan.available(like, steps) else "folded"
+
+
+def environment(
+    threads: int,
+    execution: Execution,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 -- immutable
+    network: NetworkSpec | None = None,
+) -> Environment:
     """Describe this machine, its libraries, and how the network was really computed."""
-    compiled = execution.plan != "fused" or fused.available(torch.zeros(1))
     return Environment(
         python=platform.python_version(),
         torch=torch.__version__,
@@ -184,8 +198,8 @@ def environment(threads: int, execution: Execution) -> Environment:
         torch_pruning=version("torch-pruning"),
         platform=f"{platform.system()}-{platform.machine()}",
         processor=_processor(),
-        device="cpu",
+        device=device_name(device),
         threads=threads,
         precision=execution.precision,
-        plan=execution.plan if compiled else "folded",
+        plan=_plan(execution, device, network),
     )

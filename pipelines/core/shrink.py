@@ -36,16 +36,19 @@ class Extent:
         Of the dense network.
     units
         Group -> units that are there, bool [units].
+    device
+        Where the networks are; `units` and masks stay on the CPU.
     """
 
     structure: Structure
     units: Mapping[str, Tensor]
+    device: torch.device | str = "cpu"
     _places: dict[tuple[str, int], Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
         whole = all(bool(there.all()) for there in self.units.values())
         axes = {} if whole else self.structure.axes(self.units)
-        places = {key: there.nonzero().flatten() for key, there in axes.items()}
+        places = {key: there.nonzero().flatten().to(self.device) for key, there in axes.items()}
         object.__setattr__(self, "_places", places)
 
     @property
@@ -132,7 +135,8 @@ class LiveNetwork:
         self.masks = self._masks_here = Masks()
         self.shrunk_at: list[float] = []
         whole = {g.name: torch.ones(g.size, dtype=torch.bool) for g in structure.groups}
-        self.extent = Extent(structure, whole)
+        self.device = network.readout.weight.device
+        self.extent = Extent(structure, whole, self.device)
 
     def activity(self, pairs: Mapping[str, Recorded]) -> Activity:
         """Activity of the trained network, as the method sees it."""
@@ -205,7 +209,7 @@ class LiveNetwork:
     def _shrink(self, progress: float) -> None:
         """Go on in a smaller network, if enough units are dead."""
         units = {n: _rounded(self.masks.units.get(n, u), u) for n, u in self.extent.units.items()}
-        smaller = Extent(self.structure, units)
+        smaller = Extent(self.structure, units, self.device)
         if smaller.weights > WORTH * self.extent.weights:
             return
         self.sync()
@@ -213,7 +217,7 @@ class LiveNetwork:
         states = {
             name: {
                 key: self.extent.spread(name, value, torch.empty_like(dense[name]))
-                if value.shape == parameter.shape
+                if value.dim() > 0 and value.shape == parameter.shape
                 else value
                 for key, value in self.optimizer.state[parameter].items()
             }
@@ -226,7 +230,7 @@ class LiveNetwork:
         self.optimizer = self.make_optimizer(self.network)
         for name, parameter in self.network.named_parameters():
             for key, value in states[name].items():
-                sized = value.shape == dense[name].shape  # Adam's step count is not
+                sized = value.dim() > 0 and value.shape == dense[name].shape  # no step count
                 self.optimizer.state[parameter][key] = (
                     torch.empty_like(parameter).copy_(smaller.cut(name, value)) if sized else value
                 )
@@ -237,7 +241,7 @@ class LiveNetwork:
         """Translate the masks to the trained network."""
         masks, cut = self.masks, self.extent.cut
         parameters = {name: cut(name, mask) for name, mask in masks.parameters.items()}
-        self._masks_here = Masks(parameters=parameters)
+        self._masks_here = Masks(parameters=parameters).to(self.device)
         if self.network is not self.full:
             gates = {name: cut(f"{name}.weight", kept, (0,)) for name, kept in masks.steps.items()}
             self.network.silence(gates)

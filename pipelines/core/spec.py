@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from baselines.info import Granularity, Track
 from pipelines.core.workloads import Workload
 
+Device = Literal["cpu", "cuda"]
 EMERGENT: Literal["emergent"] = "emergent"
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
 
@@ -43,6 +44,8 @@ class RunSpec(BaseModel):
         ``from-scratch`` or ``post-training``.
     threads
         CPU threads of the run; results are bit-identical for the same number only.
+    device
+        ``cpu``, or ``cuda``: one GPU. Initial network and order of the batches are the same.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +61,7 @@ class RunSpec(BaseModel):
     twin_of: str = ""
     track: Track = "from-scratch"
     threads: int = Field(1, ge=1)
+    device: Device = "cpu"
 
     @property
     def run_id(self) -> str:

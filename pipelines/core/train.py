@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,6 +15,7 @@ from baselines.groups import Structure
 from baselines.masks import Masks
 from pipelines.core.budget import BudgetMeter
 from pipelines.core.data.splits import TrainingData, batch_sizes
+from pipelines.core.device import clock
 from pipelines.core.evaluate import evaluate
 from pipelines.core.networks import Network
 from pipelines.core.rates import RateSchedule
@@ -125,6 +125,7 @@ class Trainer:
             and not pruner.info.regrows,
         )
         self.rates = RateSchedule(recipe, pruner.restarts())
+        self.total = torch.zeros(())  # loss x samples in this epoch
         self.result = Training()
 
     def run(self) -> Training:
@@ -136,13 +137,13 @@ class Trainer:
             If the loss is not finite; `result` holds the epochs before.
         """
         self.live.network.train()
-        start = time.perf_counter()
+        start = clock(self.data.device)
         self._prune()  # at initialisation, for a method that wants to
         while self.meter.remaining:
             loss = self._epoch()
-            self.result.seconds += time.perf_counter() - start
+            self.result.seconds += clock(self.data.device) - start
             self._note(loss)
-            start = time.perf_counter()
+            start = clock(self.data.device)
         self.live.sync()
         self.result.masks, self.result.shrunk_at = self.live.masks, self.live.shrunk_at
         return self.result
@@ -150,15 +151,17 @@ class Trainer:
     def _epoch(self) -> float:
         """One pass over the training split, or what remains of the budget; the mean loss."""
         train = self.data.train
-        order = torch.randperm(len(train), generator=self.generator)
-        total, done = torch.zeros(()), 0
+        order = torch.randperm(len(train), generator=self.generator).to(self.data.device)
+        self.total, done = torch.zeros((), device=self.data.device), 0
         while left := min(len(order) - done, self.meter.remaining):  # a probe spends of it too
             batch = order[done : done + batch_sizes(left, self.recipe.batch_size)[0]]
-            total += self._step(train.inputs[batch], train.labels[batch]) * len(batch)
+            self._step(train.inputs[batch], train.labels[batch])
             done += len(batch)
-        return float(total) / done
+        loss = self.total.item() / done
+        require_finite(loss, self.meter)
+        return loss
 
-    def _step(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _step(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
         """One batch forward, backward, step, masks."""
         self.meter.charge(len(labels), "training")
         rate, live = self.rates.rate(self.meter.progress), self.live
@@ -168,7 +171,9 @@ class Trainer:
         if self.pruner.info.needs_activity:
             self.pruner.observe(live.activity(activity))
         loss = functional.cross_entropy(scores, labels)
-        require_finite(loss.item(), self.meter)
+        self.total += loss.detach() * len(labels)
+        if loss.device.type == "cpu":  # elsewhere a look at it would wait for the device
+            require_finite(loss.item(), self.meter)
         live.backward(loss, self._penalty())
         if self.pruner.info.needs_gradients:
             live.sync()
@@ -176,7 +181,6 @@ class Trainer:
             self.pruner.gradients()
         live.optimizer.step()
         self._prune()
-        return loss.detach()
 
     def _prune(self) -> None:
         """Enforce the masks, new ones or old; let training start anew where the method says so."""
@@ -189,6 +193,7 @@ class Trainer:
         """Ask the method for new masks, if it has any, with dense weights that are up to date."""
         if not self.pruner.due(self.meter.progress):
             return None
+        require_finite(self.total.item(), self.meter)  # no method is asked about broken weights
         self.live.sync()
         masks = self.pruner.masks(self.meter.progress)
         self.live.load()

@@ -73,8 +73,8 @@ def render(
         seeds=seeds,
         environments=sorted(
             {
-                f"{e.processor}, {e.threads} thread, Python {e.python}, torch {e.torch}, "
-                f"snnTorch {e.snntorch}, torch-pruning {e.torch_pruning}"
+                f"{e.processor}, {e.device}, {e.threads} thread, Python {e.python}, "
+                f"torch {e.torch}, snnTorch {e.snntorch}, torch-pruning {e.torch_pruning}"
                 for e in (record.environment for record in records)
             }
         ),

@@ -121,7 +121,7 @@ def _row(
     workload, track, granularity, method, target = key
     good = [r for r in records if r.status == "ok" and r.outcome]
     costs = [r.outcome.cost for r in good if r.outcome]
-    one_machine = len({r.environment.processor for r in good}) == 1
+    one_machine = len({(r.environment.processor, r.environment.device) for r in good}) == 1
 
     def mean(values: Sequence[float]) -> float | None:
         return fmean(values) if values else None

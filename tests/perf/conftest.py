@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from pipelines.core.memory import keep_freed_memory, prefer_huge_pages
-from tests.perf.networks import Race, compare
+from tests.perf.networks import Race, compare, turns
 
 
 @pytest.fixture(autouse=True)
@@ -37,15 +36,7 @@ def race(benchmark: Any) -> Race:
         warmup: int = 2,
     ) -> None:
         times: dict[str, list[float]] = {name: [] for name in contenders}
-        names = list(contenders)
-
-        def once() -> None:
-            for name in names:
-                start = time.perf_counter()
-                contenders[name]()
-                times[name].append(time.perf_counter() - start)
-            names.append(names.pop(0))  # nobody always comes first
-
+        once = turns(contenders, times)
         for _ in range(warmup):
             once()
         for series in times.values():

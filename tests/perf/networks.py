@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import quantiles
@@ -37,6 +38,24 @@ def _quartiles(values: list[float]) -> list[float]:
     return quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * values
 
 
+def turns(
+    contenders: Mapping[str, Callable[[], object]],
+    times: Mapping[str, list[float]],
+    clock: Callable[[], float] = time.perf_counter,
+) -> Callable[[], None]:
+    """A round, in which each runs once and gets its time; nobody always comes first."""
+    names = list(contenders)
+
+    def once() -> None:
+        for name in names:
+            start = clock()
+            contenders[name]()
+            times[name].append(clock() - start)
+        names.append(names.pop(0))
+
+    return once
+
+
 @dataclass(frozen=True)
 class Size:
     """A network, its input, and a batch."""
@@ -65,7 +84,7 @@ def training_step(
     network: nn.Module, inputs: Tensor, run: Callable[[Tensor], Tensor] | None = None
 ) -> Callable[[], None]:
     """Forward and backward of one batch."""
-    labels = torch.arange(len(inputs)) % 10
+    labels = torch.arange(len(inputs), device=inputs.device) % 10
     run = run or network
 
     def step() -> None:
@@ -154,3 +173,35 @@ def floor(network: Network, inputs: Tensor) -> Callable[[], None]:
             weights(x).backward(gradient)
 
     return step
+
+
+def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, Callable[[], None]]:
+    """Training steps of one batch: our plans, other people's loops, and the floor."""
+    inputs = shape.inputs().to(device)
+
+    def network(**execution: Any) -> Network:
+        return shape.network(**execution).to(device)
+
+    plans: dict[str, dict[str, str]] = {
+        "snnTorch, step by step": {"plan": "step"},
+        "folded": {},
+        "folded, bfloat16": {"precision": "bfloat16"},
+    }
+    if fused:
+        plans |= {
+            "fused": {"plan": "fused"},
+            "fused, bfloat16": {"plan": "fused", "precision": "bfloat16"},
+        }
+    found = {name: training_step(network(**execution), inputs) for name, execution in plans.items()}
+    found["snnTorch, tutorial loop"] = training_step(Tutorial(network()).to(device), inputs)
+    if (jelly := spikingjelly(network())) is not None:
+        found["SpikingJelly, multi-step"] = training_step(jelly.to(device), inputs)
+    bare = floor(network(), inputs)
+    found["convolutions and linear layers alone"] = bare
+
+    def half() -> None:
+        with torch.autocast(device.type, torch.bfloat16):
+            bare()
+
+    found["the same in bfloat16"] = half
+    return found

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,6 +36,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: torch.device) -> Split:
+        """Return the split on a device."""
+        return Split(self.inputs.to(device), self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -57,6 +62,15 @@ class TrainingData:
         """Shape of one sample, [C, H, W]."""
         channels, height, width = self.train.inputs.shape[1:]
         return channels, height, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the samples are."""
+        return self.train.inputs.device
+
+    def to(self, device: torch.device) -> TrainingData:
+        """Return both splits on a device."""
+        return TrainingData(self.train.to(device), self.validation.to(device), self.classes)
 
 
 def batch_sizes(samples: int, size: int) -> list[int]:
