@@ -10,7 +10,7 @@ import torch
 from pipelines.core import fused
 from tests.perf.networks import SIZES, Race, contenders
 
-ROUNDS = {"digits": 60, "fashion": 15, "6Conv2FC": 3}
+ROUNDS = {"digits": 60, "fashion": 15, "6Conv2FC": 5}
 
 
 @pytest.mark.parametrize("size", SIZES)
