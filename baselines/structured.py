@@ -7,7 +7,7 @@ instead of parameters, so `baselines.selection` decides for every method.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -116,6 +116,11 @@ def unit_scores(structure: Structure, importance: Importance) -> dict[str, Tenso
             raise ValueError(f"{type(importance).__name__} has no score for group '{group.name}'")
         scores[group.name] = score
     return scores
+
+
+def relative(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Divide each group's scores by their mean, so that groups of different size compare."""
+    return {name: s / s.mean().clamp_min(1e-30) for name, s in scores.items()}
 
 
 def remove_units(structure: Structure, masks: Masks) -> None:

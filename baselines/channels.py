@@ -1,0 +1,95 @@
+"""What is known of spiking channels: membrane potentials, and how the loss wants their scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.activity import Activity
+from baselines.groups import Structure
+from baselines.masks import Masks
+from baselines.probe import Probe
+
+
+@torch.no_grad()
+def mean_potentials(
+    network: nn.Module, structure: Structure, activity: Activity
+) -> dict[str, Tensor]:
+    """Mean absolute membrane potential of each unit, recomputed from its layer's input.
+
+    Parameters
+    ----------
+    network
+        Behind each prunable LAYER it has batch norm ``LAYER_norm`` and snnTorch's
+        ``LAYER_neuron``.
+    structure
+        The layers and their groups.
+    activity
+        One batch.
+
+    Returns
+    -------
+    dict
+        Group name -> means [units] over steps, samples and map, before the reset, with batch
+        norm over this batch; summed over the layers of a group.
+    """
+    means = {group.name: torch.zeros(group.size) for group in structure.groups}
+    for layer in structure.layers:
+        weights = network.get_submodule(layer.name)
+        norm = cast(nn.BatchNorm1d, network.get_submodule(f"{layer.name}_norm"))
+        neuron = network.get_submodule(f"{layer.name}_neuron")
+        received, sent = activity[layer.name]
+        x = received.flatten(2) if layer.kind == "linear" else received
+        y = functional.batch_norm(
+            weights(x.flatten(0, 1)), None, None, norm.weight, norm.bias, True, eps=norm.eps
+        ).unflatten(0, x.shape[:2])
+        potential, name = torch.zeros_like(y[0]), structure.group_of(layer.name).name
+        for t in range(len(sent)):
+            _, potential = neuron(y[t if len(y) > 1 else 0], potential)
+            mean = potential.abs().transpose(0, 1).flatten(1).mean(1)
+            means[name] = means[name] + mean / len(sent)
+        neuron.mem = torch.zeros(0)  # the module must not keep it alive
+    return means
+
+
+def scale_gradients(
+    probe: Probe, structure: Structure, values: Mapping[str, Tensor], masks: Masks, samples: int
+) -> dict[str, Tensor]:
+    """How strongly the loss wants each unit's batch norm scales to change, dead units' too.
+
+    Parameters
+    ----------
+    probe
+        Passes the samples.
+    structure
+        Says which scales a unit owns: vectors named ``weight``.
+    values
+        Parameter name -> value, as if no unit were dead.
+    masks
+        Dead units have a scale and shift of zero, and their weights.
+    samples
+        How many to pass.
+
+    Returns
+    -------
+    dict
+        Group name -> |dL/d scale| [units], L being the mean loss.
+    """
+    vectors = {n for n, mask in masks.parameters.items() if mask.dim() == 1}
+    values = {n: v * masks.parameters[n] if n in vectors else v for n, v in values.items()}
+    scales = sorted(n for n in vectors if n.endswith(".weight"))
+    for name in scales:
+        values[name] = values[name].requires_grad_()
+    losses = [
+        probe.loss(inputs, labels, reduction="sum", parameters=values)
+        for inputs, labels in probe.batches(samples)
+    ]
+    gradients = torch.autograd.grad(
+        torch.stack(losses).sum() / samples, [values[n] for n in scales]
+    )
+    sums = structure.unit_sums(dict(zip(scales, gradients, strict=True)))
+    return {name: total.abs() for name, total in sums.items()}

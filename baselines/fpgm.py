@@ -1,0 +1,48 @@
+"""Geometric median: filters that the others can replace go first.
+
+He et al. 2019 (arXiv 1811.00250, equation 5): a filter nearest to the geometric median of its
+layer is redundant, whatever its norm; it is the one with the least sum of Euclidean distances to
+all filters of the layer. Every layer loses the same share, as in the paper (scope layer-wise).
+
+torch-pruning's FPGMImportance takes distances between squared weights; these are between the
+weights. Adapted: the paper zeroes filters softly after each epoch; here they go for good along
+the gradual schedule, and distances to those that went no longer count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from baselines.api import PrunerInfo
+from baselines.gradual import GradualPruner
+from baselines.selection import Scope
+
+
+@dataclass
+class FPGM(GradualPruner):
+    """Score a unit by the sum of its filter's distances to the layer's other filters."""
+
+    info = PrunerInfo(
+        name="fpgm",
+        summary="Gradual pruning of the filters nearest to their layer's geometric median.",
+        paper="He et al. 2019, Filter pruning via geometric median, arXiv 1811.00250",
+        granularities=("structured",),
+        tracks=("from-scratch", "post-training"),
+    )
+
+    scope: Scope = "layer-wise"
+
+    @torch.no_grad()
+    def unit_scores(self) -> dict[str, Tensor]:
+        """Group name -> sums of distances [units], relative to the mean of those alive."""
+        scores = {}
+        weights = self.layer_weights()
+        for group in self.context.structure.groups:
+            filters = torch.cat([weights[name].flatten(1) for name in group.producers], dim=1)
+            alive = self.alive[group.name].to(filters.device)
+            distances = torch.cdist(filters, filters[alive]).sum(1)
+            scores[group.name] = distances / distances[alive].mean().clamp_min(1e-12)
+        return scores
