@@ -1,0 +1,54 @@
+"""RigL: grow where the gradient is largest (Evci et al. 2020, arXiv 1911.11134).
+
+Sparse from the start at Erdos-Renyi-kernel densities. At each update a layer drops the share
+fraction / 2 * (1 + cos(pi * progress / stop)) of its connections, the smallest weights, and grows
+as many where abs(dL/dw) is largest among those that were absent; they start at zero. The paper
+recommends fraction 0.3, stop 0.75, and an update every 100 steps of its long runs.
+
+ESL-SNNs (Shen et al. 2023, arXiv 2306.03693) train spiking networks in this way. Adapted: updates
+are a number per run; a weight that is dropped does not come back in the same update.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from baselines.api import PrunerInfo
+from baselines.regrowth import SparseTraining
+from baselines.schedules import cosine
+from baselines.selection import Scope
+
+
+@dataclass
+class RigL(SparseTraining):
+    """Drop the smallest weights, and grow those of largest gradient, ever fewer."""
+
+    info = PrunerInfo(
+        name="rigl",
+        summary="Sparse training that drops small weights and grows those of largest gradient.",
+        paper="Evci et al. 2020, Rigging the lottery, arXiv 1911.11134",
+        granularities=("unstructured",),
+        needs_gradients=True,
+    )
+
+    fraction: float = 0.3
+    updates: int = 30
+    stop: float = 0.75
+    scope: Scope = "erk"
+
+    def exchanged(self, progress: float) -> float:
+        """Fall from `fraction` to zero along half a cosine."""
+        return self.fraction * cosine(progress, self.stop)
+
+    def gradients(self) -> None:
+        """Remember where this batch's gradients are; the next ones do not overwrite them."""
+        self.latest = {name: weight.grad for name, weight in self.layer_weights().items()}
+
+    def grow_scores(self, layer: str, shape: torch.Size) -> Tensor:
+        """Absolute gradient of the last batch."""
+        gradient = self.latest[layer]
+        assert gradient is not None
+        return gradient.abs()

@@ -1,0 +1,85 @@
+"""UPR: unstructured pruning of spiking networks for energy (Shi et al. 2024, ICLR).
+
+Synapses and neurons have masks sigmoid(tau * m), trained with the loss and a penalty on synaptic
+operations; tau grows exponentially. In the end a synapse is there where its own m and that of its
+presynaptic neuron are positive.
+
+Adapted: a neuron mask acts on the weights that read it (a channel is one neuron; the readout reads
+all); a connection costs the spikes that it carries in the batch, which the authors' code does not
+count; their density is a result, here the shared selection keeps the largest min of both m.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from baselines.activity import Activity
+from baselines.api import PruneContext, PrunerInfo
+from baselines.hidden import HiddenWeightPruner, SoftMasks
+from baselines.selection import Scope
+
+
+@dataclass
+class EnergyPruning(HiddenWeightPruner):
+    """Train masks of synapses and neurons; a weight is w = theta * both masks.
+
+    Parameters
+    ----------
+    strength, speed
+        What all operations would add to the loss; the masks' learning rate over the recipe's.
+    first, last
+        tau at the start and at `stop`.
+    """
+
+    info = PrunerInfo(
+        name="upr",
+        summary="Trained masks of synapses and neurons under a penalty on synaptic operations.",
+        paper="Shi et al. 2024, Towards energy efficient spiking neural networks, ICLR",
+        granularities=("unstructured",),
+        tracks=("from-scratch", "post-training"),
+        needs_activity=True,
+        needs_gradients=True,
+    )
+
+    strength: float = 1.0
+    speed: float = 1.0
+    first: float = 5.0
+    last: float = 1000.0
+    stop: float = 0.7
+    scope: Scope = "global"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (min(self.strength, self.speed) >= 0 and 0 < self.first <= self.last):
+            raise ValueError("need strength >= 0, speed >= 0 and 0 < first <= last")
+
+    def begin(self, network: nn.Module, context: PruneContext) -> None:
+        """Take the network; all masks are half open."""
+        super().begin(network, context)
+        self.soft, self.tau, self.rate = SoftMasks(self.hidden), self.first, 0.0
+
+    def observe(self, activity: Activity) -> None:
+        """Count the spikes that each layer receives from each neuron."""
+        self.spikes = {n: activity.units(n)[0].detach().sum((0, 1)) for n in self.hidden}
+
+    def gradients(self) -> None:
+        """Move the masks along the gradients of loss and operations."""
+        grads = {n: w.grad for n, w in self.layer_weights().items() if w.grad is not None}
+        slopes = {n: g * self.hidden[n] for n, g in grads.items()}
+        if not self.finished:
+            self.soft.step(slopes, self.spikes, self.strength, self.tau, self.rate)
+
+    def scores(self) -> dict[str, Tensor]:
+        """Layer name -> the smaller m of the weight's two masks."""
+        return self.soft.margins()
+
+    @torch.no_grad()
+    def visible(self, progress: float) -> dict[str, Tensor]:
+        """Hidden weights times their masks; whole at `stop`, where masks become hard."""
+        self.tau = self.first * (self.last / self.first) ** min(1.0, progress / self.stop)
+        self.rate = self.speed * self.context.learning_rate(progress)
+        masks = self.soft.open(self.tau)
+        return {n: w if self.finished else w * masks[n] for n, w in self.hidden.items()}
