@@ -132,6 +132,7 @@ def run(
     granularity: Annotated[
         str | None, typer.Option(help="structured, unstructured, hybrid; default: the method's.")
     ] = None,
+    track: Annotated[str, typer.Option(help="from-scratch or post-training.")] = "from-scratch",
     device: On = None,
     again: Annotated[bool, typer.Option(help="Run even if a valid record exists.")] = False,
     as_json: Json = False,
@@ -144,7 +145,7 @@ def run(
 
     root = _root()
     target = read_density(method, density)
-    spec = load_params(root, device).spec(workload, method, granularity, target, seed)
+    spec = load_params(root, device).spec(workload, method, granularity, target, seed, track)
     store = Store(root / "results" / "local")
     record = None if again else store.valid(spec)
     if record is None:

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from pipelines.board import Board
 from pipelines.core.cost import Cost
 from pipelines.core.errors import BenchError
 from pipelines.core.layouts import Execution
 from pipelines.core.record import Outcome, RunRecord, environment
 from pipelines.core.store import Store
 from pipelines.core.train import EpochPoint
-from pipelines.grid import Board, Params
+from pipelines.grid import Params
 from pipelines.report.build import update_tables
 from pipelines.report.figures import accuracy_over_density
 from pipelines.report.page import render

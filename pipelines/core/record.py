@@ -78,6 +78,8 @@ class RunRecord(BaseModel):
         Wall-clock of training, evaluations left out.
     total_seconds
         Wall-clock of the whole run.
+    checkpoint
+        Post-training: SHA-256 of the dense network that it started from.
     code_digest, code_digest_end
         Digest of the result-affecting code at the start and at the end.
     """
@@ -96,6 +98,7 @@ class RunRecord(BaseModel):
     started_at: datetime
     train_seconds: float
     total_seconds: float
+    checkpoint: str = ""
     environment: Environment
     code_digest: str
     code_digest_end: str

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from baselines.info import Granularity, Track
-from pipelines.core.workloads import Workload
+from pipelines.core.workloads import Recipe, Workload
 
 Device = Literal["cpu", "cuda"]
 EMERGENT: Literal["emergent"] = "emergent"
@@ -41,7 +41,7 @@ class RunSpec(BaseModel):
         ``METHOD`` if the target is the density that METHOD found by itself, for this workload,
         granularity and seed; such cells form rows of their own.
     track
-        ``from-scratch`` or ``post-training``.
+        ``from-scratch``, or ``post-training``: from the checkpoint of the workload and the seed.
     threads
         CPU threads of the run; results are bit-identical for the same number only.
     device
@@ -69,6 +69,11 @@ class RunSpec(BaseModel):
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
     @property
+    def recipe(self) -> Recipe:
+        """How it is trained: the workload's recipe, or that of fine-tuning."""
+        return self.settings.recipe_of(self.track)
+
+    @property
     def target(self) -> float | None:
         """Target density, or None if emergent."""
         return None if self.density == EMERGENT else float(self.density)
@@ -89,7 +94,8 @@ class RunSpec(BaseModel):
     def label(self) -> str:
         """Name the cell for people."""
         twin = f" (as {self.twin_of})" if self.twin_of else ""
+        track = "" if self.track == "from-scratch" else f" {self.track}"
         return (
-            f"{self.workload} {self.name} {self.granularity} density {self.density}{twin} "
+            f"{self.workload} {self.name} {self.granularity}{track} density {self.density}{twin} "
             f"seed {self.seed}"
         )

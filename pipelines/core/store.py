@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pipelines.core.checkpoint import checkpoint_path, stored_digest
 from pipelines.core.code import code_digest
 from pipelines.core.data.files import atomic_file
 from pipelines.core.record import SCHEMA_VERSION, RunRecord, read_record
@@ -16,6 +17,11 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the dense networks that post-training starts from."""
+        return self.root.parent / "checkpoints"
 
     def folder(self, workload: str, name: str) -> Path:
         """Folder of a method, or variant, on a workload."""
@@ -54,15 +60,23 @@ class Store:
         """Return the record of a cell if a new run would only repeat it.
 
         It was made by the code that is here now, which did not change during the run, and it
-        did not fail for a reason that may be gone. `digest` is that of the code here, computed
-        if not given.
+        did not fail for a reason that may be gone. After post-training, it started from the
+        checkpoint that is here, if one is. `digest` is that of the code here, computed if not
+        given.
         """
         record = self.find(spec)
         if record is None or record.schema_version != SCHEMA_VERSION or record.status == "failed":
             return None
         here = digest or code_digest(spec.method)
         digests = {record.code_digest, record.code_digest_end, here}
-        return record if len(digests) == 1 else None
+        return record if len(digests) == 1 and self._same_start(record) else None
+
+    def _same_start(self, record: RunRecord) -> bool:
+        """Whether a run began with the checkpoint that is here; yes, if none is."""
+        if record.spec.track == "from-scratch":
+            return True
+        path = checkpoint_path(self.checkpoints, record.spec)
+        return not path.exists() or record.checkpoint == stored_digest(path)
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Cells that must be run."""
