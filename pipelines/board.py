@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from baselines.info import Granularity, PrunerInfo, Track
 from pipelines.core.catalogue import info
 from pipelines.core.errors import unknown
-from pipelines.core.spec import EMERGENT, Density
+from pipelines.core.spec import EMERGENT, Control, Density
 from pipelines.core.workloads import Workload
 
 
@@ -44,6 +44,8 @@ class Board(BaseModel):
         Seeds, paired across methods.
     tracks
         ``from-scratch``, ``post-training`` or both; a method is left out where it does not enter.
+    controls
+        Which controls every pruned cell has: ``shuffled``, ``reinit`` or both.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +58,7 @@ class Board(BaseModel):
     emergent: bool = False
     seeds: tuple[int, ...] = Field(min_length=1)
     tracks: tuple[Track, ...] = Field(("from-scratch",), min_length=1)
+    controls: tuple[Control, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:

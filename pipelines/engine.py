@@ -37,7 +37,7 @@ def default_workers(threads: int, device: str) -> int:
 def _run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecord:
     """Run one cell and write its record at once, so that a kill loses only cells in flight."""
     store = Store(store_root)
-    record = run_cell(spec, data_root, store.checkpoints)
+    record = run_cell(spec, data_root, store.checkpoints, store.parent(spec))
     store.write(record)
     return record
 

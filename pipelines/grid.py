@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -86,7 +86,7 @@ class Params(BaseModel):
             )
         except ValidationError as error:
             raise InputError(_sentence(error)) from error
-        from pipelines.core.cell import check  # imports torch
+        from pipelines.core.admission import check  # imports torch
 
         check(spec)
         return spec
@@ -140,6 +140,50 @@ class Params(BaseModel):
             for density in _reached(store.find(self.spec(*place)))
             for name in self.board(board).baselines
             if place.granularity in info(name).granularities and place.track in info(name).tracks
+        ]
+
+    def controls(
+        self,
+        board: str,
+        store: Store,
+        workloads: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> list[RunSpec]:
+        """Controls of the board's pruned cells, twins left aside.
+
+        Cells without a finished record have no controls yet.
+        """
+        from pipelines.core.admission import refusal  # imports torch
+
+        kinds = self.board(board).controls
+        return [
+            control
+            for cell in (self.cells(board, workloads, methods) if kinds else ())
+            for control in (cell.model_copy(update={"control": kind}) for kind in kinds)
+            if refusal(control) is None and _reached(store.find(cell))
+        ]
+
+    def part(
+        self,
+        what: Literal["cells", "twins", "controls"],
+        board: str,
+        store: Store,
+        workloads: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> list[RunSpec]:
+        """Return what `cells`, `twins` or `controls` does."""
+        if what == "twins":
+            return self.twins(board, store, workloads)
+        if what == "controls":
+            return self.controls(board, store, workloads, methods)
+        return self.cells(board, workloads, methods)
+
+    def everything(self, board: str, store: Store) -> list[RunSpec]:
+        """All that a board consists of: cells, twins and controls."""
+        return [
+            *self.cells(board),
+            *self.twins(board, store),
+            *self.controls(board, store),
         ]
 
 

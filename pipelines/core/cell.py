@@ -14,6 +14,7 @@ import torch
 
 from baselines.api import PruneContext, Pruner
 from baselines.structured import remove_units, surviving_steps
+from pipelines.core.admission import check, check_parent
 from pipelines.core.budget import BudgetExceededError, BudgetMeter
 from pipelines.core.build import build_network, build_structure, stream
 from pipelines.core.checkpoint import (
@@ -24,7 +25,8 @@ from pipelines.core.checkpoint import (
     write_checkpoint,
 )
 from pipelines.core.code import code_digest
-from pipelines.core.cost import latency, measure
+from pipelines.core.controls import Shuffled
+from pipelines.core.cost import Cost, latency, measure
 from pipelines.core.data import load_training
 from pipelines.core.data.splits import TrainingData
 from pipelines.core.device import find_device
@@ -36,8 +38,9 @@ from pipelines.core.networks import Network
 from pipelines.core.probe import NetworkProbe
 from pipelines.core.rates import learning_rate
 from pipelines.core.record import Outcome, RunRecord, Status, environment
-from pipelines.core.spec import EMERGENT, RunSpec
+from pipelines.core.spec import RunSpec
 from pipelines.core.train import DivergedError, Trainer, require_finite
+from pipelines.core.trajectory import Trajectory
 
 #: Allowed distance from the target density: whole units are coarser than single weights.
 TOLERANCE = {
@@ -50,43 +53,24 @@ TOLERANCE = {
 LATENCY_BATCHES = (1, 128)
 
 
-def check(spec: RunSpec) -> Pruner:
-    """Build the method of a cell, or say why the cell cannot be run.
-
-    Raises
-    ------
-    InputError
-        If the method is unknown, or cannot do what the cell asks for.
-    """
-    pruner = make(spec.method, spec.options)
-    info = pruner.info
-    if spec.granularity not in info.granularities:
-        can = ", ".join(info.granularities)
-        raise InputError(f"method '{info.name}' prunes {can}, not {spec.granularity}.")
-    if spec.track not in info.tracks:
-        enters = ", ".join(info.tracks)
-        raise InputError(
-            f"method '{info.name}' does not enter the track {spec.track}; it enters {enters}."
-        )
-    spec.settings.recipe_of(spec.track)
-    if spec.density == EMERGENT and not info.emergent:
-        raise InputError(f"method '{info.name}' finds no density of its own; give --density.")
-    if info.needs_spikes and spec.settings.network.kind != "snn":
-        raise InputError(f"method '{info.name}' needs spikes; {spec.workload} has none.")
-    if spec.granularity == "none" and spec.density != 1:
-        raise InputError(f"method '{info.name}' prunes nothing; its density is 1.")
-    return pruner
-
-
 @dataclass
 class _Run:
-    """A cell while it runs; `start` is the dense network that post-training begins with."""
+    """A cell while it runs.
+
+    Parameters
+    ----------
+    start
+        The dense network that post-training begins with.
+    parent
+        The run that a control follows.
+    """
 
     spec: RunSpec
     data_root: Path
     data: TrainingData
     meter: BudgetMeter
     start: Checkpoint | None = None
+    parent: RunRecord | None = None
     trainer: Trainer | None = None
     status: Status = "ok"
     message: str = ""
@@ -94,16 +78,17 @@ class _Run:
     def train(self) -> Trainer:
         """Train to the end of the budget."""
         spec = self.spec
-        pruner = check(spec)
+        pruner = self._pruner()
+        granularity = "none" if spec.control == "reinit" else spec.granularity
         network = self._network()
         if self.start is not None:
             network.load_state_dict(self.start.state)
-        structure = build_structure(network, spec.granularity)
+        structure = build_structure(network, granularity)
         context = PruneContext(
             structure,
-            spec.granularity,
+            granularity,
             spec.target,
-            stream(spec.seed, f"method:{spec.method}"),
+            stream(spec.seed, f"{spec.control or 'method'}:{spec.method}"),
             network.steps,
             NetworkProbe(
                 network,
@@ -142,7 +127,10 @@ class _Run:
         test = evaluate_test(network, self.spec.settings.data, self.data_root)
         require_finite(test.loss, self.meter)
         cost = measure(network, structure, masks, test.activity, compact_latency, masked_latency)
-        self._check_density(cost.density)
+        if self.spec.control == "reinit":
+            cost = self._beside_parent(cost)
+        else:
+            self._check_density(cost.density)
         return Outcome(
             test_accuracy=test.accuracy,
             test_loss=test.loss,
@@ -151,10 +139,19 @@ class _Run:
             cost=cost,
         )
 
+    def _pruner(self) -> Pruner:
+        if self.parent is None:
+            return check(self.spec)
+        if self.spec.control == "shuffled":
+            return Shuffled(self.parent.trajectory)
+        return make("dense", {})  # `reinit`: the network is what the parent left
+
     def _network(self) -> Network:
-        settings = self.spec.settings
+        settings, network = self.spec.settings, self.spec.settings.network
+        if self.spec.control == "reinit" and self.parent and self.parent.outcome:
+            network = network.model_copy(update={"layout": self.parent.outcome.layout})
         return build_network(
-            settings.network,
+            network,
             self.data.input_shape,
             self.data.classes,
             self.spec.seed,
@@ -166,6 +163,13 @@ class _Run:
         twin = self._network()
         batch = self.data.train.inputs[: self.spec.recipe.batch_size]
         twin(batch).sum().backward()
+
+    def _beside_parent(self, cost: Cost) -> Cost:
+        """Count the density of a small network in weights of the dense one."""
+        assert self.parent is not None
+        assert self.parent.outcome is not None
+        whole = self.parent.outcome.cost.prunable
+        return cost.model_copy(update={"density": cost.prunable / whole, "prunable": whole})
 
     def _check_density(self, density: float) -> None:
         target = self.spec.target
@@ -189,7 +193,10 @@ def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> 
     found = read_checkpoint(path, dense.run_id, code)
     if found is None:
         run = _Run(dense, data_root, data, BudgetMeter(dense.settings.budget(len(data.train))))
-        state = run.train().live.full.state_dict()
+        try:
+            state = run.train().live.full.state_dict()
+        except DivergedError as error:
+            raise DivergedError(f"the dense checkpoint diverged: {error}") from error
         found = write_checkpoint(path, state, dense.run_id, code)
     return found
 
@@ -203,7 +210,12 @@ def make_start(spec: RunSpec, data_root: Path, folder: Path) -> None:
         _start(spec, _enter(spec, data_root), data_root, folder)
 
 
-def run_cell(spec: RunSpec, data_root: Path, checkpoints: Path | None = None) -> RunRecord:
+def run_cell(
+    spec: RunSpec,
+    data_root: Path,
+    checkpoints: Path | None = None,
+    parent: RunRecord | None = None,
+) -> RunRecord:
     """Run one cell; whatever happens in it becomes a record.
 
     Parameters
@@ -214,6 +226,8 @@ def run_cell(spec: RunSpec, data_root: Path, checkpoints: Path | None = None) ->
         Folder of fetched data sets.
     checkpoints
         Folder of dense networks, which a post-training cell needs.
+    parent
+        Record of the cell that a control follows.
 
     Raises
     ------
@@ -221,13 +235,14 @@ def run_cell(spec: RunSpec, data_root: Path, checkpoints: Path | None = None) ->
         If the cell cannot be run at all.
     """
     check(spec)
+    check_parent(spec, parent)
     if spec.track == "post-training" and checkpoints is None:
         raise InputError("a post-training cell needs a folder of dense checkpoints.")
     digest = code_digest(spec.method)
     started_at, start = datetime.now(UTC), time.perf_counter()
     data = _enter(spec, data_root)
     budget = spec.settings.budget(len(data.train), spec.track)
-    run = _Run(spec, data_root, data, BudgetMeter(budget))
+    run = _Run(spec, data_root, data, BudgetMeter(budget), parent=parent)
     outcome = None
     try:
         if spec.track == "post-training" and checkpoints is not None:
@@ -254,6 +269,8 @@ def run_cell(spec: RunSpec, data_root: Path, checkpoints: Path | None = None) ->
         started_at=started_at,
         train_seconds=training.seconds if training else 0.0,
         total_seconds=time.perf_counter() - start,
+        trajectory=run.trainer.trajectory if run.trainer else Trajectory(),
+        parent=parent.trajectory.digest if parent else "",
         checkpoint=run.start.digest if run.start else "",
         environment=environment(
             spec.threads, spec.settings.execution, data.device, spec.settings.network

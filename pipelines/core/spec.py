@@ -12,7 +12,10 @@ from baselines.info import Granularity, Track
 from pipelines.core.workloads import Recipe, Workload
 
 Device = Literal["cpu", "cuda"]
+Control = Literal["shuffled", "reinit"]
 EMERGENT: Literal["emergent"] = "emergent"
+#: The method that is the control of all others.
+RANDOM = "random"
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
 
 
@@ -42,6 +45,8 @@ class RunSpec(BaseModel):
         granularity and seed; such cells form rows of their own.
     track
         ``from-scratch``, or ``post-training``: from the checkpoint of the workload and the seed.
+    control
+        ``shuffled`` or ``reinit``: a control of the cell that is `parent`.
     threads
         CPU threads of the run; results are bit-identical for the same number only.
     device
@@ -60,6 +65,7 @@ class RunSpec(BaseModel):
     variant: str = ""
     twin_of: str = ""
     track: Track = "from-scratch"
+    control: Control | Literal[""] = ""
     threads: int = Field(1, ge=1)
     device: Device = "cpu"
 
@@ -72,6 +78,11 @@ class RunSpec(BaseModel):
     def recipe(self) -> Recipe:
         """How it is trained: the workload's recipe, or that of fine-tuning."""
         return self.settings.recipe_of(self.track)
+
+    @property
+    def parent(self) -> RunSpec:
+        """The cell that a control follows."""
+        return self.model_copy(update={"control": ""})
 
     @property
     def target(self) -> float | None:
@@ -94,8 +105,9 @@ class RunSpec(BaseModel):
     def label(self) -> str:
         """Name the cell for people."""
         twin = f" (as {self.twin_of})" if self.twin_of else ""
+        name = f"{self.name}-{self.control}" if self.control else self.name
         track = "" if self.track == "from-scratch" else f" {self.track}"
         return (
-            f"{self.workload} {self.name} {self.granularity}{track} density {self.density}{twin} "
+            f"{self.workload} {name} {self.granularity}{track} density {self.density}{twin} "
             f"seed {self.seed}"
         )
