@@ -30,6 +30,7 @@ class Magnitude(GradualPruner):
         summary="Gradual pruning of the smallest weights, or of the units of smallest norm.",
         paper="Zhu and Gupta 2017, To prune, or not to prune, arXiv 1710.01878",
         granularities=("structured", "unstructured", "hybrid"),
+        tracks=("from-scratch", "post-training"),
     )
 
     p: int = 2

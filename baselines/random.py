@@ -23,6 +23,7 @@ class Random(GradualPruner):
         summary="Random scores, drawn once; the control for every criterion.",
         paper="Liu et al. 2022, The unreasonable effectiveness of random pruning, arXiv 2202.02643",
         granularities=("structured", "unstructured", "hybrid"),
+        tracks=("from-scratch", "post-training"),
     )
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:

@@ -52,6 +52,7 @@ class DPAP(Preset, Pruner):
         summary="Units and synapses survive by their activity and BCM plasticity.",
         paper="Han, Zhao, Zeng, Shen 2025, TPAMI 47(1):240-251, arXiv 2211.12714",
         granularities=("structured", "hybrid"),
+        tracks=("from-scratch", "post-training"),
         emergent=True,
         needs_activity=True,
     )

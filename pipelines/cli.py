@@ -132,6 +132,7 @@ def run(
     granularity: Annotated[
         str | None, typer.Option(help="structured, unstructured, hybrid; default: the method's.")
     ] = None,
+    track: Annotated[str, typer.Option(help="from-scratch or post-training.")] = "from-scratch",
     device: On = None,
     again: Annotated[bool, typer.Option(help="Run even if a valid record exists.")] = False,
     as_json: Json = False,
@@ -144,7 +145,7 @@ def run(
 
     root = _root()
     target = read_density(method, density)
-    spec = load_params(root, device).spec(workload, method, granularity, target, seed)
+    spec = load_params(root, device).spec(workload, method, granularity, target, seed, track)
     store = Store(root / "results" / "local")
     record = None if again else store.valid(spec)
     if record is None:
@@ -169,6 +170,9 @@ def sweep(
     twins: Annotated[
         bool, typer.Option("--twins", help="Baselines at the densities of emergent rows instead.")
     ] = False,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Controls of the cells that are ok instead.")
+    ] = False,
     engine: Annotated[Engine, typer.Option()] = Engine.processes,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Default: every core; one for a GPU.")
@@ -187,16 +191,15 @@ def sweep(
     root = _root()
     params = load_params(root, device)
     store = Store(root / "results" / "records")
-    if twins:
-        everything = params.twins(board, store)
-        wanted = params.twins(board, store, workload)
-    else:
-        everything = params.cells(board)
-        wanted = params.cells(board, workload, method)
+    part: Literal["cells", "twins", "controls"]
+    part = "twins" if twins else "controls" if controls else "cells"
+    everything = params.part(part, board, store)
+    wanted = params.part(part, board, store, workload, method)
     todo = store.missing(wanted)
     for place in workload or ():  # a stage's output exists even if none of its cells makes sense
         for name in method or ():
             store.folder(place, name).mkdir(parents=True, exist_ok=True)
+        store.controls(place).mkdir(parents=True, exist_ok=True)
     for name in sorted({spec.settings.data for spec in todo}):
         data.fetch(name, root / "data")
     count = workers or default_workers(params.compute.threads, params.compute.device)
@@ -263,7 +266,7 @@ def sync(
     from pipelines.report.tracking import synchronize
 
     root = _root()
-    stores = [Store(root / "results" / name) for name in ("records", "local")]
+    stores = [Store(root / "results" / name) for name in ("records", "controls", "local")]
     counts = synchronize(stores, uri or f"sqlite:///{root / 'mlflow.db'}")
     if as_json:
         _print_json(counts)

@@ -12,7 +12,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal
 
-from pipelines.core.cell import run_cell
+from pipelines.core.cell import make_start, run_cell
+from pipelines.core.checkpoint import dense_cell
 from pipelines.core.errors import BenchError
 from pipelines.core.record import RunRecord
 from pipelines.core.spec import RunSpec
@@ -35,9 +36,16 @@ def default_workers(threads: int, device: str) -> int:
 
 def _run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecord:
     """Run one cell and write its record at once, so that a kill loses only cells in flight."""
-    record = run_cell(spec, data_root)
-    Store(store_root).write(record)
+    store = Store(store_root)
+    record = run_cell(spec, data_root, store.checkpoints, store.parent(spec))
+    store.write(record)
     return record
+
+
+def _starts(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """One post-training cell for each dense checkpoint that such cells need."""
+    later = [spec for spec in specs if spec.track == "post-training"]
+    return list({dense_cell(spec).run_id: spec for spec in later}.values())
 
 
 def _leave_with_parent() -> None:
@@ -56,6 +64,8 @@ def run_cells(
     specs: Sequence[RunSpec], data_root: Path, store: Store, engine: Engine, workers: int
 ) -> Iterator[RunRecord]:
     """Run cells and yield their records as they end; the data must have been fetched.
+
+    Dense checkpoints that cells start from are made first, each by one process.
 
     Parameters
     ----------
@@ -82,8 +92,14 @@ def run_cells(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipelines.engine"])
     with ProcessPoolExecutor(min(workers, len(specs)), context, _leave_with_parent) as pool:
-        futures = [pool.submit(_run_and_store, spec, data_root, store.root) for spec in specs]
         try:
+            starts = [
+                pool.submit(make_start, spec, data_root, store.checkpoints)
+                for spec in _starts(specs)
+            ]
+            for start in starts:
+                start.result()
+            futures = [pool.submit(_run_and_store, spec, data_root, store.root) for spec in specs]
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from baselines.info import Granularity
+from pipelines.board import Board
 from pipelines.core.catalogue import info
 from pipelines.core.errors import BenchError, InputError, unknown
-from pipelines.core.spec import EMERGENT, Density, Device, RunSpec
+from pipelines.core.spec import EMERGENT, Device, RunSpec
 from pipelines.core.workloads import Workload
 
 if TYPE_CHECKING:
@@ -20,41 +20,6 @@ if TYPE_CHECKING:
     from pipelines.core.store import Store
 
 PARAMS = "params.yaml"
-
-
-class Board(BaseModel):
-    """One comparison: the grid of workloads, methods, densities and seeds.
-
-    Parameters
-    ----------
-    workloads
-        Names of workloads.
-    baselines, dpap
-        Names of methods; DPAP and its variants apart, because they share files.
-    granularities
-        Only these; all that a method can do if empty.
-    densities
-        Target densities of every method.
-    emergent
-        Whether methods that can also run without a target.
-    seeds
-        Seeds, paired across methods.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    workloads: tuple[str, ...] = Field(min_length=1)
-    baselines: tuple[str, ...] = ()
-    dpap: tuple[str, ...] = ()
-    granularities: tuple[Granularity, ...] = ()
-    densities: tuple[Density, ...] = ()
-    emergent: bool = False
-    seeds: tuple[int, ...] = Field(min_length=1)
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """All methods of the board."""
-        return self.baselines + self.dpap
 
 
 class Compute(BaseModel):
@@ -78,7 +43,13 @@ class Params(BaseModel):
     variants: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
 
     def spec(
-        self, workload: str, name: str, granularity: str | None, density: float | str, seed: int
+        self,
+        workload: str,
+        name: str,
+        granularity: str | None,
+        density: float | str,
+        seed: int,
+        track: str = "from-scratch",
     ) -> RunSpec:
         """Build one cell; `name` is METHOD or METHOD:VARIANT, granularity None its default.
 
@@ -102,19 +73,20 @@ class Params(BaseModel):
         try:
             spec = RunSpec(
                 workload=workload,
-                settings=self.workloads[workload],
+                settings=self.workloads[workload].of_track(track),
                 method=name,
                 granularity=granularity or granularities[0],
                 density=density,
                 seed=seed,
                 options=self.methods.get(name, {}) | changes.get(variant, {}),
                 variant=variant,
+                track=track,
                 threads=self.compute.threads,
                 device=self.compute.device,
             )
         except ValidationError as error:
             raise InputError(_sentence(error)) from error
-        from pipelines.core.cell import check  # imports torch
+        from pipelines.core.admission import check  # imports torch
 
         check(spec)
         return spec
@@ -144,11 +116,12 @@ class Params(BaseModel):
         InputError
             If the board has no such workload or method.
         """
-        return [self.spec(*cell) for cell in self._places(self.board(board), workloads, methods)]
+        places = self.board(board).places(self.workloads, workloads, methods)
+        return [self.spec(*place) for place in places]
 
     def size(self, board: str) -> int:
         """Count the cells of a board, without building them."""
-        return sum(1 for _ in self._places(self.board(board)))
+        return sum(1 for _ in self.board(board).places(self.workloads))
 
     def twins(
         self, board: str, store: Store, workloads: Sequence[str] | None = None
@@ -157,61 +130,61 @@ class Params(BaseModel):
 
         Cells without a finished record have no twins yet.
         """
-        emergent = (
-            self.spec(*place)
-            for place in self._places(self.board(board), workloads)
-            if place[3] == EMERGENT
-        )
+        places = self.board(board).places(self.workloads, workloads)
+        emergent = (place for place in places if place.density == EMERGENT)
         return [
-            self.spec(cell.workload, name, cell.granularity, density, cell.seed).model_copy(
-                update={"twin_of": cell.name}
+            self.spec(*place._replace(name=name, density=density)).model_copy(
+                update={"twin_of": place.name}
             )
-            for cell in emergent
-            for density in _reached(store.find(cell))
+            for place in emergent
+            for density in _reached(store.find(self.spec(*place)))
             for name in self.board(board).baselines
-            if cell.granularity in info(name).granularities
+            if place.granularity in info(name).granularities and place.track in info(name).tracks
         ]
 
-    def _places(
+    def controls(
         self,
-        grid: Board,
+        board: str,
+        store: Store,
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
-    ) -> Iterator[tuple[str, str, str, float | str, int]]:
-        """Arguments of `spec` for every cell."""
-        for kind, wanted, known in (
-            ("workload of the board", workloads, grid.workloads),
-            ("method of the board", methods, grid.methods),
-        ):
-            for name in wanted or ():
-                if name not in known:
-                    raise unknown(kind, name, known)
-        for workload in workloads or grid.workloads:
-            for name in methods or grid.methods:
-                if self._fits(workload, name):
-                    for granularity, density in self._targets(grid, name):
-                        for seed in grid.seeds:
-                            yield workload, name, granularity, density, seed
+    ) -> list[RunSpec]:
+        """Controls of the board's pruned cells, twins left aside.
 
-    def _fits(self, workload: str, name: str) -> bool:
-        """Whether a board's method makes sense on a workload; unknown ones are told later."""
-        spikes = info(name.partition(":")[0]).needs_spikes
-        settings = self.workloads.get(workload)
-        return settings is None or not spikes or settings.network.kind == "snn"
+        Cells without a finished record have no controls yet.
+        """
+        from pipelines.core.admission import refusal  # imports torch
 
-    @staticmethod
-    def _targets(grid: Board, name: str) -> Iterator[tuple[str, float | str]]:
-        about = info(name.partition(":")[0])
-        for granularity in grid.granularities or about.granularities:
-            if granularity not in about.granularities:
-                continue
-            if granularity == "none":
-                yield granularity, 1.0
-                continue
-            if grid.emergent and about.emergent:
-                yield granularity, EMERGENT
-            for density in grid.densities:
-                yield granularity, density
+        kinds = self.board(board).controls
+        return [
+            control
+            for cell in (self.cells(board, workloads, methods) if kinds else ())
+            for control in (cell.model_copy(update={"control": kind}) for kind in kinds)
+            if refusal(control) is None and _reached(store.find(cell))
+        ]
+
+    def part(
+        self,
+        what: Literal["cells", "twins", "controls"],
+        board: str,
+        store: Store,
+        workloads: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> list[RunSpec]:
+        """Return what `cells`, `twins` or `controls` does."""
+        if what == "twins":
+            return self.twins(board, store, workloads)
+        if what == "controls":
+            return self.controls(board, store, workloads, methods)
+        return self.cells(board, workloads, methods)
+
+    def everything(self, board: str, store: Store) -> list[RunSpec]:
+        """All that a board consists of: cells, twins and controls."""
+        return [
+            *self.cells(board),
+            *self.twins(board, store),
+            *self.controls(board, store),
+        ]
 
 
 def _reached(record: RunRecord | None) -> list[float]:

@@ -42,12 +42,13 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(params: Params) -> dict[str, Workload]:
-    """The digits workloads with tiny networks and two epochs."""
+    """The digits workloads with tiny networks, two epochs, and one of fine-tuning."""
     return {
         name: Workload.model_validate(
             params.workloads[name].model_dump()
             | {"network": params.workloads[name].network.with_widths((6, 8, 12))}
             | {"recipe": params.workloads[name].recipe.model_copy(update={"epochs": 2})}
+            | {"fine_tuning": {"epochs": 1, "learning_rate": 0.001}}
         )
         for name in ("digits-snn", "digits-ann")
     }

@@ -59,6 +59,7 @@ SNN = "--workload digits-snn --method"
         (f"{SNN} magnitude --density emergent", "finds no density of its own"),
         (f"{SNN} dpap --density 0.5 --granularity unstructured", "structured, hybrid, not unst"),
         (f"{SNN} dpap --density 0.5 --granularity holes", "granularity"),
+        (f"{SNN} dpap --density 0.5 --track later", "track: Input should be 'from-scratch' or"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(
@@ -163,10 +164,16 @@ def test_sweep_report_and_sync(
     assert "(as dpap)" in capsys.readouterr().err
     twins = sweep(monkeypatch, capsys, "--twins")
     assert twins["run"] == 2 * 2 * 2, "random and magnitude as dpap, two granularities, two seeds"
+    assert call(monkeypatch, "report") == 1
+    assert "magnitude-shuffled" in capsys.readouterr().err
+    controls = sweep(monkeypatch, capsys, "--controls")
+    assert controls["run"] == (3 + 2 * 2) * 2, "magnitude and dpap, two seeds"
+    assert sweep(monkeypatch, capsys, "--controls")["run"] == 0
     assert call(monkeypatch, "report") == 0
     assert call(monkeypatch, "report", "--show") == 0
     shown = capsys.readouterr().out
     assert "digits-ann, structured, from-scratch" in shown
+    assert "over own shuffle" in shown
     assert str(small / "results" / "leaderboard.html") in shown
     files = sorted((small / "results").glob("leaderboard.*")) + sorted(
         (small / "results" / "figures").iterdir()

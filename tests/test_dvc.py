@@ -85,16 +85,17 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
 
     def records() -> dict[Path, int]:
-        found = (tmp_path / "results" / "records").rglob("*.json")
-        return {path: path.stat().st_mtime_ns for path in found}
+        found = [(tmp_path / "results" / name).rglob("*.json") for name in ("records", "controls")]
+        return {path: path.stat().st_mtime_ns for paths in found for path in paths}
 
     stages = ran(dvc(tmp_path, "repro"))
     assert {"fetch@digits", "baseline@digits-snn-magnitude", "dpap@digits-ann-dpap"} <= stages
-    assert {"report", "mlflow"} <= stages
+    assert {"twins@digits-snn", "controls@digits-ann", "report", "mlflow"} <= stages
     for name in ("leaderboard.html", "leaderboard.csv", "figures/digits-snn-accuracy-density.svg"):
         assert (tmp_path / "results" / name).exists()
     assert (tmp_path / "mlflow.db").exists()
-    assert len(records()) == 2 * (1 + 2 * 3 + 2 * 2) + 2 + 2 * 2 * 2
+    pruned = 2 * (3 + 2 * 2) + 2  # magnitude, dpap and dpap-st; random is its own control
+    assert len(records()) == 2 * (1 + 3) + pruned + 2 * 2 * 2 + pruned
 
     assert not ran(dvc(tmp_path, "repro")), "a second run does nothing"
 
@@ -110,6 +111,8 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
         "baseline@digits-ann-magnitude",
         "twins@digits-snn",
         "twins@digits-ann",
+        "controls@digits-snn",
+        "controls@digits-ann",
         "report",
         "mlflow",
     }
@@ -118,5 +121,6 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     assert not again, "no other cell is computed"
     assert {path.parent.name for path in after.keys() - before.keys()} == {
         "magnitude",
+        "magnitude-shuffled",
         "dpap-twins",
     }

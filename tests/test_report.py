@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from pipelines.board import Board
 from pipelines.core.cost import Cost
 from pipelines.core.errors import BenchError
 from pipelines.core.layouts import Execution
 from pipelines.core.record import Outcome, RunRecord, environment
 from pipelines.core.store import Store
 from pipelines.core.train import EpochPoint
-from pipelines.grid import Board, Params
+from pipelines.grid import Params
 from pipelines.report.build import update_tables
 from pipelines.report.figures import accuracy_over_density
 from pipelines.report.page import render
@@ -195,7 +196,7 @@ def test_json_csv_and_markdown_agree(records: list[RunRecord]) -> None:
     text = to_markdown("embedded", make_tables(rows))
     assert "95.00 ± 0.00" in text
     assert "1 diverged, 1 ok" in text
-    assert all(column.title in text for column in COLUMNS)
+    assert all(column.title in text for column in COLUMNS if not column.optional)
 
 
 def test_missing_cells_are_an_error_and_strays_are_not(
@@ -322,6 +323,95 @@ def test_twins_stand_beside_the_emergent_row(
     assert gain.mean == pytest.approx(0.02)
     assert rows["magnitude", "as dpap"].gain_over_random is not None
     assert rows["random", "0.5"].density == 0.5, "twins are rows of their own"
+
+
+def control(one: RunRecord, kind: str, accuracy: float, status: str = "ok") -> RunRecord:
+    """A control of a record."""
+    spec = one.spec.model_copy(update={"control": kind})
+    assert one.outcome is not None
+    outcome = one.outcome.model_copy(update={"test_accuracy": accuracy})
+    changes = {"spec": spec, "run_id": spec.run_id, "outcome": outcome, "status": status}
+    return one.model_copy(update=changes | {"parent": one.trajectory.digest})
+
+
+def test_controls_are_a_column_and_no_rows(params: Params, records: list[RunRecord]) -> None:
+    magnitude = [r for r in records if r.spec.method == "magnitude"]  # 0.95 at each seed
+    shuffles = [
+        control(one, "shuffled", accuracy)
+        for one, accuracy in zip(magnitude, (0.92, 0.93, 0.94), strict=True)
+    ]
+    before = make_rows(records)
+    rows = make_rows([*records, *shuffles])
+    assert [(r.method, r.target) for r in rows] == [(r.method, r.target) for r in before]
+    row = next(r for r in rows if r.method == "magnitude")
+    assert row.gain_over_shuffled is not None
+    # Differences 3, 2 and 1 points: mean 2, half-width 4.302653 x 1 / sqrt(3).
+    assert row.gain_over_shuffled.mean == pytest.approx(0.02)
+    assert row.gain_over_shuffled.half_width == pytest.approx(0.01 * 4.302653 / 3**0.5, rel=1e-6)
+    assert row.gain_over_reinit is None
+    assert row.accuracy == next(r for r in before if r.method == "magnitude").accuracy
+
+    (table,) = make_tables(rows)
+    assert "over own shuffle" in [c.title for c in table.columns]
+    assert "over reinit" not in [c.title for c in table.columns], "nobody has one"
+    assert "+2.00 ± 2.48" in table_markdown(table)
+    assert "over own shuffle" not in table_markdown(make_tables(before)[0])
+    assert "+2.00 ± 2.48" in page([*records, *shuffles])
+    line = next(x for x in csv.DictReader(io.StringIO(to_csv(rows))) if x["method"] == "magnitude")
+    assert float(line["gain_over_shuffled"]) == row.gain_over_shuffled.mean
+    assert line["gain_over_reinit_half_width"] == ""
+    document = json.loads(to_json("b", rows, records))
+    assert {"gain_over_shuffled", "gain_over_reinit"} <= document["rows"][0].keys()
+
+    again = [control(magnitude[0], "reinit", 0.96), control(magnitude[1], "reinit", 0, "failed")]
+    row = next(r for r in make_rows([*records, *again]) if r.method == "magnitude")
+    assert row.gain_over_reinit is not None
+    assert row.gain_over_reinit.mean == pytest.approx(-0.01)
+    assert row.gain_over_reinit.seeds == 1, "only what is ok"
+
+
+def test_a_control_of_another_parent_is_missing(records: list[RunRecord], tmp_path: Path) -> None:
+    store = Store(tmp_path / "records")
+    parent = next(r for r in records if r.spec.method == "magnitude")
+    one = control(parent, "shuffled", 0.9)
+    store.write(parent)
+    store.write(one)
+    assert collect([one.spec], store) == [one]
+    store.write(one.model_copy(update={"parent": "0"}))
+    with pytest.raises(BenchError, match="magnitude-shuffled structured"):
+        collect([one.spec], store)
+
+
+def later(params: Params, one: RunRecord, checkpoint: str) -> RunRecord:
+    """The same run in the post-training track, ten points below."""
+    settings = params.workloads[one.spec.workload]
+    spec = one.spec.model_copy(update={"track": "post-training", "settings": settings})
+    assert one.outcome is not None
+    outcome = one.outcome.model_copy(update={"test_accuracy": one.outcome.test_accuracy - 0.1})
+    changes = {"spec": spec, "run_id": spec.run_id, "outcome": outcome, "budget": 50}
+    return one.model_copy(update=changes | {"checkpoint": checkpoint})
+
+
+def test_tracks_never_mix(params: Params, tmp_path: Path) -> None:
+    base = [record(params, name, 0, 0.9) for name in ("dense", "random", "dpap")]
+    both = [*base, *(later(params, r, "c0") for r in base)]
+    rows = make_rows(both)
+    assert [t.track for t in make_tables(rows)] == ["from-scratch", "post-training"]
+    assert all(r.drop is None or r.drop.mean == 0 for r in rows), "each has a dense of its own"
+    for track, accuracy in (("from-scratch", 90), ("post-training", 80)):
+        figure = accuracy_over_density(rows, "digits-snn", track)
+        assert {round(p["accuracy"]) for p in figure["data"]["values"]} == {accuracy}
+    assert len(paper_tables(rows, both)[0].rows) == 2, "the paper trains from scratch"
+    figures = {n: accuracy_over_density(rows, "digits-snn") for n in ("digits-snn", "x")}
+    html = render("embedded", make_tables(rows), figures, both)
+    assert "100 training samples (15 epochs) from-scratch, 50 training samples (8 epochs)" in html
+    assert 'data-figure="digits-snn-post-training"' in html
+
+    store = Store(tmp_path / "records")
+    for one in [*both[:-1], later(params, base[-1], "c1")]:
+        store.write(one)
+    with pytest.raises(BenchError, match="digits-snn seed 0 started from 2 different checkpoints"):
+        collect([r.spec for r in both], store)
 
 
 def test_figure_has_every_row_and_the_reference(records: list[RunRecord]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,25 +13,34 @@ from pathlib import Path
 import torch
 
 from baselines.api import PruneContext, Pruner
-from baselines.groups import Structure, weight_structure
-from baselines.structured import remove_units, surviving_steps, unit_structure
+from baselines.structured import remove_units, surviving_steps
+from pipelines.core.admission import check, check_parent
 from pipelines.core.budget import BudgetExceededError, BudgetMeter
+from pipelines.core.build import build_network, build_structure, stream
+from pipelines.core.checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    dense_cell,
+    read_checkpoint,
+    write_checkpoint,
+)
 from pipelines.core.code import code_digest
-from pipelines.core.cost import latency, measure
+from pipelines.core.controls import Shuffled
+from pipelines.core.cost import Cost, latency, measure
 from pipelines.core.data import load_training
 from pipelines.core.data.splits import TrainingData
 from pipelines.core.device import find_device
 from pipelines.core.errors import InputError
 from pipelines.core.evaluate import evaluate, evaluate_test
-from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.memory import keep_freed_memory, prefer_huge_pages
 from pipelines.core.methods import make
-from pipelines.core.networks import READOUT, Network, first_step
+from pipelines.core.networks import Network
 from pipelines.core.probe import NetworkProbe
 from pipelines.core.rates import learning_rate
 from pipelines.core.record import Outcome, RunRecord, Status, environment
-from pipelines.core.spec import EMERGENT, RunSpec
+from pipelines.core.spec import RunSpec
 from pipelines.core.train import DivergedError, Trainer, require_finite
+from pipelines.core.trajectory import Trajectory
 
 #: Allowed distance from the target density: whole units are coarser than single weights.
 TOLERANCE = {
@@ -44,114 +53,84 @@ TOLERANCE = {
 LATENCY_BATCHES = (1, 128)
 
 
-def check(spec: RunSpec) -> Pruner:
-    """Build the method of a cell, or say why the cell cannot be run.
-
-    Raises
-    ------
-    InputError
-        If the method is unknown, or cannot do what the cell asks for.
-    """
-    pruner = make(spec.method, spec.options)
-    info = pruner.info
-    if spec.granularity not in info.granularities:
-        can = ", ".join(info.granularities)
-        raise InputError(f"method '{info.name}' prunes {can}, not {spec.granularity}.")
-    if spec.track not in info.tracks:
-        raise InputError(f"method '{info.name}' does not enter the track {spec.track}.")
-    if spec.density == EMERGENT and not info.emergent:
-        raise InputError(f"method '{info.name}' finds no density of its own; give --density.")
-    if info.needs_spikes and spec.settings.network.kind != "snn":
-        raise InputError(f"method '{info.name}' needs spikes; {spec.workload} has none.")
-    if spec.granularity == "none" and spec.density != 1:
-        raise InputError(f"method '{info.name}' prunes nothing; its density is 1.")
-    return pruner
-
-
-def stream(seed: int, name: str) -> torch.Generator:
-    """Return a generator of its own for each purpose; paired across methods by the seed."""
-    value = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:7], "big")
-    return torch.Generator().manual_seed(value)
-
-
-def build_network(
-    spec: NetworkSpec,
-    shape: tuple[int, int, int],
-    classes: int,
-    seed: int,
-    execution: Execution = Execution(),  # noqa: B008 -- frozen
-) -> Network:
-    """Build the initial network of a seed; the global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "network").initial_seed())
-        return Network(spec, shape, classes, execution)
-
-
-def build_structure(network: Network, granularity: str) -> Structure:
-    """What can be pruned at a granularity."""
-    if granularity in ("none", "unstructured"):
-        return weight_structure(network, READOUT)
-    example = next(network.parameters()).new_zeros(1, *network.input_shape)
-    return unit_structure(network, READOUT, example, first_step)
-
-
 @dataclass
 class _Run:
-    """A cell while it runs."""
+    """A cell while it runs.
+
+    Parameters
+    ----------
+    start
+        The dense network that post-training begins with.
+    parent
+        The run that a control follows.
+    """
 
     spec: RunSpec
     data_root: Path
     data: TrainingData
     meter: BudgetMeter
+    start: Checkpoint | None = None
+    parent: RunRecord | None = None
     trainer: Trainer | None = None
     status: Status = "ok"
     message: str = ""
 
-    def execute(self) -> Outcome:
-        """Train, remove, evaluate once, measure."""
+    def train(self) -> Trainer:
+        """Train to the end of the budget."""
         spec = self.spec
-        pruner = check(spec)
+        pruner = self._pruner()
+        granularity = "none" if spec.control == "reinit" else spec.granularity
         network = self._network()
-        structure = build_structure(network, spec.granularity)
-        recipe = spec.settings.recipe
+        if self.start is not None:
+            network.load_state_dict(self.start.state)
+        structure = build_structure(network, granularity)
         context = PruneContext(
             structure,
-            spec.granularity,
+            granularity,
             spec.target,
-            stream(spec.seed, f"method:{spec.method}"),
+            stream(spec.seed, f"{spec.control or 'method'}:{spec.method}"),
             network.steps,
             NetworkProbe(
                 network,
                 self.data.train,
-                recipe.batch_size,
+                spec.recipe.batch_size,
                 self.meter,
                 stream(spec.seed, "saliency"),  # the same samples for every method
             ),
-            partial(learning_rate, recipe),
+            partial(learning_rate, spec.recipe),
         )
         pruner.begin(network, context)
+        order = "batches" if self.start is None else "batches of fine-tuning"
         self.trainer = Trainer(
             network,
             pruner,
             structure,
             self.data,
-            recipe,
+            spec.recipe,
             self.meter,
-            stream(spec.seed, "batches"),
+            stream(spec.seed, order),
         )
         self._warm_up()
-        training = self.trainer.run()
+        self.trainer.run()
+        return self.trainer
+
+    def execute(self) -> Outcome:
+        """Train, remove, evaluate once, measure."""
+        trainer = self.train()
+        network, structure = trainer.live.full, trainer.structure
+        masks = trainer.result.masks
         inputs = self.data.validation.inputs
         masked_latency = latency(network, inputs, LATENCY_BATCHES)
-        remove_units(structure, training.masks)
-        network.silence(surviving_steps(structure, training.masks))
+        remove_units(structure, masks)
+        network.silence(surviving_steps(structure, masks))
         compact_latency = latency(network, inputs, LATENCY_BATCHES)
-        test = evaluate_test(network, spec.settings.data, self.data_root)
+        test = evaluate_test(network, self.spec.settings.data, self.data_root)
         require_finite(test.loss, self.meter)
-        cost = measure(
-            network, structure, training.masks, test.activity, compact_latency, masked_latency
-        )
-        self._check_density(cost.density)
+        cost = measure(network, structure, masks, test.activity, compact_latency, masked_latency)
+        if self.spec.control == "reinit":
+            cost = self._beside_parent(cost)
+        else:
+            self._check_density(cost.density)
         return Outcome(
             test_accuracy=test.accuracy,
             test_loss=test.loss,
@@ -160,10 +139,19 @@ class _Run:
             cost=cost,
         )
 
+    def _pruner(self) -> Pruner:
+        if self.parent is None:
+            return check(self.spec)
+        if self.spec.control == "shuffled":
+            return Shuffled(self.parent.trajectory)
+        return make("dense", {})  # `reinit`: the network is what the parent left
+
     def _network(self) -> Network:
-        settings = self.spec.settings
+        settings, network = self.spec.settings, self.spec.settings.network
+        if self.spec.control == "reinit" and self.parent and self.parent.outcome:
+            network = network.model_copy(update={"layout": self.parent.outcome.layout})
         return build_network(
-            settings.network,
+            network,
             self.data.input_shape,
             self.data.classes,
             self.spec.seed,
@@ -173,8 +161,15 @@ class _Run:
     def _warm_up(self) -> None:
         """Run a twin of the network once, so that the clock does not time first-call work."""
         twin = self._network()
-        batch = self.data.train.inputs[: self.spec.settings.recipe.batch_size]
+        batch = self.data.train.inputs[: self.spec.recipe.batch_size]
         twin(batch).sum().backward()
+
+    def _beside_parent(self, cost: Cost) -> Cost:
+        """Count the density of a small network in weights of the dense one."""
+        assert self.parent is not None
+        assert self.parent.outcome is not None
+        whole = self.parent.outcome.cost.prunable
+        return cost.model_copy(update={"density": cost.prunable / whole, "prunable": whole})
 
     def _check_density(self, density: float) -> None:
         target = self.spec.target
@@ -183,7 +178,44 @@ class _Run:
             self.message = f"density {density:.4f} instead of {target}"
 
 
-def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
+def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
+    """Set this process up for a cell, and read its data."""
+    device = find_device(spec.device)
+    torch.set_num_threads(spec.threads)
+    prefer_huge_pages()
+    keep_freed_memory()
+    return load_training(spec.settings.data, data_root).to(device)
+
+
+def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:
+    """Return the dense network that a post-training cell starts from; train it if need be."""
+    dense, path, code = dense_cell(spec), checkpoint_path(folder, spec), code_digest("dense")
+    found = read_checkpoint(path, dense.run_id, code)
+    if found is None:
+        run = _Run(dense, data_root, data, BudgetMeter(dense.settings.budget(len(data.train))))
+        try:
+            state = run.train().live.full.state_dict()
+        except DivergedError as error:
+            raise DivergedError(f"the dense checkpoint diverged: {error}") from error
+        found = write_checkpoint(path, state, dense.run_id, code)
+    return found
+
+
+def make_start(spec: RunSpec, data_root: Path, folder: Path) -> None:
+    """Make the dense network that a post-training cell starts from, unless it is there.
+
+    One that diverges is not made: each of its cells will try, and say so in its record.
+    """
+    with suppress(DivergedError):
+        _start(spec, _enter(spec, data_root), data_root, folder)
+
+
+def run_cell(
+    spec: RunSpec,
+    data_root: Path,
+    checkpoints: Path | None = None,
+    parent: RunRecord | None = None,
+) -> RunRecord:
     """Run one cell; whatever happens in it becomes a record.
 
     Parameters
@@ -192,6 +224,10 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
         The cell.
     data_root
         Folder of fetched data sets.
+    checkpoints
+        Folder of dense networks, which a post-training cell needs.
+    parent
+        Record of the cell that a control follows.
 
     Raises
     ------
@@ -199,17 +235,18 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
         If the cell cannot be run at all.
     """
     check(spec)
-    device = find_device(spec.device)
+    check_parent(spec, parent)
+    if spec.track == "post-training" and checkpoints is None:
+        raise InputError("a post-training cell needs a folder of dense checkpoints.")
     digest = code_digest(spec.method)
-    torch.set_num_threads(spec.threads)
-    prefer_huge_pages()
-    keep_freed_memory()
     started_at, start = datetime.now(UTC), time.perf_counter()
-    data = load_training(spec.settings.data, data_root).to(device)
-    budget = spec.settings.budget(len(data.train))
-    run = _Run(spec, data_root, data, BudgetMeter(budget))
+    data = _enter(spec, data_root)
+    budget = spec.settings.budget(len(data.train), spec.track)
+    run = _Run(spec, data_root, data, BudgetMeter(budget), parent=parent)
     outcome = None
     try:
+        if spec.track == "post-training" and checkpoints is not None:
+            run.start = _start(spec, data, data_root, checkpoints)
         outcome = run.execute()
     except DivergedError as error:
         run.status, run.message = "diverged", str(error)
@@ -232,8 +269,11 @@ def run_cell(spec: RunSpec, data_root: Path) -> RunRecord:
         started_at=started_at,
         train_seconds=training.seconds if training else 0.0,
         total_seconds=time.perf_counter() - start,
+        trajectory=run.trainer.trajectory if run.trainer else Trajectory(),
+        parent=parent.trajectory.digest if parent else "",
+        checkpoint=run.start.digest if run.start else "",
         environment=environment(
-            spec.threads, spec.settings.execution, device, spec.settings.network
+            spec.threads, spec.settings.execution, data.device, spec.settings.network
         ),
         code_digest=digest,
         code_digest_end=code_digest(spec.method),

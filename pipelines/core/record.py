@@ -20,6 +20,7 @@ from pipelines.core.errors import BenchError
 from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.spec import RunSpec
 from pipelines.core.train import EpochPoint
+from pipelines.core.trajectory import Trajectory
 
 SCHEMA_VERSION = 1
 
@@ -78,6 +79,12 @@ class RunRecord(BaseModel):
         Wall-clock of training, evaluations left out.
     total_seconds
         Wall-clock of the whole run.
+    trajectory
+        What was kept over the run.
+    checkpoint
+        Post-training: SHA-256 of the dense network that it started from.
+    parent
+        A control: digest of the trajectory that it followed.
     code_digest, code_digest_end
         Digest of the result-affecting code at the start and at the end.
     """
@@ -96,6 +103,9 @@ class RunRecord(BaseModel):
     started_at: datetime
     train_seconds: float
     total_seconds: float
+    trajectory: Trajectory = Trajectory()
+    checkpoint: str = ""
+    parent: str = ""
     environment: Environment
     code_digest: str
     code_digest_end: str

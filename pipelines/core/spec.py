@@ -9,10 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from baselines.info import Granularity, Track
-from pipelines.core.workloads import Workload
+from pipelines.core.workloads import Recipe, Workload
 
 Device = Literal["cpu", "cuda"]
+Control = Literal["shuffled", "reinit"]
 EMERGENT: Literal["emergent"] = "emergent"
+#: The method that is the control of all others.
+RANDOM = "random"
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
 
 
@@ -41,7 +44,9 @@ class RunSpec(BaseModel):
         ``METHOD`` if the target is the density that METHOD found by itself, for this workload,
         granularity and seed; such cells form rows of their own.
     track
-        ``from-scratch`` or ``post-training``.
+        ``from-scratch``, or ``post-training``: from the checkpoint of the workload and the seed.
+    control
+        ``shuffled`` or ``reinit``: a control of the cell that is `parent`.
     threads
         CPU threads of the run; results are bit-identical for the same number only.
     device
@@ -60,6 +65,7 @@ class RunSpec(BaseModel):
     variant: str = ""
     twin_of: str = ""
     track: Track = "from-scratch"
+    control: Control | Literal[""] = ""
     threads: int = Field(1, ge=1)
     device: Device = "cpu"
 
@@ -67,6 +73,16 @@ class RunSpec(BaseModel):
     def run_id(self) -> str:
         """16 hexadecimal digits, from the canonical form."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it is trained: the workload's recipe, or that of fine-tuning."""
+        return self.settings.recipe_of(self.track)
+
+    @property
+    def parent(self) -> RunSpec:
+        """The cell that a control follows."""
+        return self.model_copy(update={"control": ""})
 
     @property
     def target(self) -> float | None:
@@ -89,7 +105,9 @@ class RunSpec(BaseModel):
     def label(self) -> str:
         """Name the cell for people."""
         twin = f" (as {self.twin_of})" if self.twin_of else ""
+        name = f"{self.name}-{self.control}" if self.control else self.name
+        track = "" if self.track == "from-scratch" else f" {self.track}"
         return (
-            f"{self.workload} {self.name} {self.granularity} density {self.density}{twin} "
+            f"{self.workload} {name} {self.granularity}{track} density {self.density}{twin} "
             f"seed {self.seed}"
         )

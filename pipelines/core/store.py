@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pipelines.core.checkpoint import checkpoint_path, stored_digest
 from pipelines.core.code import code_digest
 from pipelines.core.data.files import atomic_file
 from pipelines.core.record import SCHEMA_VERSION, RunRecord, read_record
@@ -12,10 +13,22 @@ from pipelines.core.spec import RunSpec
 
 
 class Store:
-    """Records under ``root/workload/method/run_id.json``; variants and twins have own folders."""
+    """Records under ``root/workload/method/run_id.json``; variants and twins have own folders.
+
+    Controls and dense checkpoints lie beside `root`: they are made from what is in it.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the dense networks that post-training starts from."""
+        return self.root.parent / "checkpoints"
+
+    def controls(self, workload: str) -> Path:
+        """Folder of the controls of a workload."""
+        return self.root.parent / "controls" / workload
 
     def folder(self, workload: str, name: str) -> Path:
         """Folder of a method, or variant, on a workload."""
@@ -23,8 +36,12 @@ class Store:
 
     def path(self, spec: RunSpec) -> Path:
         """Where the record of a cell lies, or would lie."""
+        file = f"{spec.run_id}.json"
+        if spec.control:
+            name = f"{spec.name}-{spec.control}".replace(":", "-")
+            return self.controls(spec.workload) / name / file
         name = f"{spec.twin_of}-twins" if spec.twin_of else spec.name
-        return self.folder(spec.workload, name) / f"{spec.run_id}.json"
+        return self.folder(spec.workload, name) / file
 
     def write(self, record: RunRecord) -> Path:
         """Write a record; a reader sees the old file or the new one, never a part.
@@ -54,15 +71,34 @@ class Store:
         """Return the record of a cell if a new run would only repeat it.
 
         It was made by the code that is here now, which did not change during the run, and it
-        did not fail for a reason that may be gone. `digest` is that of the code here, computed
-        if not given.
+        did not fail for a reason that may be gone. After post-training, it started from the
+        checkpoint that is here, if one is; as a control, it followed the parent that is here.
+        `digest` is that of the code here, computed if not given.
         """
         record = self.find(spec)
         if record is None or record.schema_version != SCHEMA_VERSION or record.status == "failed":
             return None
         here = digest or code_digest(spec.method)
         digests = {record.code_digest, record.code_digest_end, here}
-        return record if len(digests) == 1 else None
+        valid = len(digests) == 1 and self._same_start(record) and self.follows(record)
+        return record if valid else None
+
+    def parent(self, spec: RunSpec) -> RunRecord | None:
+        """Return the record that a control follows; None if there is none, or it is no control."""
+        return self.find(spec.parent) if spec.control else None
+
+    def follows(self, record: RunRecord) -> bool:
+        """Whether a control followed its parent as that is now; True for any other run."""
+        parent = self.parent(record.spec)
+        followed = parent.trajectory.digest if parent else ""
+        return not record.spec.control or record.parent == followed
+
+    def _same_start(self, record: RunRecord) -> bool:
+        """Whether a run began with the checkpoint that is here; yes, if none is."""
+        if record.spec.track == "from-scratch":
+            return True
+        path = checkpoint_path(self.checkpoints, record.spec)
+        return not path.exists() or record.checkpoint == stored_digest(path)
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Cells that must be run."""

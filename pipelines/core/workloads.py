@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from baselines.info import Track
 from pipelines.core.budget import Budget
+from pipelines.core.errors import InputError
 from pipelines.core.layouts import Execution, NetworkSpec
 
 
@@ -43,6 +45,23 @@ class Recipe(BaseModel):
     loss: Literal["cross-entropy"] = "cross-entropy"
 
 
+class FineTuning(BaseModel):
+    """What differs from the recipe when a dense checkpoint is trained further.
+
+    Parameters
+    ----------
+    epochs
+        Budget in passes over the training split.
+    learning_rate
+        At its peak.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+
+
 class Workload(BaseModel):
     """One task on which methods are compared.
 
@@ -56,6 +75,8 @@ class Workload(BaseModel):
         How it is trained.
     execution
         How it is computed.
+    fine_tuning
+        How its dense checkpoint is trained further; None where there is no post-training track.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +85,29 @@ class Workload(BaseModel):
     network: NetworkSpec
     recipe: Recipe
     execution: Execution = Execution()
+    fine_tuning: FineTuning | None = None
 
-    def budget(self, train_samples: int) -> Budget:
-        """Return the budget of every run, given the size of the training split."""
-        return Budget(self.recipe.epochs * train_samples)
+    def recipe_of(self, track: Track) -> Recipe:
+        """Return the recipe of a track: fine-tuning is the recipe, warm-up included, but shorter.
+
+        Raises
+        ------
+        InputError
+            If the workload has no fine-tuning, and the track asks for it.
+        """
+        if track == "from-scratch":
+            return self.recipe
+        if self.fine_tuning is None:
+            raise InputError(
+                "this workload has no post-training track; give it 'fine_tuning' (epochs and "
+                "learning_rate) in params.yaml, or run it from scratch."
+            )
+        return self.recipe.model_copy(update=dict(self.fine_tuning))
+
+    def of_track(self, track: str) -> Workload:
+        """Return what a run of this track depends on: from scratch, nothing of fine-tuning."""
+        return self.model_copy(update={"fine_tuning": None}) if track == "from-scratch" else self
+
+    def budget(self, train_samples: int, track: Track = "from-scratch") -> Budget:
+        """Return the budget of every run of a track, given the size of the training split."""
+        return Budget(self.recipe_of(track).epochs * train_samples)

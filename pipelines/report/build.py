@@ -11,7 +11,7 @@ from pipelines.core.data.files import atomic_file
 from pipelines.core.errors import BenchError
 from pipelines.core.store import Store
 from pipelines.grid import Params
-from pipelines.report.figures import accuracy_over_density, save
+from pipelines.report.figures import accuracy_over_density, figure_name, save
 from pipelines.report.page import render
 from pipelines.report.paper_measures import paper_tables
 from pipelines.report.rows import collect, make_rows
@@ -27,13 +27,15 @@ def build(params: Params, board: str, store: Store, results: Path) -> None:
         If cells of the board have no record.
     """
     with _no_collector():
-        records = collect([*params.cells(board), *params.twins(board, store)], store)
+        records = collect(params.everything(board, store), store)
     rows = make_rows(records)
     tables = [*make_tables(rows), *paper_tables(rows, records)]
-    workloads = params.board(board).workloads
-    figures = {workload: accuracy_over_density(rows, workload) for workload in workloads}
-    for workload, specification in figures.items():
-        save(specification, results / "figures", f"{workload}-accuracy-density")
+    figures = {
+        figure_name(workload, track): accuracy_over_density(rows, workload, track)
+        for workload, track in dict.fromkeys((row.workload, row.track) for row in rows)
+    }
+    for name, specification in figures.items():
+        save(specification, results / "figures", f"{name}-accuracy-density")
     documents = {
         "json": to_json(board, rows, records),
         "csv": to_csv(rows),
@@ -66,7 +68,7 @@ def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
     BenchError
         If cells have no record, or the document has no markers.
     """
-    records = collect(params.cells(board), store)
+    records = collect([*params.cells(board), *params.controls(board, store)], store)
     rows = make_rows(records)
     tables = [*make_tables(rows), *paper_tables(rows, records)]
     begin, end = f"<!-- board: {board} -->", f"<!-- end of board: {board} -->"

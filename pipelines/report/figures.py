@@ -18,11 +18,16 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 _SIZE = {"width": 225, "height": 210}
 
 
-def _points(rows: Sequence[Row], workload: str) -> list[dict[str, Any]]:
+def figure_name(workload: str, track: str) -> str:
+    """Name of a figure: the workload, and the track unless that is from-scratch."""
+    return workload if track == "from-scratch" else f"{workload}-{track}"
+
+
+def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """One point per row that has an accuracy; the reference is drawn as a line instead."""
     points = []
     for row in rows:
-        if row.workload != workload or row.is_reference or row.accuracy is None:
+        if row.is_reference or row.accuracy is None:
             continue
         half = row.accuracy.half_width or 0.0
         points.append(
@@ -47,30 +52,27 @@ def _kind(target: float | str) -> str:
     return "emergent" if target == EMERGENT else "at that density"
 
 
-def accuracy_over_density(rows: Sequence[Row], workload: str) -> dict[str, Any]:
-    """Vega-Lite specification of one workload's figure, a panel per granularity.
+def accuracy_over_density(
+    rows: Sequence[Row], workload: str, track: str = "from-scratch"
+) -> dict[str, Any]:
+    """Vega-Lite specification of one workload's figure in a track, a panel per granularity.
 
     Parameters
     ----------
     rows
         All rows of a board.
-    workload
-        Which workload to draw.
+    workload, track
+        Which of them to draw.
 
     Returns
     -------
     dict
         Vega-Lite, data included.
     """
-    points = _points(rows, workload)
-    dense = next(
-        (
-            100 * r.accuracy.mean
-            for r in rows
-            if r.workload == workload and r.is_reference and r.accuracy
-        ),
-        None,
-    )
+    rows = [row for row in rows if (row.workload, row.track) == (workload, track)]
+    points = _points(rows)
+    dense = next((100 * r.accuracy.mean for r in rows if r.is_reference and r.accuracy), None)
+    name = workload if track == "from-scratch" else f"{workload}, {track}"
     methods = list(dict.fromkeys(p["method"] for p in points))
     colour = alt.Color(
         "method:N",
@@ -118,7 +120,7 @@ def accuracy_over_density(rows: Sequence[Row], workload: str) -> dict[str, Any]:
         alt.layer(*layers, data=alt.Data(values=points))
         .properties(**_SIZE)
         .facet(column=alt.Column("granularity:N", title=None, sort=list(GRANULARITIES)))
-        .properties(title=f"{workload} (dashed: dense; bars: 95 % t interval over seeds)")
+        .properties(title=f"{name} (dashed: dense; bars: 95 % t interval over seeds)")
         .configure_legend(orient="bottom")
     )
     specification: dict[str, Any] = chart.to_dict()

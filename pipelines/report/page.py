@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from pipelines.core.methods import methods
 from pipelines.core.record import RunRecord
+from pipelines.report.figures import figure_name
 from pipelines.report.tables import COLUMNS, Table
 
 _HERE = Path(__file__).parent
@@ -33,6 +34,19 @@ def _vega() -> str:
     return bundle.replace("</script", "<\\/script")
 
 
+def _tracks(records: Sequence[RunRecord]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Workload -> track -> its figure and its budget."""
+    tracks: dict[str, dict[str, dict[str, Any]]] = {}
+    for record in records:
+        spec = record.spec
+        tracks.setdefault(spec.workload, {})[spec.track] = {
+            "figure": figure_name(spec.workload, spec.track),
+            "samples": record.budget,
+            "epochs": spec.recipe.epochs,
+        }
+    return {workload: dict(sorted(found.items())) for workload, found in tracks.items()}
+
+
 def render(
     board: str,
     tables: Sequence[Table],
@@ -46,7 +60,7 @@ def render(
     board
         Name of the board.
     tables, figures
-        What to show; figures by workload, as Vega-Lite.
+        What to show; figures by `figure_name`, as Vega-Lite.
     records
         Where facts about the runs come from.
     """
@@ -63,10 +77,9 @@ def render(
         board=board,
         columns=COLUMNS,
         tables=tables,
-        workloads=list(figures),
+        workloads=_tracks(records),
         figures=_script_json(figures),
         settings={r.spec.workload: r.spec.settings for r in records},
-        budgets={r.spec.workload: r.budget for r in records},
         methods=[methods()[name].info for name in names if name in methods()],
         cells=len(records),
         good=sum(record.status == "ok" for record in records),

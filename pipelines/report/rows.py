@@ -9,15 +9,19 @@ from statistics import fmean
 
 from pipelines.core.errors import BenchError
 from pipelines.core.record import RunRecord
-from pipelines.core.spec import EMERGENT, RunSpec
+from pipelines.core.spec import EMERGENT, RANDOM, RunSpec
 from pipelines.core.store import Store
 from pipelines.report.stats import Estimate, estimate, paired_difference
 
 #: Seeds that a row needs to be listed, and to be ranked (RULES.md).
 LISTED, RANKED = 3, 5
-REFERENCE, CONTROL = "dense", "random"
+REFERENCE = "dense"
 #: In the order of tables and panels: what dense hardware gains from comes first.
 GRANULARITIES = ("none", "structured", "hybrid", "unstructured", "spatio-temporal")
+
+
+#: Workload, track, granularity, method, target.
+_Key = tuple[str, str, str, str, float | str]
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Row:
     accuracy: Estimate | None
     drop: Estimate | None
     gain_over_random: Estimate | None
+    gain_over_shuffled: Estimate | None
+    gain_over_reinit: Estimate | None
     density: float | None
     parameters: float | None
     flops: float | None
@@ -56,32 +62,66 @@ def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
     Raises
     ------
     BenchError
-        If cells have no record.
+        If cells have no record, controls followed a parent that is no longer as it was, or runs
+        that are to be compared started from different checkpoints.
     """
-    found = [store.find(spec) for spec in specs]
+    found = [_present(spec, store) for spec in specs]
     missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
     if missing:
         raise BenchError(
             f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0]}); run "
             "dvc repro, or dpap-bench sweep."
         )
-    return [record for record in found if record is not None]
+    records = [record for record in found if record is not None]
+    _check_starts(records)
+    return records
+
+
+def _present(spec: RunSpec, store: Store) -> RunRecord | None:
+    record = store.find(spec)
+    return record if record is None or store.follows(record) else None
+
+
+def _check_starts(records: Sequence[RunRecord]) -> None:
+    """Raise BenchError unless all runs of a workload and seed began with one checkpoint."""
+    starts: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for record in records:
+        if record.checkpoint:
+            starts[record.spec.workload, record.spec.seed].add(record.checkpoint)
+    for (workload, seed), hashes in starts.items():
+        if len(hashes) > 1:
+            raise BenchError(
+                f"post-training runs of {workload} seed {seed} started from {len(hashes)} "
+                "different checkpoints; run dpap-bench sweep, which repeats those of another start."
+            )
 
 
 def make_rows(records: Sequence[RunRecord]) -> list[Row]:
-    """Group records into rows: reference first, then by density, best accuracy first."""
-    groups: dict[tuple[str, str, str, str, float | str], list[RunRecord]] = defaultdict(list)
+    """Group records into rows: reference first, then by density, best accuracy first.
+
+    Controls are no rows of their own: they are what their parents' rows are compared with.
+    """
+    groups: dict[str, dict[_Key, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         spec = record.spec
-        groups[spec.workload, spec.track, spec.granularity, spec.name, _target(spec)].append(record)
-    accuracies = {key: _accuracies(group) for key, group in groups.items()}
+        key: _Key = (spec.workload, spec.track, spec.granularity, spec.name, _target(spec))
+        groups[spec.control][key].append(record)
+    accuracies = {
+        control: {key: _accuracies(group) for key, group in found.items()}
+        for control, found in groups.items()
+    }
     rows = []
-    for key, group in groups.items():
+    for key, group in groups[""].items():
         workload, track, granularity, method, target = key
-        dense = accuracies.get((workload, track, "none", REFERENCE, 1.0), {})
         same = f"as {method}" if target == EMERGENT else target
-        control = accuracies.get((workload, track, granularity, CONTROL, same), {})
-        rows.append(_row(key, group, accuracies[key], dense, {} if method == CONTROL else control))
+        random = (workload, track, granularity, RANDOM, same)
+        others = {
+            "dense": accuracies[""].get((workload, track, "none", REFERENCE, 1.0), {}),
+            "random": {} if method == RANDOM else accuracies[""].get(random, {}),
+            "shuffled": accuracies.get("shuffled", {}).get(key, {}),
+            "reinit": accuracies.get("reinit", {}).get(key, {}),
+        }
+        rows.append(_row(key, group, accuracies[""][key], others))
     order = {name: i for i, name in enumerate(dict.fromkeys(r.spec.workload for r in records))}
     return sorted(rows, key=lambda row: _sort_key(row, order))
 
@@ -112,11 +152,10 @@ def _accuracies(records: Sequence[RunRecord]) -> dict[int, float]:
 
 
 def _row(
-    key: tuple[str, str, str, str, float | str],
+    key: _Key,
     records: Sequence[RunRecord],
     accuracies: dict[int, float],
-    dense: dict[int, float],
-    control: dict[int, float],
+    others: dict[str, dict[int, float]],
 ) -> Row:
     workload, track, granularity, method, target = key
     good = [r for r in records if r.status == "ok" and r.outcome]
@@ -137,8 +176,10 @@ def _row(
         target=target,
         statuses=dict(sorted(Counter(r.status for r in records).items())),
         accuracy=estimate(list(accuracies.values())),
-        drop=None if method == REFERENCE else paired_difference(dense, accuracies),
-        gain_over_random=paired_difference(accuracies, control) if control else None,
+        drop=None if method == REFERENCE else paired_difference(others["dense"], accuracies),
+        gain_over_random=paired_difference(accuracies, others["random"]),
+        gain_over_shuffled=paired_difference(accuracies, others["shuffled"]),
+        gain_over_reinit=paired_difference(accuracies, others["reinit"]),
         density=mean([c.density for c in costs]),
         parameters=mean([c.parameters for c in costs]),
         flops=mean([2 * c.macs for c in costs]),

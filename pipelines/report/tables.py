@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from pipelines.core.record import RunRecord
 from pipelines.report.rows import LISTED, RANKED, Row
+from pipelines.report.stats import Estimate
 from pipelines.report.text import MISSING, count, decimal, percent, points, target
 
 SCHEMA_VERSION = 1
@@ -31,12 +32,15 @@ class Column(Generic[R]):
         Cell as text.
     value
         Cell as a number to sort by, or text.
+    optional
+        Whether a table in which no row has a value goes without the column.
     """
 
     title: str
     help: str
     text: Callable[[R], str]
     value: Callable[[R], Any]
+    optional: bool = False
 
 
 def _plus_minus(row: Row) -> str:
@@ -46,11 +50,26 @@ def _plus_minus(row: Row) -> str:
     return percent(row.accuracy.mean) + (f" ± {percent(half)}" if half is not None else "")
 
 
-def _gain(row: Row) -> str:
-    gain = row.gain_over_random
-    if gain is None:
-        return MISSING
-    return points(gain.mean) + (f" ± {percent(gain.half_width)}" if gain.half_width else "")
+def _gain(title: str, over: str, whom: str, *, optional: bool = True) -> Column[Row]:
+    """Column of a difference that is paired by seed."""
+
+    def gain(row: Row) -> Estimate | None:
+        value: Estimate | None = getattr(row, f"gain_over_{over}")
+        return value
+
+    def text(row: Row) -> str:
+        found = gain(row)
+        if found is None:
+            return MISSING
+        half = found.half_width
+        return points(found.mean) + (f" ± {percent(half)}" if half else "")
+
+    def value(row: Row) -> float | None:
+        found = gain(row)
+        return found.mean if found else None
+
+    meaning = f"Accuracy less that of {whom}, in points, paired by seed, ± half-width."
+    return Column(title, meaning, text, value, optional)
 
 
 def _status(row: Row) -> str:
@@ -83,12 +102,13 @@ COLUMNS: tuple[Column[Row], ...] = (
         lambda r: points(r.drop.mean) if r.drop else MISSING,
         lambda r: r.drop.mean if r.drop else None,
     ),
-    Column(
-        "over random",
-        "Accuracy less that of random pruning at the same density, in points, paired by seed.",
-        _gain,
-        lambda r: r.gain_over_random.mean if r.gain_over_random else None,
+    _gain("over random", "random", "random pruning at the same density", optional=False),
+    _gain(
+        "over own shuffle",
+        "shuffled",
+        "its twin, which keeps as many units and weights per layer at each moment, at random",
     ),
+    _gain("over reinit", "reinit", "the final network, trained anew from its initialisation"),
     Column(
         "parameters",
         "Parameters that exist after physical removal.",
@@ -166,7 +186,10 @@ def make_tables(rows: Sequence[Row]) -> list[Table]:
             if (row.workload, row.track) == (workload, track)
             and (row.is_reference or row.granularity == granularity)
         )
-        tables.append(Table(workload, track, granularity, own, COLUMNS, _note(own)))
+        columns = tuple(
+            c for c in COLUMNS if not c.optional or any(c.value(row) is not None for row in own)
+        )
+        tables.append(Table(workload, track, granularity, own, columns, _note(own)))
     return tables
 
 
@@ -195,10 +218,14 @@ def to_csv(rows: Sequence[Row]) -> str:
     return buffer.getvalue()
 
 
+#: Fields of a row that are estimates; in CSV each takes two columns.
+ESTIMATES = ("accuracy", "drop", "gain_over_random", "gain_over_shuffled", "gain_over_reinit")
+
+
 def _flat(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in asdict(row).items():
-        if key in ("accuracy", "drop", "gain_over_random"):
+        if key in ESTIMATES:
             flat[key] = value["mean"] if value else None
             flat[f"{key}_half_width"] = value["half_width"] if value else None
         elif key == "statuses":

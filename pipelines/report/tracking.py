@@ -110,7 +110,7 @@ def _log(client: MlflowClient, experiment: str, entry: _Entry) -> None:
     from mlflow.entities import Param, RunTag
 
     record, spec = entry.record, entry.record.spec
-    name = f"{spec.name} {spec.granularity} {spec.density} seed {spec.seed}"
+    name = spec.label().removeprefix(f"{spec.workload} ")
     start = round(record.started_at.timestamp() * 1000)
     run = client.create_run(experiment, run_name=name, start_time=start)
     tags = {

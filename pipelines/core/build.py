@@ -1,0 +1,39 @@
+"""What a run is built from: random streams of a seed, the initial network, what can be pruned."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from baselines.groups import Structure, weight_structure
+from baselines.structured import unit_structure
+from pipelines.core.layouts import Execution, NetworkSpec
+from pipelines.core.networks import READOUT, Network, first_step
+
+
+def stream(seed: int, name: str) -> torch.Generator:
+    """Return a generator of its own for each purpose; paired across methods by the seed."""
+    value = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:7], "big")
+    return torch.Generator().manual_seed(value)
+
+
+def build_network(
+    spec: NetworkSpec,
+    shape: tuple[int, int, int],
+    classes: int,
+    seed: int,
+    execution: Execution = Execution(),  # noqa: B008 -- frozen
+) -> Network:
+    """Build the initial network of a seed; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, "network").initial_seed())
+        return Network(spec, shape, classes, execution)
+
+
+def build_structure(network: Network, granularity: str) -> Structure:
+    """What can be pruned at a granularity."""
+    if granularity in ("none", "unstructured"):
+        return weight_structure(network, READOUT)
+    example = next(network.parameters()).new_zeros(1, *network.input_shape)
+    return unit_structure(network, READOUT, example, first_step)
