@@ -1,7 +1,7 @@
 # make help lists the verbs. Each one makes .venv first where it is missing or old.
 
 PYTHON ?= python3
-BOARD ?= embedded
+BOARD ?= quick
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -39,9 +39,9 @@ venv-module:
 	  exit 1; \
 	fi
 
-repro: $(STAMP) ## compute the board: dvc repro, then print it
-	dvc repro
-	@dpap-bench report --show
+repro: $(STAMP) ## compute a board with DVC and print it; BOARD=embedded has every method
+	dvc repro report-$(BOARD)
+	@dpap-bench report --board $(BOARD) --show
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n 2 -q -m "not slow" --ignore=tests/perf
@@ -65,7 +65,7 @@ bench: $(STAMP) ## measure speed in races, and write docs/performance.md
 	$(BIN)/python -m pipelines.report.performance results/local/benchmarks.json docs
 
 picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
-	cp results/figures/digits-snn-accuracy-density.svg docs/
+	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/
 	$(BIN)/python -m pipelines.report.explain
 
 ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into docs/dpap.md

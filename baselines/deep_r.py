@@ -38,7 +38,7 @@ class DeepRewiring(Pruner):
     """
 
     info = PrunerInfo(
-        name="deep-r",
+        name="deep_r",
         summary="Sparse training under noise: weights that change sign give way to random ones.",
         paper="Bellec et al. 2018, Deep rewiring, arXiv 1711.05136",
         granularities=("unstructured",),

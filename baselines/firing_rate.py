@@ -29,7 +29,7 @@ class FiringRate(GradualPruner):
     """
 
     info = PrunerInfo(
-        name="firing-rate",
+        name="firing_rate",
         summary="Gradual pruning of the units that fire least; the control for activity.",
         paper="Hu et al. 2016, Network trimming, arXiv 1607.03250, with rates for zeros",
         granularities=("structured",),

@@ -34,7 +34,7 @@ class GradientRewiring(HiddenWeightPruner):
     """
 
     info = PrunerInfo(
-        name="grad-r",
+        name="grad_r",
         summary="Gradient rewiring: hidden weights below zero are pruned, and may come back.",
         paper="Chen et al. 2021, arXiv 2105.04916",
         granularities=("unstructured",),

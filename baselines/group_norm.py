@@ -39,7 +39,7 @@ class GroupNorm(GradualPruner):
     """
 
     info = PrunerInfo(
-        name="group-norm",
+        name="group_norm",
         summary="A penalty shrinks weak units of each group, and the smallest go.",
         paper="Fang et al. 2023, DepGraph, arXiv 2301.12900",
         granularities=("structured",),

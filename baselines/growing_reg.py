@@ -27,7 +27,7 @@ class GrowingReg(GradualPruner):
     """Choose at `start`, raise lambda to `ceiling` with each update, remove at `stop`."""
 
     info = PrunerInfo(
-        name="growing-reg",
+        name="growing_reg",
         summary="A growing penalty on the units of smallest norm, which then go.",
         paper="Wang et al. 2021, Neural pruning via growing regularization, arXiv 2012.09243",
         granularities=("structured",),

@@ -164,7 +164,7 @@ def run(
 
 @app.command()
 def sweep(
-    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "embedded",
+    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "quick",
     workload: Annotated[list[str] | None, typer.Option(help="Only these workloads.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only these methods.")] = None,
     twins: Annotated[
@@ -226,7 +226,7 @@ def sweep(
 
 @app.command()
 def report(
-    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "embedded",
+    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "quick",
     update: Annotated[
         Path | None, typer.Option(help="Only put the board's tables into this document.")
     ] = None,
@@ -234,13 +234,13 @@ def report(
 ) -> None:
     """Build tables, figures and the page of a board from its records, or show them."""
     root = _root()
-    results = root / "results"
+    results = root / "results" / "boards" / board
     if not show:
         from pipelines.core.store import Store
         from pipelines.grid import load_params
         from pipelines.report.build import build, update_tables
 
-        store = Store(results / "records")
+        store = Store(root / "results" / "records")
         if update is not None:
             update_tables(load_params(root), board, store, update)
             print(f"Tables of {board}: {update}")
@@ -248,7 +248,9 @@ def report(
         build(load_params(root), board, store, results)
     table = results / "leaderboard.md"
     if not table.exists():
-        raise BenchError("no board has been built yet; run: dpap-bench report")
+        raise BenchError(
+            f"the board '{board}' has not been built yet; run: dpap-bench report --board {board}"
+        )
     if show:
         print(table.read_text())
     print(f"Page: {results / 'leaderboard.html'}")

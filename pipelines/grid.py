@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.board import Board
-from pipelines.core.catalogue import info
+from pipelines.core.catalogue import canonical, info
 from pipelines.core.errors import BenchError, InputError, unknown
 from pipelines.core.spec import EMERGENT, Device, RunSpec
 from pipelines.core.workloads import Workload
@@ -61,6 +61,7 @@ class Params(BaseModel):
         if workload not in self.workloads:
             raise unknown("workload", workload, self.workloads)
         name, _, variant = name.partition(":")
+        name = canonical(name)
         granularities = info(name).granularities
         changes = self.variants.get(name, {})
         if variant and variant not in changes:

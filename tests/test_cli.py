@@ -32,7 +32,8 @@ def small(project: Path) -> Path:
         ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
         ("epochs: 15", "epochs: 1"),
         ("[digits-snn, digits-ann]", "[digits-ann]"),
-        ("[0.5, 0.25, 0.1]", "[0.5]"),
+        ("[0.5, 0.25, 0.1, 0.05]", "[0.5]"),
+        ("[dense, random, magnitude, grand, admm]", "[dense, random, magnitude]"),
         ("[0, 1, 2]", "[0, 1]"),
     ]:
         assert old in text
@@ -149,7 +150,7 @@ def test_sweep_report_and_sync(
     assert call(monkeypatch, "report") == 1
     assert "cells have no record" in capsys.readouterr().err
     assert call(monkeypatch, "report", "--show") == 1
-    assert "no board has been built" in capsys.readouterr().err
+    assert "has not been built yet" in capsys.readouterr().err
 
     first = sweep(monkeypatch, capsys)
     assert first["run"] == first["cells"] == 2 * (1 + 2 * 3 + 2 * 2)
@@ -174,9 +175,9 @@ def test_sweep_report_and_sync(
     shown = capsys.readouterr().out
     assert "digits-ann, structured, from-scratch" in shown
     assert "over own shuffle" in shown
-    assert str(small / "results" / "leaderboard.html") in shown
-    files = sorted((small / "results").glob("leaderboard.*")) + sorted(
-        (small / "results" / "figures").iterdir()
+    assert str(small / "results" / "boards" / "quick" / "leaderboard.html") in shown
+    files = sorted((small / "results" / "boards" / "quick").glob("leaderboard.*")) + sorted(
+        (small / "results" / "boards" / "quick" / "figures").iterdir()
     )
     assert len(files) == 4 + 2
     before = [file.read_bytes() for file in files]

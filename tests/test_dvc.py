@@ -76,12 +76,17 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     for old, new in [
         ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
         ("epochs: 15", "epochs: 1"),
-        ("[0.5, 0.25, 0.1]", "[0.5]"),
+        ("[0.5, 0.25, 0.1, 0.05]", "[0.5]"),
         ("[0, 1, 2]", "[0]"),
     ]:
         assert old in text
         text = text.replace(old, new)
-    (tmp_path / "params.yaml").write_text(text)
+    few = ["dense", "random", "magnitude", "admm", "grand"]
+    fields = yaml.safe_load(text)
+    assert set(few) <= set(fields["boards"]["embedded"]["baselines"])
+    fields["boards"]["embedded"]["baselines"] = few
+    params = tmp_path / "params.yaml"
+    params.write_text(yaml.safe_dump(fields))
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
 
     def records() -> dict[Path, int]:
@@ -90,30 +95,38 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
 
     stages = ran(dvc(tmp_path, "repro"))
     assert {"fetch@digits", "baseline@digits-snn-magnitude", "dpap@digits-ann-dpap"} <= stages
-    assert {"twins@digits-snn", "controls@digits-ann", "report", "mlflow"} <= stages
-    for name in ("leaderboard.html", "leaderboard.csv", "figures/digits-snn-accuracy-density.svg"):
-        assert (tmp_path / "results" / name).exists()
+    assert {"twins@digits-snn", "controls@digits-ann", "mlflow"} <= stages
+    assert {"report-quick", "report-embedded"} <= stages
+    for board in ("quick", "embedded"):
+        made = tmp_path / "results" / "boards" / board
+        for name in ("leaderboard.html", "leaderboard.csv"):
+            assert (made / name).exists()
+        assert (made / "figures" / "digits-snn-accuracy-density.svg").exists()
     assert (tmp_path / "mlflow.db").exists()
-    pruned = 2 * (3 + 2 * 2) + 2  # magnitude, dpap and dpap-st; random is its own control
-    assert len(records()) == 2 * (1 + 3) + pruned + 2 * 2 * 2 + pruned
+    pruned = 2 * (3 + 2 + 2 + 2 * 2) + 2  # magnitude, admm, grand, dpap, dpap-st
+    twins = 2 * (2 + 2 + 1 + 1)  # random, magnitude at two granularities; admm, grand
+    # Random pruning is its own control; twins have none.
+    assert len(records()) == 2 * (1 + 3) + pruned + twins + pruned
 
     assert not ran(dvc(tmp_path, "repro")), "a second run does nothing"
 
     before = records()
+    reports = {"report-quick", "report-embedded"}
     figures = tmp_path / "pipelines" / "report" / "figures.py"
     figures.write_text(figures.read_text() + "# changed\n")
-    assert ran(dvc(tmp_path, "repro")) == {"report"}, "a changed plot retrains nothing"
+    assert ran(dvc(tmp_path, "repro")) == reports, "a changed plot retrains nothing"
     assert records() == before
 
-    (tmp_path / "params.yaml").write_text(text.replace("p: 2", "p: 1"))
+    fields["methods"]["magnitude"]["p"] = 1
+    params.write_text(yaml.safe_dump(fields))
     assert ran(dvc(tmp_path, "repro")) == {
+        *reports,
         "baseline@digits-snn-magnitude",
         "baseline@digits-ann-magnitude",
         "twins@digits-snn",
         "twins@digits-ann",
         "controls@digits-snn",
         "controls@digits-ann",
-        "report",
         "mlflow",
     }
     after = records()

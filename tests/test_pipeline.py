@@ -231,21 +231,31 @@ class TestParams:
         assert "\n" not in str(caught.value)
 
     def test_the_board_is_the_whole_grid(self, params: Params) -> None:
-        cells = params.cells("embedded")
-        board = params.board("embedded")
+        cells = params.cells("quick")
+        board = params.board("quick")
         assert len({cell.run_id for cell in cells}) == len(cells)
-        # dense; random and magnitude at 3 granularities; dpap at 2, emergent as well; dpap-st
-        # at one, emergent as well, on the spiking workload alone.
+        # dense; random and magnitude at 3 granularities, grand and admm at 2; dpap at 2,
+        # emergent as well.
         densities = len(board.densities)
-        each = 2 * (1 + 2 * 3 * densities + 2 * (densities + 1)) + densities + 1
+        each = 2 * (1 + (2 * 3 + 2 * 2) * densities + 2 * (densities + 1))
         assert len(cells) == len(board.seeds) * each
         assert all(sum(cell.seed == seed for cell in cells) for seed in board.seeds)
+
+    def test_a_method_that_needs_spikes_is_on_spiking_workloads_alone(self, params: Params) -> None:
+        cells = params.cells("embedded", methods=["dpap-st", "sca"])
+        assert {c.workload for c in cells} == {"digits-snn"}
+
+    def test_the_quick_board_is_part_of_the_embedded_one(self, params: Params) -> None:
+        quick, embedded = (
+            {cell.run_id for cell in params.cells(name)} for name in ("quick", "embedded")
+        )
+        assert quick < embedded
 
     def test_part_of_a_board(self, params: Params) -> None:
         cells = params.cells("embedded", ["digits-ann"], ["dpap"])
         assert {(c.workload, c.method) for c in cells} == {("digits-ann", "dpap")}
-        with pytest.raises(InputError, match="unknown method of the board 'grand'"):
-            params.cells("embedded", methods=["grand"])
+        with pytest.raises(InputError, match="unknown method of the board 'rigl'"):
+            params.cells("quick", methods=["rigl"])
         with pytest.raises(InputError, match="unknown board 'embeded'; did you mean 'embedded'"):
             params.board("embeded")
 

@@ -33,6 +33,12 @@ def infos() -> dict[str, PrunerInfo]:
     return {info.name: info for info in sorted(found, key=lambda info: info.name)}
 
 
+def canonical(name: str) -> str:
+    """Name of a method whose dashes and underscores somebody mixed up; others as they are."""
+    alike = name.replace("-", "_")
+    return alike if name not in infos() and alike in infos() else name
+
+
 def info(name: str) -> PrunerInfo:
     """Return the info of a method.
 
@@ -41,9 +47,10 @@ def info(name: str) -> PrunerInfo:
     InputError
         If there is none of this name.
     """
-    if name not in infos():
+    found = infos().get(canonical(name))
+    if found is None:
         raise unknown("method", name, infos())
-    return infos()[name]
+    return found
 
 
 def _read(file: Path) -> Iterator[PrunerInfo]:
