@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -96,6 +97,20 @@ class GradualPruner(Pruner):
         )
         self.alive = dict(masks.units)
         return masks
+
+    def choose(
+        self,
+        *,
+        units: Mapping[str, Tensor] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+        progress: float = 1.0,
+        share: float = 1.0,
+    ) -> Masks:
+        """Select by scores a share of the density that is due, in this run's scope."""
+        assert self.context.density is not None
+        due = cubic_density(progress, self.start, self.stop, self.context.density)
+        structure, draw = self.context.structure, self.context.generator
+        return select(structure, share * due, draw, units=units, weights=weights, scope=self.scope)
 
     def _alive_scores(self) -> dict[str, Tensor]:
         """Scores of units; one that died has zero weights, from which it cannot come back."""

@@ -6,7 +6,8 @@ per-example gradient norm of a unit's weights, E_x ||g_unit(x)||_2, or of one we
 
 Adapted: a sample's gradient is that of all its time steps, through surrogate gradients; scored
 anew before each of few updates, as every score costs `samples` of the budget. Batch norm's own
-parameters are left out. Units compare relative to their group's mean.
+parameters are left out. Units compare relative to their group's mean. Single weights fare badly:
+a gradient is output error times input, so what it keeps lies in few rows and columns.
 """
 
 from __future__ import annotations
@@ -66,5 +67,5 @@ class Grand(GradualPruner):
         for inputs, labels in self.probe.batches(self.samples):
             for layer, gradients in self.probe.per_example(inputs, labels):
                 if layer in total:
-                    total[layer] += gradients.abs_().sum(0)
+                    total[layer] += gradients.abs_().sum(0) / self.samples
         return {n: t.masked_fill(weights[n] == 0, -torch.inf) for n, t in total.items()}

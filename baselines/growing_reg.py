@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from baselines.api import PruneContext, PrunerInfo
 from baselines.gradual import GradualPruner
 from baselines.masks import Masks
-from baselines.selection import Scope, select
+from baselines.selection import Scope
 from baselines.structured import relative
 
 
@@ -62,10 +62,7 @@ class GrowingReg(GradualPruner):
         self.clock.due(progress)
         self.finished = progress >= self.stop
         if self.chosen is None:
-            run, scores = self.context, self.unit_scores()
-            density = run.density or 1.0
-            draw, scope = run.generator, self.scope
-            self.chosen = select(run.structure, density, draw, units=scores, scope=scope)
+            self.chosen = self.choose(units=self.unit_scores())
         along = (progress - self.start) / max(self.stop - self.start, 1e-12)
         self.strength = self.ceiling * along
         return self.chosen if self.finished else None

@@ -1,10 +1,10 @@
 """Spiking channel activity: quiet channels go, and those that the loss asks for come back.
 
-Li et al. 2024 (arXiv 2406.01072): a channel's score is its mean |membrane potential|; an update
-prunes below the density that is due, then regrows pruned channels of largest |dL/d gamma|, gamma
-being their batch norm scale. Adapted: neurons of linear layers are channels too; potentials are
-recomputed every tenth step; regrowth costs `samples`, its share falls along a cosine; a pruned
-unit's values are kept aside: its gradient is at gamma and shift 0, and with them it returns.
+Li et al. 2024 (arXiv 2406.01072): prune channels of smallest mean |membrane potential|, then regrow
+pruned ones of largest |dL/d gamma|, gamma being their batch norm scale. Adapted: neurons of linear
+layers are channels too; potentials are recomputed every tenth step; regrowth costs `samples`; its
+share falls along a cosine; a pruned unit's values are kept: with gamma and shift at 0 they give
+its gradient, and with them it returns.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from baselines.api import Activity, PruneContext, PrunerInfo
 from baselines.channels import mean_potentials, scale_gradients
 from baselines.gradual import GradualPruner
 from baselines.masks import Masks
-from baselines.schedules import cosine, cubic_density
-from baselines.selection import select
+from baselines.schedules import cosine
 from baselines.structured import relative
 
 
@@ -74,10 +73,8 @@ class SCA(GradualPruner):
             there = self.kept.parameters.get(name, torch.tensor(True))
             self.values[name] = torch.where(there, p.detach(), self.values[name])
         scores = {n: s.masked_fill(~self.alive[n], -torch.inf) for n, s in self.potentials.items()}
-        run, part = self.context, self.regrowth * cosine(self.now, self.stop)
-        if not part:
+        if (part := self.regrowth * cosine(self.now, self.stop)) == 0:
             return scores
-        density = (1 - part) * cubic_density(self.now, self.start, self.stop, run.density or 1)
-        left = select(run.structure, density, run.generator, units=scores, scope=self.scope)
-        growth = scale_gradients(self.probe, run.structure, self.values, left, self.samples)
-        return {n: s.masked_fill(left.units[n], torch.inf) for n, s in relative(growth).items()}
+        left = self.choose(units=scores, progress=self.now, share=1 - part)
+        new = scale_gradients(self.probe, self.context.structure, self.values, left, self.samples)
+        return {n: s.masked_fill(left.units[n], torch.inf) for n, s in relative(new).items()}

@@ -40,8 +40,8 @@ class Slimming(GradualPruner):
         tracks=("from-scratch", "post-training"),
     )
 
-    start: float = 0.5
-    stop: float = 0.5
+    start: float = 0.3
+    stop: float = 0.3
     strength: float = 0.003
 
     def __post_init__(self) -> None:
