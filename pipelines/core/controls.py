@@ -42,12 +42,13 @@ class Shuffled(Pruner):
 
     trajectory: Trajectory
     done: int = field(default=0, init=False)
+    kept: Moment = field(default_factory=Moment, init=False)
     masks_now: Masks = field(default_factory=Masks, init=False)
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Draw the order of all units, weights and time steps."""
         super().begin(network, context)
-        self.done, self.masks_now = 0, Masks()
+        self.done, self.kept, self.masks_now = 0, Moment(), Masks()
         groups, layers = context.structure.groups, context.structure.layers
         sizes: dict[str, tuple[int, ...]] = {f"units {g.name}": (g.size,) for g in groups}
         sizes |= {f"weights {x.name}": x.shape for x in layers}
@@ -77,8 +78,9 @@ class Shuffled(Pruner):
         if not self.due(progress):
             return None
         while self.due(progress):
+            self.kept = self.kept.then(self.trajectory.moments[self.done])
             self.done += 1
-        masks = self._choose(self.trajectory.moments[self.done - 1])
+        masks = self._choose()
         for name, start in self.start.items():
             if name in masks.parameters and name in self.masks_now.parameters:
                 back = masks.parameters[name] & ~self.masks_now.parameters[name]
@@ -87,23 +89,26 @@ class Shuffled(Pruner):
         self.masks_now = masks
         return masks
 
-    def _choose(self, moment: Moment) -> Masks:
-        structure, now = self.context.structure, self.masks_now
-        units = {name: self.order[f"units {name}"] < n for name, n in moment.units.items()}
+    def _choose(self) -> Masks:
+        structure, kept, now = self.context.structure, self.kept, self.masks_now
+        units = {
+            group.name: self.order[f"units {group.name}"] < kept.units.get(group.name, group.size)
+            for group in structure.groups
+        }
         left = structure.masks(units).parameters
         weights = {}
         for layer in structure.layers:
-            if layer.name in moment.weights:
+            if layer.name in kept.weights:
                 order = self.order[f"weights {layer.name}"]
                 everything = torch.ones(layer.shape, dtype=torch.bool)
                 weights[layer.name] = _first(
                     order,
-                    moment.weights[layer.name],
+                    kept.weights[layer.name],
                     left.get(layer.weight, everything),
                     now.parameters.get(layer.weight, everything),
                 )
         steps = {}
-        for name, n in moment.steps.items():
+        for name, n in kept.steps.items():
             order = self.order[f"steps {name}"]
             there = units[structure.group_of(name).name].unsqueeze(1).expand_as(order)
             steps[name] = _first(order, n, there, now.steps.get(name, there))

@@ -20,7 +20,7 @@ from pipelines.core.evaluate import evaluate
 from pipelines.core.networks import Network
 from pipelines.core.rates import RateSchedule
 from pipelines.core.shrink import LiveNetwork
-from pipelines.core.trajectory import Moment, Trajectory, count
+from pipelines.core.trajectory import Tally, Trajectory
 from pipelines.core.workloads import Recipe
 
 
@@ -63,15 +63,12 @@ class Training:
         Wall-clock of training, evaluations left out.
     shrunk_at
         Progress at which dead units were removed.
-    moments
-        What was kept, each time that a count changed.
     """
 
     masks: Masks = field(default_factory=Masks)
     curve: list[EpochPoint] = field(default_factory=list)
     seconds: float = 0.0
     shrunk_at: list[float] = field(default_factory=list)
-    moments: list[Moment] = field(default_factory=list)
 
 
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
@@ -131,11 +128,12 @@ class Trainer:
         self.rates = RateSchedule(recipe, pruner.restarts())
         self.total = torch.zeros(())  # loss x samples in this epoch
         self.result = Training()
+        self.tally = Tally(structure)
 
     @property
     def trajectory(self) -> Trajectory:
         """What was kept so far, and when training starts anew."""
-        return Trajectory(restarts=self.rates.restarts, moments=tuple(self.result.moments))
+        return Trajectory(restarts=self.rates.restarts, moments=tuple(self.tally.moments))
 
     def run(self) -> Training:
         """Train to the end of the budget.
@@ -196,7 +194,7 @@ class Trainer:
         asked_at = self.meter.progress
         masks = self._masks()
         if masks is not None:
-            self._count(masks, asked_at)
+            self.tally.add(masks, asked_at)
         self.live.prune(masks, self.meter.progress)
         if self.rates.restart(self.meter.progress):
             self.live.optimizer.state.clear()
@@ -210,12 +208,6 @@ class Trainer:
         masks = self.pruner.masks(self.meter.progress)
         self.live.load()
         return masks
-
-    def _count(self, masks: Masks, progress: float) -> None:
-        """Note what is kept, if a number has changed."""
-        moments, now = self.result.moments, count(self.structure, masks, progress)
-        if not moments or not now.same_counts(moments[-1]):
-            moments.append(now)
 
     def _penalty(self) -> torch.Tensor | None:
         """Ask the method for its penalty, on dense weights that are up to date."""

@@ -1,52 +1,64 @@
-"""How many units and weights a run kept, each time that its masks changed."""
+"""How many units and weights a run kept: what changed, each time that its masks did."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from baselines.groups import Structure
 from baselines.masks import Masks
 
 
 class Moment(BaseModel):
-    """What was kept from one change of the masks until the next.
+    """Numbers that changed; what was never named is whole.
 
     Parameters
     ----------
     progress
         Spent part of the budget when the method was asked.
     units
-        Group -> kept units; empty where single weights alone are pruned.
+        Group -> kept units.
     weights
-        Layer -> kept weights, where they are fewer than the units leave.
+        Layer -> kept weights. One that is not named has all that its kept units leave.
     steps
-        Layer -> (unit, time step) pairs of kept units that may spike, where steps are pruned.
+        Layer -> (unit, time step) pairs of kept units that may spike; likewise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    progress: float
+    progress: float = 0.0
     units: dict[str, int] = {}
     weights: dict[str, int] = {}
     steps: dict[str, int] = {}
 
-    def same_counts(self, other: Moment) -> bool:
-        """Whether both keep the same numbers, whenever that was."""
-        return self == other.model_copy(update={"progress": self.progress})
+    def then(self, change: Moment) -> Moment:
+        """Return all numbers after a change."""
+        return Moment(
+            progress=change.progress,
+            units=self.units | change.units,
+            weights=self.weights | change.weights,
+            steps=self.steps | change.steps,
+        )
+
+    @model_serializer(mode="wrap")
+    def _short(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what did not change."""
+        return {name: value for name, value in fields(self).items() if value != {}}
 
 
 class Trajectory(BaseModel):
-    """Counts over a whole run.
+    """A whole run.
 
     Parameters
     ----------
     restarts
         Progress values at which training started anew.
     moments
-        One for each change of a count, in the order of time.
+        One for each change, in the order of time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,21 +75,51 @@ class Trajectory(BaseModel):
     @property
     def revives(self) -> bool:
         """Whether some group ever has more units than before."""
-        pairs = zip(self.moments, self.moments[1:], strict=False)
-        return any(b.units.get(name, n) > n for a, b in pairs for name, n in a.units.items())
+        kept: dict[str, int] = {}
+        for moment in self.moments:
+            if any(number > kept.get(name, number) for name, number in moment.units.items()):
+                return True
+            kept |= moment.units
+        return False
 
 
-def count(structure: Structure, masks: Masks, progress: float) -> Moment:
-    """Count what masks keep."""
-    left = structure.count(masks.units)
-    kept = {layer.name: masks.kept(layer.weight, layer.size) for layer in structure.layers}
-    steps = {
-        layer: int(pairs[masks.units[structure.group_of(layer).name]].sum())
-        for layer, pairs in masks.steps.items()
-    }
-    return Moment(
-        progress=progress,
-        units={name: int(units.sum()) for name, units in masks.units.items()},
-        weights={name: n for name, n in kept.items() if n < left[name]},
-        steps=steps,
-    )
+class Tally:
+    """Counts what masks keep, and notes what changed.
+
+    Parameters
+    ----------
+    structure
+        What can be pruned.
+    """
+
+    def __init__(self, structure: Structure) -> None:
+        self.structure = structure
+        self.now = Moment()
+        self.moments: list[Moment] = []
+
+    def add(self, masks: Masks, progress: float) -> None:
+        """Count the masks that a method gave at this progress."""
+        structure, now = self.structure, self.now
+        units = {name: int(kept.sum()) for name, kept in masks.units.items()}
+        weights = {x.name: masks.kept(x.weight, x.size) for x in structure.layers}
+        alive = {name: masks.units[structure.group_of(name).name] for name in masks.steps}
+        pairs = {name: kept[alive[name]] for name, kept in masks.steps.items()}
+        change = Moment(
+            progress=progress,
+            units=_changed(units, now.units, {g.name: g.size for g in structure.groups}),
+            weights=_changed(weights, now.weights, structure.count(masks.units)),
+            steps=_changed(
+                {name: int(kept.sum()) for name, kept in pairs.items()},
+                now.steps,
+                {name: kept.numel() for name, kept in pairs.items()},
+            ),
+        )
+        if change.units or change.weights or change.steps:
+            self.moments.append(change)
+            self.now = now.then(change)
+
+
+def _changed(
+    here: Mapping[str, int], before: Mapping[str, int], whole: Mapping[str, int]
+) -> dict[str, int]:
+    return {name: n for name, n in here.items() if n != before.get(name, whole[name])}
