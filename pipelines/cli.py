@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from pipelines import authoring
 from pipelines.core.errors import BenchError, InputError
 
 app = typer.Typer(
@@ -269,6 +270,9 @@ def sync(
         _print_json(counts)
     else:
         print(", ".join(f"{number} {what}" for what, number in counts.items()))
+
+
+app.command()(authoring.check)
 
 
 def main() -> None:
