@@ -205,7 +205,7 @@ def test_rules_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     class_rules.stands_alone(Baseline)
     for line in ("from pipelines.core.cell import check", "from baselines import random"):
         file.write_text(line)
-        with pytest.raises(ContractError, match="it imports .*: a method uses"):
+        with pytest.raises(ContractError, match=r"it imports .*: a method uses"):
             class_rules.stands_alone(Baseline)
 
 

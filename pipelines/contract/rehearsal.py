@@ -121,6 +121,7 @@ def rehearse(
     ContractError
         If the method stops, or returns masks that do not fit.
     """
+    torch.set_num_threads(1)  # threads that wait for each other take longer on a network so small
     network = build_network(_NETWORKS[kind], data.input_shape, data.classes, seed=0)
     meter = BudgetMeter(Budget(epochs * len(data.train)))
     structure = build_structure(network, granularity)
