@@ -272,7 +272,8 @@ def sync(
         print(", ".join(f"{number} {what}" for what, number in counts.items()))
 
 
-app.command()(authoring.check)
+for command in (authoring.check, authoring.new_method, authoring.tune):
+    app.command()(command)
 
 
 def main() -> None:

@@ -146,16 +146,18 @@ class _Run:
         remove_units(structure, training.masks)
         network.silence(surviving_steps(structure, training.masks))
         compact_latency = latency(network, inputs, LATENCY_BATCHES)
-        test = evaluate_test(network, spec.settings.data, self.data_root)
-        require_finite(test.loss, self.meter)
+        validation = evaluate(network, self.data.validation)
+        test = None if spec.tuning else evaluate_test(network, spec.settings.data, self.data_root)
+        last = test or validation
+        require_finite(last.loss, self.meter)
         cost = measure(
-            network, structure, training.masks, test.activity, compact_latency, masked_latency
+            network, structure, training.masks, last.activity, compact_latency, masked_latency
         )
         self._check_density(cost.density)
         return Outcome(
-            test_accuracy=test.accuracy,
-            test_loss=test.loss,
-            validation_accuracy=evaluate(network, self.data.validation).accuracy,
+            test_accuracy=test.accuracy if test else None,
+            test_loss=test.loss if test else None,
+            validation_accuracy=validation.accuracy,
             layout=network.layout,
             cost=cost,
         )

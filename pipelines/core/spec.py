@@ -42,6 +42,9 @@ class RunSpec(BaseModel):
         granularity and seed; such cells form rows of their own.
     track
         ``from-scratch`` or ``post-training``.
+    tuning
+        Whether this is a trial: it is judged on the validation split, and never opens the test
+        split.
     threads
         CPU threads of the run; results are bit-identical for the same number only.
     device
@@ -60,6 +63,7 @@ class RunSpec(BaseModel):
     variant: str = ""
     twin_of: str = ""
     track: Track = "from-scratch"
+    tuning: bool = False
     threads: int = Field(1, ge=1)
     device: Device = "cpu"
 
