@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module repro test slow lint types check bench picture ablation ui clean
+.PHONY: help setup venv-module repro test slow lint types check bench picture ablation tune ui clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -71,6 +71,9 @@ picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into docs/dpap.md
 	dpap-bench sweep --board dpap-ablation
 	dpap-bench report --board dpap-ablation --update docs/dpap.md
+
+tune: $(STAMP) ## tune every method, and write what is best into params.yaml
+	dpap-bench tune --all
 
 ui: $(STAMP) ## open MLflow on 127.0.0.1:5000
 	dpap-bench sync

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from pipelines import authoring
 from pipelines.core.errors import BenchError, InputError
 
 app = typer.Typer(
@@ -274,6 +275,10 @@ def sync(
         _print_json(counts)
     else:
         print(", ".join(f"{number} {what}" for what, number in counts.items()))
+
+
+for command in (authoring.check, authoring.new_method, authoring.tune):
+    app.command()(command)
 
 
 def main() -> None:

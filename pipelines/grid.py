@@ -14,6 +14,7 @@ from pipelines.core.catalogue import canonical, info
 from pipelines.core.errors import BenchError, InputError, unknown
 from pipelines.core.spec import EMERGENT, Device, RunSpec
 from pipelines.core.workloads import Workload
+from pipelines.spaces import Tuning
 
 if TYPE_CHECKING:
     from pipelines.core.record import RunRecord
@@ -41,6 +42,7 @@ class Params(BaseModel):
     workloads: dict[str, Workload]
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     variants: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    tuning: Tuning | None = None
 
     def spec(
         self,

@@ -17,6 +17,25 @@ FILES = sorted(
 #: package prefix -> prefixes of our own that it may import, the most specific rule first.
 ALLOWED = {
     "pipelines.cli": ("baselines", "dpap", "pipelines"),
+    "pipelines.authoring": ("baselines", "dpap", "pipelines"),
+    "pipelines.contract": ("baselines", "pipelines.core", "pipelines.contract"),
+    "pipelines.tuning": (
+        "baselines",
+        "pipelines.core",
+        "pipelines.engine",
+        "pipelines.grid",
+        "pipelines.search",
+        "pipelines.spaces",
+    ),
+    "pipelines.search": ("pipelines.core", "pipelines.spaces"),
+    "pipelines.scaffold": (
+        "baselines",
+        "pipelines.core",
+        "pipelines.grid",
+        "pipelines.params_file",
+    ),
+    "pipelines.params_file": ("pipelines.core",),
+    "pipelines.spaces": (),
     "pipelines.engine": ("baselines", "dpap", "pipelines.core", "pipelines.engine"),
     "pipelines.report": (
         "baselines",
@@ -25,7 +44,7 @@ ALLOWED = {
         "pipelines.grid",
         "pipelines.report",
     ),
-    "pipelines.grid": ("baselines", "pipelines.core", "pipelines.board"),
+    "pipelines.grid": ("baselines", "pipelines.core", "pipelines.board", "pipelines.spaces"),
     "pipelines.board": ("baselines", "pipelines.core"),
     "pipelines.core": ("baselines", "dpap", "pipelines.core"),
     "dpap": ("baselines", "dpap"),

@@ -62,6 +62,7 @@ def test_every_field_changes_the_run_id(params: Params) -> None:
         {"granularity": "unstructured"},
         {"method": "random"},
         {"track": "post-training"},
+        {"tuning": True},
         {"threads": 2},
         {"device": "cuda"},
         {"options": {"p": 1}},

@@ -124,17 +124,19 @@ class _Run:
         remove_units(structure, masks)
         network.silence(surviving_steps(structure, masks))
         compact_latency = latency(network, inputs, LATENCY_BATCHES)
-        test = evaluate_test(network, self.spec.settings.data, self.data_root)
-        require_finite(test.loss, self.meter)
-        cost = measure(network, structure, masks, test.activity, compact_latency, masked_latency)
-        if self.spec.control == "reinit":
+        validation, spec = evaluate(network, self.data.validation), self.spec
+        test = None if spec.tuning else evaluate_test(network, spec.settings.data, self.data_root)
+        last = test or validation
+        require_finite(last.loss, self.meter)
+        cost = measure(network, structure, masks, last.activity, compact_latency, masked_latency)
+        if spec.control == "reinit":
             cost = self._beside_parent(cost)
         else:
             self._check_density(cost.density)
         return Outcome(
-            test_accuracy=test.accuracy,
-            test_loss=test.loss,
-            validation_accuracy=evaluate(network, self.data.validation).accuracy,
+            test_accuracy=test.accuracy if test else None,
+            test_loss=test.loss if test else None,
+            validation_accuracy=validation.accuracy,
             layout=network.layout,
             cost=cost,
         )

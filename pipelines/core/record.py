@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.core import fused, triton_scan
 from pipelines.core.cost import Cost
@@ -47,12 +47,16 @@ class Environment(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What a run reached; the test split was opened once, on the last iterate."""
+    """What a run reached; the test split was opened once, on the last iterate.
+
+    A trial of the tuning never opens it: it has no test figures, and its cost is that on the
+    validation split.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    test_accuracy: float
-    test_loss: float
+    test_accuracy: float | None
+    test_loss: float | None
     validation_accuracy: float
     layout: str
     cost: Cost
@@ -109,6 +113,12 @@ class RunRecord(BaseModel):
     environment: Environment
     code_digest: str
     code_digest_end: str
+
+    @model_validator(mode="after")
+    def _only_trials_have_no_test_figures(self) -> Self:
+        if self.outcome and (self.outcome.test_accuracy is None) != self.spec.tuning:
+            raise ValueError("a trial never opens the test split, and any other run does")
+        return self
 
     def to_json(self) -> str:
         """JSON with sorted keys and a final newline."""

@@ -47,6 +47,9 @@ class RunSpec(BaseModel):
         ``from-scratch``, or ``post-training``: from the checkpoint of the workload and the seed.
     control
         ``shuffled`` or ``reinit``: a control of the cell that is `parent`.
+    tuning
+        Whether this is a trial: it is judged on the validation split, and never opens the test
+        split.
     threads
         CPU threads of the run; results are bit-identical for the same number only.
     device
@@ -66,6 +69,7 @@ class RunSpec(BaseModel):
     twin_of: str = ""
     track: Track = "from-scratch"
     control: Control | Literal[""] = ""
+    tuning: bool = False
     threads: int = Field(1, ge=1)
     device: Device = "cpu"
 

@@ -148,7 +148,8 @@ def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:
 
 
 def _accuracies(records: Sequence[RunRecord]) -> dict[int, float]:
-    return {r.spec.seed: r.outcome.test_accuracy for r in records if r.status == "ok" and r.outcome}
+    found = {r.spec.seed: r.outcome for r in records if r.status == "ok" and r.outcome}
+    return {seed: o.test_accuracy for seed, o in found.items() if o.test_accuracy is not None}
 
 
 def _row(

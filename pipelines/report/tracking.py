@@ -159,8 +159,6 @@ def _metrics(record: RunRecord, start: int) -> list[Metric]:
     if record.outcome is not None:
         cost = record.outcome.cost
         final |= {
-            "test_accuracy": record.outcome.test_accuracy,
-            "test_loss": record.outcome.test_loss,
             "flops": 2 * cost.macs,
             "parameters": cost.parameters,
             "final_density": cost.density,
@@ -168,6 +166,11 @@ def _metrics(record: RunRecord, start: int) -> list[Metric]:
             "synops": cost.synops,
             "energy_nanojoule": cost.energy_nanojoule,
         }
+        test = {
+            "test_accuracy": record.outcome.test_accuracy,
+            "test_loss": record.outcome.test_loss,
+        }
+        final |= {name: value for name, value in test.items() if value is not None}
         final |= {
             f"latency_milliseconds_batch_{size}": value
             for size, value in cost.latency_milliseconds.items()
