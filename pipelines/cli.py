@@ -189,6 +189,8 @@ def sweep(
     from pipelines.engine import default_workers, run_cells
     from pipelines.grid import load_params
 
+    if twins and controls:
+        raise InputError("--twins and --controls are two sweeps; run one after the other.")
     root = _root()
     params = load_params(root, device)
     store = Store(root / "results" / "records")

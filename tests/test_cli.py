@@ -78,6 +78,13 @@ def test_bad_input_is_one_sentence_and_status_2(
     assert not (project / "results").exists()
 
 
+def test_twins_and_controls_are_two_sweeps(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "sweep", "--twins", "--controls") == 2
+    assert "run one after the other" in capsys.readouterr().err
+
+
 def test_cuda_without_a_gpu_is_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

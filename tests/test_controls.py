@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from baselines.api import PruneContext
+from baselines.magnitude import Magnitude
 from baselines.masks import Masks
 from pipelines.board import Board
 from pipelines.core import cell as cell_module
@@ -93,6 +95,24 @@ def test_a_shuffled_twin_keeps_the_numbers_and_not_the_places(
     again = run_cell(follow(spec, "shuffled"), data_root, parent=parent)
     assert again.outcome is not None
     assert again.outcome.test_loss == twin.outcome.test_loss
+
+
+def test_a_twin_of_pruning_at_initialisation_prunes_before_the_first_step(
+    params: Params, tiny: dict[str, Workload], data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AtStart(Magnitude):
+        def begin(self, network: nn.Module, context: PruneContext) -> None:
+            super().begin(network, context)
+            list(self.probe.batches(200))
+
+    monkeypatch.setattr(cell_module, "check", lambda spec: AtStart(start=0.0, stop=0.0))
+    spec = cell(params, tiny, "magnitude", "unstructured", 0.5)
+    parent = run_cell(spec, data_root)
+    (moment,) = parent.trajectory.moments
+    assert (parent.spent["saliency"], moment.progress) == (200, 0.0)
+    twin = run_cell(follow(spec, "shuffled"), data_root, parent=parent)
+    assert twin.spent == {"training": parent.budget}, "it samples nothing"
+    assert twin.trajectory == parent.trajectory
 
 
 def shuffled(

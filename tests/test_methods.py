@@ -77,7 +77,7 @@ def test_unknown_method_and_options_say_what_is_near() -> None:
         make("magnitude", {"updates": "many"})
 
 
-def test_cells_that_cannot_be_are_refused(params: Params) -> None:
+def test_cells_that_cannot_be_are_refused(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, granularity, density, reason in [
         ("dpap", "unstructured", 0.5, "prunes structured, hybrid, not unstructured"),
         ("magnitude", "structured", EMERGENT, "give --density"),
@@ -86,13 +86,11 @@ def test_cells_that_cannot_be_are_refused(params: Params) -> None:
         with pytest.raises(InputError, match=reason):
             params.spec("digits-snn", name, granularity, density, 0)
     spec = params.spec("digits-snn", "dense", None, 1.0, 0)
-    with pytest.raises(InputError, match="does not enter the track"):
-        check(
-            params.spec("digits-snn", "dpap", None, 0.5, 0).model_copy(
-                update={"track": "post-training"}
-            )
-        )
     assert check(spec).info.name == "dense"
+    info = dataclasses.replace(method("magnitude").info, tracks=("from-scratch",))
+    monkeypatch.setattr(method("magnitude"), "info", info)
+    with pytest.raises(InputError, match="does not enter the track post-training; it enters from"):
+        params.spec("digits-snn", "magnitude", None, 0.5, 0, "post-training")
 
 
 def test_the_catalogue_says_what_the_classes_say() -> None:

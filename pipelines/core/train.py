@@ -191,7 +191,8 @@ class Trainer:
 
     def _prune(self) -> None:
         """Enforce the masks, new ones or old; let training start anew where the method says so."""
-        asked_at = self.meter.progress
+        # What is sampled before the first step is no time in which a twin could train.
+        asked_at = self.meter.progress if self.meter.phases["training"] else 0.0
         masks = self._masks()
         if masks is not None:
             self.tally.add(masks, asked_at)

@@ -19,7 +19,7 @@ class Moment(BaseModel):
     Parameters
     ----------
     progress
-        Spent part of the budget when the method was asked.
+        Spent part of the budget when the method was asked; 0 before the first training step.
     units
         Group -> kept units.
     weights
