@@ -2,11 +2,10 @@
 
 A connection k has a fixed sign s and w = s * theta while theta >= 0. Every step, present ones move
 by the gradient, an L1 prior and noise, theta += -rate * alpha + sqrt(2 * rate * temperature) * N;
-those that fall below zero go, and as many absent ones of the layer, drawn at random, come with
-theta = 0. So the density is the target's from the first step to the last.
+those below zero go, and as many absent ones of the layer, drawn at random, come with theta = 0.
 
 Adapted: signs are those of the initial weights; the gradient step is that of the recipe's
-optimizer; layers have Erdos-Renyi-kernel densities; connections stay from `stop` on.
+optimizer; layer densities are Erdos-Renyi-kernel ones; connections stay from `stop` on.
 """
 
 from __future__ import annotations
@@ -25,16 +24,12 @@ from baselines.selection import Scope
 
 @dataclass
 class DeepRewiring(Pruner):
-    """Replace connections whose weight changes sign by random ones.
+    """Replace connections whose weight changes sign by random ones, up to progress `stop`.
 
     Parameters
     ----------
     alpha, temperature
         Strength of the L1 prior and of the noise.
-    stop
-        Progress from which the connections stay, in [0, 1].
-    scope
-        How connections are spread over layers.
     """
 
     info = PrunerInfo(
@@ -44,8 +39,8 @@ class DeepRewiring(Pruner):
         granularities=("unstructured",),
     )
 
-    alpha: float = 0.01
-    temperature: float = 1e-6
+    alpha: float = 0.03
+    temperature: float = 1e-7
     stop: float = 0.7
     scope: Scope = "erk"
 
@@ -77,9 +72,8 @@ class DeepRewiring(Pruner):
             theta += math.sqrt(2 * rate * self.temperature) * noise
             present = kept & (theta >= 0)
             weight.copy_(self.signs[name] * theta * present)
-            absent = (~kept.flatten()).nonzero().flatten()
-            order = torch.randperm(len(absent), generator=draw)
-            present = present.flatten()
-            present[absent[order[: int(kept.sum() - present.sum())]]] = True
+            missing, present = int(kept.sum() - present.sum()), present.flatten()
+            absent = (~present).nonzero().flatten()
+            present[absent[torch.randperm(len(absent), generator=draw)[:missing]]] = True
             self.kept[name] = present.view(kept.shape)
         return structure.masks(weights=self.kept)

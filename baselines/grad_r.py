@@ -41,7 +41,7 @@ class GradientRewiring(HiddenWeightPruner):
         tracks=("from-scratch", "post-training"),
     )
 
-    alpha: float = 0.5
+    alpha: float = 0.25
     stop: float = 0.7
     scope: Scope = "global"
 

@@ -70,13 +70,15 @@ class HiddenWeightPruner(Pruner):
             self._written[name].copy_(visible)
         if not self.finished:
             return None
-        structure, draw, density = (
-            self.context.structure,
-            self.context.generator,
-            self.context.density,
+        context, scores = self.context, self.scores()
+        assert context.density is not None
+        return select(
+            context.structure,
+            context.density,
+            context.generator,
+            weights=scores,
+            scope=self.scope,
         )
-        assert density is not None
-        return select(structure, density, draw, weights=self.scores(), scope=self.scope)
 
 
 class SoftMasks:
@@ -96,17 +98,13 @@ class SoftMasks:
             name: w.new_zeros(1, w.shape[1], *[1] * (w.dim() - 2)).requires_grad_()
             for name, w in list(weights.items())[1:]
         }
-        self.optimizer = torch.optim.Adam([*self.weights.values(), *self.units.values()])
+        masks = [*self.weights.values(), *self.units.values()]
+        self.optimizer = torch.optim.Adam(masks, fused=True)  # one pass over the memory
 
     def open(self, tau: float) -> dict[str, Tensor]:
         """How open each weight is, in (0, 1): layer name -> product of its two masks."""
         masks = {name: (tau * m).sigmoid() for name, m in self.weights.items()}
         return masks | {name: masks[name] * (tau * m).sigmoid() for name, m in self.units.items()}
-
-    def margins(self) -> dict[str, Tensor]:
-        """The smaller m of each weight's two masks: both are open where it is positive."""
-        least = {name: m.detach() for name, m in self.weights.items()}
-        return least | {n: torch.minimum(least[n], m.detach()) for n, m in self.units.items()}
 
     def step(
         self,

@@ -27,10 +27,9 @@ class LotteryTicket(Pruner):
     ----------
     rounds, scope
         How often it prunes and rewinds, and how weights are compared.
-    rewind
-        Progress of the iterate that it rewinds to; 0 is the initialisation (1803.03635).
-    final
-        Share of the budget for the last training, in (0, 1).
+    rewind, final
+        Progress of the iterate that it rewinds to, 0 being the initialisation (1803.03635), and
+        share of the budget for the last training, in (0, 1).
     """
 
     info = PrunerInfo(
@@ -40,9 +39,9 @@ class LotteryTicket(Pruner):
         granularities=("unstructured",),
     )
 
-    rounds: int = 2
+    rounds: int = 3
     rewind: float = 0.02
-    final: float = 0.6
+    final: float = 0.4
     scope: Scope = "global"
 
     def __post_init__(self) -> None:
@@ -54,8 +53,7 @@ class LotteryTicket(Pruner):
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Take the network; no round is done."""
         super().begin(network, context)
-        self.done = 0
-        self.early: dict[str, Tensor] = {}
+        self.done, self.early = 0, dict[str, Tensor]()
 
     def restarts(self) -> tuple[float, ...]:
         """End of each round."""

@@ -19,6 +19,10 @@ class Magnitude(GradualPruner):
     The unit score is torch-pruning's group magnitude, divided by its mean in the group so that
     groups of different fan-in compare (DepGraph, arXiv 2301.12900).
 
+    Weights compare over the whole network with ``scope: global``, within a layer ``layer-wise``.
+    From `start` to `stop` the density follows the cubic schedule of gradual magnitude pruning;
+    ``start == stop`` is one shot, as Han et al. 2015 (arXiv 1506.02626) prune a trained network.
+
     Parameters
     ----------
     p

@@ -15,7 +15,9 @@ from baselines.gradual import GradualPruner
 class Random(GradualPruner):
     """Score units or weights by one random draw, made before training.
 
-    It follows the same schedule as `magnitude`, so that only the criterion differs.
+    It follows the same schedule as `magnitude`, so that only the criterion differs. Single weights
+    are spread evenly by ``scope: layer-wise`` (uniform; ``global`` differs by chance alone), or by
+    ``erk``; ``start = stop = 0`` with ``erk`` is static sparse training as in the paper.
     """
 
     info = PrunerInfo(

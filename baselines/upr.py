@@ -1,12 +1,11 @@
 """UPR: unstructured pruning of spiking networks for energy (Shi et al. 2024, ICLR).
 
 Synapses and neurons have masks sigmoid(tau * m), trained with the loss and a penalty on synaptic
-operations; tau grows exponentially. In the end a synapse is there where its own m and that of its
-presynaptic neuron are positive.
+operations; tau grows exponentially, and in the end masks are open where m > 0.
 
 Adapted: a neuron mask acts on the weights that read it (a channel is one neuron; the readout reads
-all); a connection costs the spikes that it carries in the batch, which the authors' code does not
-count; their density is a result, here the shared selection keeps the largest min of both m.
+all); a connection costs the spikes that it carries, which the authors' code does not count; their
+density is a result, here the shared selection keeps the largest masked weights at `stop`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from baselines.activity import Activity
 from baselines.api import PruneContext, PrunerInfo
 from baselines.hidden import HiddenWeightPruner, SoftMasks
-from baselines.selection import Scope
 
 
 @dataclass
@@ -28,8 +26,8 @@ class EnergyPruning(HiddenWeightPruner):
 
     Parameters
     ----------
-    strength, speed
-        What all operations would add to the loss; the masks' learning rate over the recipe's.
+    strength
+        What all operations add to the loss; 0.1 closes layers, as batch norm hides a factor.
     first, last
         tau at the start and at `stop`.
     """
@@ -44,17 +42,14 @@ class EnergyPruning(HiddenWeightPruner):
         needs_gradients=True,
     )
 
-    strength: float = 1.0
-    speed: float = 1.0
+    strength: float = 0.01
     first: float = 5.0
     last: float = 1000.0
-    stop: float = 0.7
-    scope: Scope = "global"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (min(self.strength, self.speed) >= 0 and 0 < self.first <= self.last):
-            raise ValueError("need strength >= 0, speed >= 0 and 0 < first <= last")
+        if self.strength < 0 or not 0 < self.first <= self.last:
+            raise ValueError("need strength >= 0 and 0 < first <= last")
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Take the network; all masks are half open."""
@@ -67,19 +62,19 @@ class EnergyPruning(HiddenWeightPruner):
 
     def gradients(self) -> None:
         """Move the masks along the gradients of loss and operations."""
-        grads = {n: w.grad for n, w in self.layer_weights().items() if w.grad is not None}
-        slopes = {n: g * self.hidden[n] for n, g in grads.items()}
         if not self.finished:
+            grads = {n: w.grad for n, w in self.layer_weights().items() if w.grad is not None}
+            slopes = {n: g * self.hidden[n] for n, g in grads.items()}
             self.soft.step(slopes, self.spikes, self.strength, self.tau, self.rate)
 
     def scores(self) -> dict[str, Tensor]:
-        """Layer name -> the smaller m of the weight's two masks."""
-        return self.soft.margins()
+        """Sizes of the masked weights."""
+        return {n: (self.hidden[n] * m).abs() for n, m in self.soft.open(self.tau).items()}
 
     @torch.no_grad()
     def visible(self, progress: float) -> dict[str, Tensor]:
         """Hidden weights times their masks; whole at `stop`, where masks become hard."""
+        self.rate = self.context.learning_rate(progress)
         self.tau = self.first * (self.last / self.first) ** min(1.0, progress / self.stop)
-        self.rate = self.speed * self.context.learning_rate(progress)
         masks = self.soft.open(self.tau)
         return {n: w if self.finished else w * masks[n] for n, w in self.hidden.items()}
