@@ -26,7 +26,7 @@ REMOVING = [
     (name, granularity)
     for name, kind in methods().items()
     for granularity in kind.info.granularities
-    if granularity not in ("none", "unstructured")
+    if granularity not in ("none", "unstructured") and not kind.info.regrows
 ]
 RECIPES = {
     name: Recipe(epochs=1, batch_size=8, optimizer=name, learning_rate=0.01, weight_decay=0.01)
@@ -107,7 +107,7 @@ def test_the_result_is_that_of_the_masked_run(
         train(enabled, name, granularity, kind, optimizer, penalty) for enabled in (False, True)
     )
     assert not masked.shrunk_at
-    assert len(live.shrunk_at) >= 2
+    assert live.shrunk_at
     assert live.network.layout != live.full.layout == masked.full.layout
     for key in ("parameters", "units", "steps"):
         one, other = getattr(masked.masks, key), getattr(live.masks, key)

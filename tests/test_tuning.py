@@ -189,7 +189,7 @@ def test_spaces_that_cannot_be(values: dict[str, Any], reason: str) -> None:
 
 
 def test_seeds_of_a_board_are_refused(study: Study) -> None:
-    with pytest.raises(InputError, match="seed 1 is of tuning and of board 'embedded'"):
+    with pytest.raises(InputError, match="seed 1 is of tuning and of board 'quick'"):
         changed(study, seeds=(100, 1)).require_space()
     with pytest.raises(InputError, match=r"params.yaml has no tuning"):
         tuning_of(study.params.model_copy(update={"tuning": None}))

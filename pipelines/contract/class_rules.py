@@ -42,6 +42,7 @@ def is_documented(method: type[Pruner]) -> None:
         raise ContractError(f"class {method.__name__} has no docstring: say what it computes.")
     if not module.__doc__:
         raise ContractError(f"{module.__name__} has no docstring: say in a line what it is.")
+    text += "".join(base.__doc__ or "" for base in method.__mro__ if issubclass(base, Pruner))
     for name in inspect.get_annotations(method):
         if name in _fields(method) and name not in text:
             raise ContractError(
