@@ -66,7 +66,8 @@ class GroupNorm(GradualPruner):
         """Gamma of each unit of a group, from squared norms [units] of which some are alive."""
         norms = squares.sqrt()
         low, high = norms[alive].min(), norms[alive].max()
-        return torch.exp2(self.alpha * (high - norms) / (high - low).clamp_min(1e-12))
+        weakness = (high - norms) / (high - low).clamp_min(1e-12)
+        return torch.exp2(self.alpha * weakness.masked_fill(~alive, 0))
 
     def unit_scores(self) -> dict[str, Tensor]:
         """Group name -> squared norms relative to the group's mean."""
