@@ -200,6 +200,8 @@ def test_group_norm_shrinks_weak_units_more() -> None:
     assert pruner.scaling(squares, alive).tolist() == [16, 4, 1]
     squares, alive = torch.tensor([0.0, 4.0, 9.0]), torch.tensor([False, True, True])
     assert pruner.scaling(squares, alive)[1:].tolist() == [16, 1], "the dead set no scale"
+    squares, alive = torch.tensor([0.0, 4.0, 4.0]), torch.tensor([False, True, True])
+    assert pruner.scaling(squares, alive).tolist() == [1, 1, 1]
     with torch.no_grad():
         net.get_parameter("conv1.weight")[0] = 4
     gradient = torch.autograd.grad(pruner.penalty(), net.get_parameter("conv1.weight"))[0]
@@ -295,12 +297,12 @@ def test_a_unit_that_comes_back_has_its_values(monkeypatch: pytest.MonkeyPatch) 
         masks.project(net)
         return masks
 
-    masks = update(0.6, [1, 2, 3, 4], [1, 2, 3, 4])
+    masks = update(0.3, [1, 2, 3, 4], [1, 2, 3, 4])
     assert not masks.units["conv1"][0]
     assert net.get_parameter("conv1.weight")[0].abs().sum() == 0
     with torch.no_grad():
         net.get_parameter("conv1.weight")[3] += 1  # what is alive learns on
-    masks = update(0.7, [0, 1, 2, 9], [9, 1, 1, 1])
+    masks = update(0.35, [0, 1, 2, 9], [9, 1, 1, 1])
     assert masks.units["conv1"].tolist()[::3] == [True, True], (
         "pruned units of large gradient return"
     )

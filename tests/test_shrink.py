@@ -28,6 +28,7 @@ REMOVING = [
     for granularity in kind.info.granularities
     if granularity not in ("none", "unstructured") and not kind.info.regrows
 ]
+ONE_SHOT = {"admm", "growing_reg"}  # they remove all their units at once
 RECIPES = {
     name: Recipe(epochs=1, batch_size=8, optimizer=name, learning_rate=0.01, weight_decay=0.01)
     for name in ("sgd", "adam", "adamw")
@@ -107,7 +108,7 @@ def test_the_result_is_that_of_the_masked_run(
         train(enabled, name, granularity, kind, optimizer, penalty) for enabled in (False, True)
     )
     assert not masked.shrunk_at
-    assert live.shrunk_at
+    assert len(live.shrunk_at) >= (1 if name in ONE_SHOT else 2)
     assert live.network.layout != live.full.layout == masked.full.layout
     for key in ("parameters", "units", "steps"):
         one, other = getattr(masked.masks, key), getattr(live.masks, key)

@@ -92,9 +92,9 @@ def test_a_tune_that_was_stopped_goes_on_to_the_same_end(
     whole = study.run(lambda _: None)
     ran: list[str] = []
 
-    def counting(spec: RunSpec, data_root: Path) -> RunRecord:
+    def counting(spec: RunSpec, *where: Any) -> RunRecord:
         ran.append(spec.run_id)
-        return run_cell(spec, data_root)
+        return run_cell(spec, *where)
 
     def stopping(record: RunRecord) -> None:
         if len(ran) == 2:
