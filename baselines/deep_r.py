@@ -24,12 +24,12 @@ from baselines.selection import Scope
 
 @dataclass
 class DeepRewiring(Pruner):
-    """Replace connections whose weight changes sign by random ones, up to progress `stop`.
+    """Replace connections whose weight changes sign by random ones.
 
     Parameters
     ----------
-    alpha, temperature
-        Strength of the L1 prior and of the noise.
+    alpha, temperature, stop, scope
+        Strength of L1 prior and noise; progress at which it ends; how layers share connections.
     """
 
     info = PrunerInfo(

@@ -67,7 +67,7 @@ class GroupNorm(GradualPruner):
         norms = squares.sqrt()
         low, high = norms[alive].min(), norms[alive].max()
         below = (high - norms) / (high - low).clamp_min(1e-12)
-        return torch.exp2(self.alpha * below.clamp_max(1))  # the dead are at zero
+        return torch.exp2(self.alpha * below * alive.to(below.device))
 
     def unit_scores(self) -> dict[str, Tensor]:
         """Group name -> squared norms relative to the group's mean."""

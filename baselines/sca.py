@@ -24,7 +24,7 @@ from baselines.structured import relative
 
 @dataclass
 class SCA(GradualPruner):
-    """Prune by membrane potential; regrow by gradient, at first the share `regrowth`."""
+    """Prune by membrane potential; regrow by gradient on `samples`, at first a share `regrowth`."""
 
     info = PrunerInfo(
         name="sca",

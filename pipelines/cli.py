@@ -13,6 +13,7 @@ import typer
 
 from pipelines import authoring
 from pipelines.core.errors import BenchError, InputError
+from pipelines.listing import Topic, rows_of, to_text
 
 app = typer.Typer(
     name="dpap-bench",
@@ -36,15 +37,6 @@ class Engine(StrEnum):
     processes = "processes"
 
 
-class Topic(StrEnum):
-    """What can be listed."""
-
-    methods = "methods"
-    workloads = "workloads"
-    boards = "boards"
-    data = "data"
-
-
 def _root() -> Path:
     from pipelines.grid import find_root
 
@@ -61,50 +53,13 @@ def list_command(
     as_json: Json = False,
 ) -> None:
     """List methods, workloads, boards or data sets."""
-    from pipelines.core.catalogue import infos
-    from pipelines.core.data import SOURCES
     from pipelines.grid import load_params
 
-    params = load_params(_root())
-    rows: list[dict[str, Any]]
-    if topic is Topic.methods:
-        rows = [
-            {
-                "name": name,
-                "granularity": granularity,
-                "emergent": info.emergent,
-                "tracks": list(info.tracks),
-                "summary": info.summary,
-                "paper": info.paper,
-            }
-            for name, info in infos().items()
-            for granularity in info.granularities
-        ]
-    elif topic is Topic.workloads:
-        rows = [
-            {"name": name, "data": w.data, "network": w.network.layout, "kind": w.network.kind}
-            | {"time_steps": w.network.time_steps, "epochs": w.recipe.epochs}
-            for name, w in params.workloads.items()
-        ]
-    elif topic is Topic.boards:
-        rows = [
-            {"name": name, "workloads": list(board.workloads), "methods": list(board.methods)}
-            | {"cells": params.size(name)}
-            for name, board in params.boards.items()
-        ]
-    else:
-        rows = [{"name": name, "summary": source.summary} for name, source in SOURCES.items()]
+    rows = rows_of(topic, load_params(_root()))
     if as_json:
         _print_json(rows)
-        return
-    hidden = {"tracks", "emergent"}
-    texts = [
-        [", ".join(v) if isinstance(v, list) else str(v) for k, v in row.items() if k not in hidden]
-        for row in rows
-    ]
-    widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
-    for text in texts:
-        print("  ".join(t.ljust(w) for t, w in zip(text, widths, strict=True)).rstrip())
+    else:
+        print(to_text(rows))
 
 
 @app.command()

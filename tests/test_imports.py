@@ -35,6 +35,7 @@ ALLOWED = {
         "pipelines.params_file",
     ),
     "pipelines.params_file": ("pipelines.core",),
+    "pipelines.listing": ("pipelines.core", "pipelines.grid"),
     "pipelines.spaces": (),
     "pipelines.engine": ("baselines", "dpap", "pipelines.core", "pipelines.engine"),
     "pipelines.report": (
