@@ -38,6 +38,9 @@ def small(project: Path) -> Path:
     ]:
         assert old in text
         text = text.replace(old, new)
+    board = "dpap: [dpap]\n    densities: [0.5]\n"
+    assert board in text
+    text = text.replace(board, f"{board}    emergent: true\n    controls: [shuffled]\n")
     path.write_text(text)
     return project
 

@@ -234,10 +234,8 @@ class TestParams:
         cells = params.cells("quick")
         board = params.board("quick")
         assert len({cell.run_id for cell in cells}) == len(cells)
-        # dense; random and magnitude at 3 granularities, grand and admm at 2; dpap at 2,
-        # emergent as well.
-        densities = len(board.densities)
-        each = 2 * (1 + (2 * 3 + 2 * 2) * densities + 2 * (densities + 1))
+        # dense; random and magnitude at 3 granularities; grand, admm and dpap at 2.
+        each = 2 * (1 + (2 * 3 + 3 * 2) * len(board.densities))
         assert len(cells) == len(board.seeds) * each
         assert all(sum(cell.seed == seed for cell in cells) for seed in board.seeds)
 
