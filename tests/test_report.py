@@ -25,6 +25,7 @@ from pipelines.report.page import render
 from pipelines.report.paper_measures import paper_tables
 from pipelines.report.rows import collect, make_rows
 from pipelines.report.stats import estimate, paired_difference
+from pipelines.report.summary import summary_markdown
 from pipelines.report.tables import (
     COLUMNS,
     make_tables,
@@ -33,6 +34,7 @@ from pipelines.report.tables import (
     to_json,
     to_markdown,
 )
+from pipelines.report.text import MISSING
 
 
 def record(
@@ -282,14 +284,34 @@ def test_tables_go_between_the_markers_of_a_document(
     )
     small = params.model_copy(update={"boards": {"small": board, "other": board}})
     path = tmp_path / "page.md"
-    path.write_text("before <!-- board: small -->old<!-- end of board: small --> after")
+    path.write_text(
+        "before <!-- board: small -->old<!-- end of board: small --> after"
+        "<!-- summary: small -->old<!-- end of summary: small -->"
+    )
     with pytest.raises(BenchError, match="no lines '<!-- board: other -->'"):
         update_tables(small, "other", store, path)
     update_tables(small, "small", store, path)
     text = path.read_text()
     assert text.startswith("before <!-- board: small -->")
-    assert text.endswith("<!-- end of board: small --> after")
+    assert "<!-- end of board: small --> after<!-- summary: small -->" in text
+    assert text.endswith("<!-- end of summary: small -->")
     assert "old" not in text
+
+
+def test_a_summary_has_a_line_for_each_method(params: Params) -> None:
+    made = [record(params, "dense", seed, 0.98) for seed in (0, 1)]
+    for density, random, magnitude in ((0.5, 0.90, 0.95), (0.1, 0.70, 0.80)):
+        for seed in (0, 1):
+            made.append(record(params, "random", seed, random, density))
+            made.append(record(params, "magnitude", seed, magnitude + seed / 100, density))
+    assert summary_markdown(make_rows(made)).splitlines() == [
+        "**digits-snn, structured, from-scratch.** Unpruned: 98.00 %.",
+        "",
+        "| method | density 0.5 | density 0.1 | over own shuffle |",
+        "| --- | ---: | ---: | ---: |",
+        f"| magnitude | 95.50 (+5.50) | 80.50 (+10.50) | {MISSING} |",
+        f"| random | 90.00 | 70.00 | {MISSING} |",
+    ]
 
 
 def test_twins_stand_beside_the_emergent_row(

@@ -15,6 +15,7 @@ from pipelines.report.figures import accuracy_over_density, figure_name, save
 from pipelines.report.page import render
 from pipelines.report.paper_measures import paper_tables
 from pipelines.report.rows import collect, make_rows
+from pipelines.report.summary import summary_markdown
 from pipelines.report.tables import make_tables, table_markdown, to_csv, to_json, to_markdown
 
 
@@ -61,7 +62,10 @@ def _no_collector() -> Iterator[None]:
 
 
 def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
-    """Put the tables of a board between its markers in a document, whatever stood there.
+    """Put the tables of a board, or its summary, between the markers in a document.
+
+    ``<!-- board: NAME -->`` begins the tables, ``<!-- summary: NAME -->`` the summary;
+    ``<!-- end of ... -->`` ends them. What stood there is replaced.
 
     Raises
     ------
@@ -71,11 +75,22 @@ def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
     records = collect([*params.cells(board), *params.controls(board, store)], store)
     rows = make_rows(records)
     tables = [*make_tables(rows), *paper_tables(rows, records)]
-    begin, end = f"<!-- board: {board} -->", f"<!-- end of board: {board} -->"
-    before, found, rest = path.read_text().partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise BenchError(f"{path} has no lines '{begin}' and '{end}'; write them where to put it.")
-    text = "\n".join(f"**{t.title}.** {t.note}\n\n{table_markdown(t)}" for t in tables)
+    whole = "\n".join(f"**{t.title}.** {t.note}\n\n{table_markdown(t)}" for t in tables)
+    document = path.read_text()
+    updated = _between(document, f"board: {board}", whole)
+    updated = _between(updated or document, f"summary: {board}", summary_markdown(rows)) or updated
+    if updated is None:
+        raise BenchError(
+            f"{path} has no lines '<!-- board: {board} -->' and '<!-- end of board: {board} -->'; "
+            "write them where to put it."
+        )
     with atomic_file(path) as file:
-        file.write(f"{before}{begin}\n\n{text}\n{end}{after}".encode())
+        file.write(updated.encode())
+
+
+def _between(document: str, name: str, text: str) -> str | None:
+    """A document with other text between its markers; None if it has none of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = document.partition(begin)
+    _, closed, after = rest.partition(end)
+    return f"{before}{begin}\n\n{text}\n{end}{after}" if found and closed else None
