@@ -65,7 +65,7 @@ class ADMM(GradualPruner):
         weights = {n: p.detach() for n, p in self.network.named_parameters() if p.dim() > 1}
         moved = {n: w + self.dual.get(n, 0) for n, w in weights.items()}
         kept = self._largest(moved).parameters.items()
-        self.pruned = z = {n: moved[n] * mask for n, mask in kept if n in moved}
+        self.pruned = z = {n: moved[n] * m.to(moved[n].device) for n, m in kept if n in moved}
         gap = sum((weights[n] - z[n]).square().sum() for n in z)
         self.residuals.append(float(gap / sum(weights[n].square().sum() for n in z)) ** 0.5)
         along = (progress - self.start) / max(self.stop - self.start, 1e-12)

@@ -37,7 +37,7 @@ def mean_potentials(
         Group name -> means [units] over steps, samples and map, before the reset, with batch
         norm over this batch; summed over the layers of a group.
     """
-    means = {group.name: torch.zeros(group.size) for group in structure.groups}
+    means: dict[str, Tensor] = {}
     for layer in structure.layers:
         weights = network.get_submodule(layer.name)
         norm = cast(nn.BatchNorm1d, network.get_submodule(f"{layer.name}_norm"))
@@ -51,7 +51,7 @@ def mean_potentials(
         for t in range(len(sent)):
             _, potential = neuron(y[t if len(y) > 1 else 0], potential)
             mean = potential.abs().transpose(0, 1).flatten(1).mean(1)
-            means[name] = means[name] + mean / len(sent)
+            means[name] = mean.cpu() / len(sent) + means.get(name, 0)
         neuron.mem = torch.zeros(0)  # the module must not keep it alive
     return means
 
@@ -80,7 +80,9 @@ def scale_gradients(
         Group name -> |dL/d scale| [units], L being the mean loss.
     """
     vectors = {n for n, mask in masks.parameters.items() if mask.dim() == 1}
-    values = {n: v * masks.parameters[n] if n in vectors else v for n, v in values.items()}
+    values = {
+        n: v * masks.parameters[n].to(v.device) if n in vectors else v for n, v in values.items()
+    }
     scales = sorted(n for n in vectors if n.endswith(".weight"))
     for name in scales:
         values[name] = values[name].requires_grad_()
@@ -92,4 +94,4 @@ def scale_gradients(
         torch.stack(losses).sum() / samples, [values[n] for n in scales]
     )
     sums = structure.unit_sums(dict(zip(scales, gradients, strict=True)))
-    return {name: total.abs() for name, total in sums.items()}
+    return {name: total.abs().cpu() for name, total in sums.items()}

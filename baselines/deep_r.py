@@ -69,9 +69,9 @@ class DeepRewiring(Pruner):
         for name, weight in self.layer_weights().items():
             kept, noise = self.kept[name], torch.randn(weight.shape, generator=draw)
             theta = self.signs[name] * weight - rate * self.alpha
-            theta += math.sqrt(2 * rate * self.temperature) * noise
-            present = kept & (theta >= 0)
-            weight.copy_(self.signs[name] * theta * present)
+            theta += math.sqrt(2 * rate * self.temperature) * noise.to(theta)
+            present = kept & (theta >= 0).cpu()
+            weight.copy_(self.signs[name] * theta * present.to(theta))
             missing, present = int(kept.sum() - present.sum()), present.flatten()
             absent = (~present).nonzero().flatten()
             present[absent[torch.randperm(len(absent), generator=draw)[:missing]]] = True

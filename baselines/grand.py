@@ -51,13 +51,13 @@ class Grand(GradualPruner):
     def unit_scores(self) -> dict[str, Tensor]:
         """Group name -> E_x ||g||_2 over the weights that each unit owns."""
         structure = self.context.structure
-        total = {g.name: torch.zeros(g.size) for g in structure.groups}
+        total: dict[str, Tensor] = {}
         for inputs, labels in self.probe.batches(self.samples):
-            squares = {g.name: torch.zeros(len(labels), g.size) for g in structure.groups}
+            squares: dict[str, Tensor] = {}
             for layer, gradients in self.probe.per_example(inputs, labels):
                 owned = structure.unit_sums({f"{layer}.weight": gradients.square_()})
-                squares = {name: s + owned[name] for name, s in squares.items()}
-            total = {name: t + squares[name].sqrt().sum(0) for name, t in total.items()}
+                squares = {name: s + squares.get(name, 0) for name, s in owned.items()}
+            total = {n: s.sqrt().sum(0) + total.get(n, 0) for n, s in squares.items()}
         return relative(total)
 
     def weight_scores(self) -> dict[str, Tensor]:

@@ -64,10 +64,10 @@ class GroupNorm(GradualPruner):
 
     def scaling(self, squares: Tensor, alive: Tensor) -> Tensor:
         """Gamma of each unit of a group, from squared norms [units] of which some are alive."""
-        norms = squares.sqrt()
+        norms, alive = squares.sqrt(), alive.to(squares.device)
         low, high = norms[alive].min(), norms[alive].max()
         below = (high - norms) / (high - low).clamp_min(1e-12)
-        return torch.exp2(self.alpha * below * alive.to(below.device))
+        return torch.exp2(self.alpha * below * alive)
 
     def unit_scores(self) -> dict[str, Tensor]:
         """Group name -> squared norms relative to the group's mean."""

@@ -183,13 +183,15 @@ class Structure:
             Group name -> sums [units], or [..., units].
         """
         sums = {}
+        device = next((values.device for values in saliency.values()), None)
         for group in self.groups:
             parts = [
                 _owned_sum(cut, saliency[cut.parameter], len(self.shapes[cut.parameter]))
                 for cut in group.slices
                 if cut.parameter in saliency
             ]
-            sums[group.name] = torch.stack(parts).sum(0) if parts else torch.zeros(group.size)
+            none = torch.zeros(group.size, device=device)
+            sums[group.name] = torch.stack(parts).sum(0) if parts else none
         return sums
 
     def masks(

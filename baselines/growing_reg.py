@@ -53,7 +53,11 @@ class GrowingReg(GradualPruner):
         if self.chosen is None or self.finished:
             return None
         squares = self._sums(2).items()
-        return self.strength / 2 * torch.cat([s[~self.chosen.units[n]] for n, s in squares]).sum()
+        return (
+            self.strength
+            / 2
+            * torch.cat([s[~self.chosen.units[n].to(s.device)] for n, s in squares]).sum()
+        )
 
     def masks(self, progress: float) -> Masks | None:
         """Choose the units, raise the penalty, or remove them."""

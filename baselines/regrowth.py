@@ -34,8 +34,8 @@ def drop_and_grow(kept: Tensor, number: int, drop: Tensor, grow: Tensor) -> Tens
     """
     present = kept.flatten().clone()
     number = min(number, int(present.sum()), int((~present).sum()))
-    leaving = drop.detach().flatten().double().masked_fill(~present, torch.inf)
-    coming = grow.detach().flatten().double().masked_fill(present, -torch.inf)
+    leaving = drop.detach().cpu().flatten().double().masked_fill(~present, torch.inf)
+    coming = grow.detach().cpu().flatten().double().masked_fill(present, -torch.inf)
     present[leaving.topk(number, largest=False).indices] = False
     present[coming.topk(number).indices] = True
     return present.view_as(kept)

@@ -70,7 +70,7 @@ class SCA(GradualPruner):
     def unit_scores(self) -> dict[str, Tensor]:
         """Infinite for units that pruning leaves, for others |dL/d gamma| relative to the mean."""
         for name, p in self.network.named_parameters():
-            there = self.kept.parameters.get(name, torch.tensor(True))
+            there = self.kept.parameters.get(name, torch.tensor(True)).to(p.device)
             self.values[name] = torch.where(there, p.detach(), self.values[name])
         scores = {n: s.masked_fill(~self.alive[n], -torch.inf) for n, s in self.potentials.items()}
         if (part := self.regrowth * cosine(self.now, self.stop)) == 0:

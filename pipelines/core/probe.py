@@ -120,6 +120,7 @@ class NetworkProbe:
         rounds = range(-(-samples // len(self.train)))
         orders = [torch.randperm(len(self.train), generator=self.generator) for _ in rounds]
         order = torch.cat([torch.empty(0, dtype=torch.long), *orders])[:samples]
+        order = order.to(self.train.inputs.device)
         for batch in order.split(batch_sizes(samples, self.batch_size)):
             labels = self.train.labels[batch]
             self._paid[id(labels)] = labels
