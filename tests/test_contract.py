@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -275,7 +276,7 @@ def test_check(
     assert call(monkeypatch, "check", "dense") == 0
     assert capsys.readouterr().out == "ok     dense (none)\n"
     params = project / "params.yaml"
-    params.write_text(params.read_text().replace("    p: 2\n", "    q: 2\n"))
+    params.write_text(re.sub(r"\n    p: ", "\n    q: ", params.read_text(), count=1))
     assert call(monkeypatch, "check", "dense", "magnitude") == 1
     captured = capsys.readouterr()
     fault = "fault  magnitude: hyper-parameter 'p' is not in params.yaml: write it there"
