@@ -95,7 +95,7 @@ class Board(BaseModel):
         for workload in workloads or self.workloads:
             for name in methods or self.methods:
                 about = info(name.partition(":")[0])
-                if _fits(about, known.get(workload)):
+                if fits(about, known.get(workload)):
                     for track in (t for t in self.tracks if t in about.tracks):
                         for granularity, density in self._targets(about):
                             for seed in self.seeds:
@@ -114,6 +114,6 @@ class Board(BaseModel):
                 yield granularity, density
 
 
-def _fits(about: PrunerInfo, settings: Workload | None) -> bool:
+def fits(about: PrunerInfo, settings: Workload | None) -> bool:
     """Whether a method makes sense on a workload; unknown ones are told later."""
     return settings is None or not about.needs_spikes or settings.network.kind == "snn"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.board import Board
+from pipelines.board import Board, fits
 from pipelines.core.catalogue import canonical, info
 from pipelines.core.errors import BenchError, InputError, unknown
 from pipelines.core.spec import EMERGENT, Device, RunSpec
@@ -142,7 +142,9 @@ class Params(BaseModel):
             for place in emergent
             for density in _reached(store.find(self.spec(*place)))
             for name in self.board(board).baselines
-            if place.granularity in info(name).granularities and place.track in info(name).tracks
+            if place.granularity in info(name).granularities
+            and place.track in info(name).tracks
+            and fits(info(name), self.workloads[place.workload])
         ]
 
     def controls(

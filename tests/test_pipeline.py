@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -242,6 +243,19 @@ class TestParams:
     def test_a_method_that_needs_spikes_is_on_spiking_workloads_alone(self, params: Params) -> None:
         cells = params.cells("embedded", methods=["dpap-st", "sca"])
         assert {c.workload for c in cells} == {"digits-snn"}
+
+    def test_its_twins_are_too(self, params: Params) -> None:
+        class Found:
+            """A store in which every emergent run reached a density of 0.3."""
+
+            @staticmethod
+            def find(spec: RunSpec) -> Any:
+                cost = SimpleNamespace(density=0.3)
+                return SimpleNamespace(status="ok", outcome=SimpleNamespace(cost=cost))
+
+        twins = params.twins("embedded", cast(Store, Found()))
+        assert {c.workload for c in twins if c.method == "sca"} == {"digits-snn"}
+        assert {c.workload for c in twins if c.method == "grand"} == {"digits-snn", "digits-ann"}
 
     def test_the_quick_board_is_part_of_the_embedded_one(self, params: Params) -> None:
         quick, embedded = (
