@@ -15,6 +15,8 @@ from pipelines.report.rows import GRANULARITIES, Row
 
 #: Okabe and Ito's palette, told apart by colour-blind readers; black is for dense.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+#: With more methods than colours, lines differ by their dashes.
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3])
 _SIZE = {"width": 225, "height": 210}
 
 
@@ -74,11 +76,14 @@ def accuracy_over_density(
     dense = next((100 * r.accuracy.mean for r in rows if r.is_reference and r.accuracy), None)
     name = workload if track == "from-scratch" else f"{workload}, {track}"
     methods = list(dict.fromkeys(p["method"] for p in points))
-    colour = alt.Color(
-        "method:N",
-        scale=alt.Scale(domain=sorted(methods), range=PALETTE[: len(methods)]),
-        legend=alt.Legend(symbolOpacity=1),
+    domain = sorted(methods)
+    legend = alt.Legend(
+        symbolOpacity=1, symbolType="stroke", symbolSize=400, symbolStrokeWidth=2, columns=9
     )
+    colours = [PALETTE[i % len(PALETTE)] for i in range(len(domain))]
+    dashes = [DASHES[i // len(PALETTE) % len(DASHES)] for i in range(len(domain))]
+    colour = alt.Color("method:N", scale=alt.Scale(domain=domain, range=colours), legend=legend)
+    dash = alt.StrokeDash("method:N", scale=alt.Scale(domain=domain, range=dashes), legend=legend)
     x = alt.X(
         "density:Q",
         title="density (kept / prunable weights)",
@@ -110,7 +115,7 @@ def accuracy_over_density(
         ),
     )
     layers = [
-        base.transform_filter(matched).mark_line(strokeWidth=1.5).encode(y=y),
+        base.transform_filter(matched).mark_line(strokeWidth=1.5).encode(y=y, strokeDash=dash),
         base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y, shape=shape, tooltip=tooltip),
     ]
