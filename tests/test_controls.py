@@ -215,6 +215,22 @@ def test_units_that_come_back_have_their_first_values(tiny: dict[str, Workload])
     assert torch.equal(weight[few.units["fc1"]], 2 * first[few.units["fc1"]])
 
 
+def test_units_come_back_in_a_whole_run(
+    params: Params, tiny: dict[str, Workload], data_root: Path
+) -> None:
+    """Live shrink must not have removed them for good."""
+    spec = cell(params, tiny, "magnitude", "structured", 0.5)
+    parent = run_cell(spec, data_root)
+    last = parent.trajectory.moments[-1]
+    few = Moment(progress=0.3, units=dict.fromkeys(last.units, 1))
+    rising = Trajectory(moments=(few, last.model_copy(update={"progress": 0.6})))
+    assert rising.revives
+    parent = parent.model_copy(update={"trajectory": rising})
+    twin = run_cell(follow(spec, "shuffled"), data_root, parent=parent)
+    assert twin.status in ("ok", "off-target"), twin.message
+    assert [moment.units for moment in twin.trajectory.moments] == [few.units, last.units]
+
+
 @pytest.mark.parametrize("granularity", ["structured", "hybrid"])
 def test_a_reinit_twin_has_the_layout_and_the_whole_budget(
     params: Params, tiny: dict[str, Workload], data_root: Path, granularity: str

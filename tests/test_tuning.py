@@ -164,8 +164,11 @@ def test_no_trial_succeeded(study: Study, monkeypatch: pytest.MonkeyPatch) -> No
     [
         ({"stopp": Range(low=0, high=1)}, "unknown option of method 'magnitude' 'stopp'; did you"),
         ({"scope": Range(low=0, high=1)}, "tuning.spaces.magnitude.scope is a range, but no numb"),
-        ({"stop": Range(low=0.7, high=1)}, "stop does not hold the present setting, 0.6; widen it"),
-        ({"p": Choices(choices=(1, 3))}, "p does not hold the present setting, 2; widen it"),
+        (
+            {"stop": Range(low=0.99, high=1)},
+            r"stop does not hold the present setting, 0\.\d+; widen",
+        ),
+        ({"p": Choices(choices=(3, 4))}, "p does not hold the present setting, [12]; widen it"),
     ],
 )
 def test_spaces_that_do_not_fit(study: Study, space: dict[str, Any], reason: str) -> None:
@@ -319,4 +322,4 @@ def test_one_method_that_fails_does_not_stop_the_others(
     assert "dpap could not be tuned (see above)" in captured.err
     assert "magnitude: trial 0000000000000000, validation 50.0 %; before 50.0 %" in captured.out
     text = (small / "params.yaml").read_text()
-    assert text.count("# tuned: ") == len(ran) - 1
+    assert text.count("# tuned: trial 0000000000000000") == len(ran) - 1

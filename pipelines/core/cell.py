@@ -25,7 +25,7 @@ from pipelines.core.checkpoint import (
     write_checkpoint,
 )
 from pipelines.core.code import code_digest
-from pipelines.core.controls import Shuffled
+from pipelines.core.controls import follower
 from pipelines.core.cost import Cost, latency, measure
 from pipelines.core.data import load_training
 from pipelines.core.data.splits import TrainingData
@@ -145,7 +145,7 @@ class _Run:
         if self.parent is None:
             return check(self.spec)
         if self.spec.control == "shuffled":
-            return Shuffled(self.parent.trajectory)
+            return follower(self.parent.trajectory)
         return make("dense", {})  # `reinit`: the network is what the parent left
 
     def _network(self) -> Network:

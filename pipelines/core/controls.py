@@ -8,7 +8,7 @@ network that its parent ended with, from new weights (arXiv 1810.05270).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +114,18 @@ class Shuffled(Pruner):
             steps[name] = _first(order, n, there, now.steps.get(name, there))
         masks = structure.masks(units, weights)
         return Masks(masks.parameters, masks.units, steps)
+
+
+@dataclass
+class ShuffledRegrowing(Shuffled):
+    """The same where units come back: none may be removed for good."""
+
+    info = replace(Shuffled.info, regrows=True)
+
+
+def follower(trajectory: Trajectory) -> Shuffled:
+    """Build the shuffled twin of a run."""
+    return (ShuffledRegrowing if trajectory.revives else Shuffled)(trajectory)
 
 
 def _first(order: Tensor, number: int, allowed: Tensor, preferred: Tensor) -> Tensor:
