@@ -15,6 +15,7 @@ from baselines.magnitude import Magnitude
 from baselines.masks import Masks
 from pipelines.board import Board
 from pipelines.core import cell as cell_module
+from pipelines.core import shrink
 from pipelines.core.admission import refusal
 from pipelines.core.build import build_network, build_structure, stream
 from pipelines.core.cell import run_cell
@@ -216,9 +217,10 @@ def test_units_that_come_back_have_their_first_values(tiny: dict[str, Workload])
 
 
 def test_units_come_back_in_a_whole_run(
-    params: Params, tiny: dict[str, Workload], data_root: Path
+    params: Params, tiny: dict[str, Workload], data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Live shrink must not have removed them for good."""
+    monkeypatch.setattr(shrink, "MULTIPLE", 1)
     spec = cell(params, tiny, "magnitude", "structured", 0.5)
     parent = run_cell(spec, data_root)
     last = parent.trajectory.moments[-1]
