@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines import authoring
+from pipelines import authoring, publishing
 from pipelines.core.errors import BenchError, InputError
 from pipelines.listing import Topic, rows_of, to_text
 
@@ -234,7 +234,7 @@ def sync(
         print(", ".join(f"{number} {what}" for what, number in counts.items()))
 
 
-for command in (authoring.check, authoring.new_method, authoring.tune):
+for command in (authoring.check, authoring.new_method, authoring.tune, publishing.verify):
     app.command()(command)
 
 

@@ -18,6 +18,8 @@ FILES = sorted(
 ALLOWED = {
     "pipelines.cli": ("baselines", "dpap", "pipelines"),
     "pipelines.authoring": ("baselines", "dpap", "pipelines"),
+    "pipelines.publishing": ("pipelines",),
+    "pipelines.audit": ("pipelines.core",),
     "pipelines.contract": ("baselines", "pipelines.core", "pipelines.contract"),
     "pipelines.tuning": (
         "baselines",
