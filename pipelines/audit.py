@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import math
 from collections.abc import Iterator
 from functools import cache
@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.core.cell import TOLERANCE
 from pipelines.core.code import code_digest
-from pipelines.core.data.files import atomic_file
+from pipelines.core.data.files import atomic_file, sha256
 from pipelines.core.errors import BenchError
 from pipelines.core.record import TIMINGS, Outcome, RunRecord, read_record
 
@@ -21,12 +21,13 @@ SEAL = "SHA256SUMS"
 ELSEWHERE = 0.02
 
 Fault = tuple[Path, str]
+_digest = cache(code_digest)
 
 
 def seal(folder: Path) -> int:
     """Write down the hash of every record in a folder; return how many there are."""
     files = sorted(folder.rglob("*.json"))
-    lines = [f"{_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
+    lines = [f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
     with atomic_file(folder / SEAL) as out:
         out.write("".join(lines).encode())
     return len(files)
@@ -73,29 +74,33 @@ def faults(folder: Path, *, any_code: bool = False) -> Iterator[Fault]:
 def differences(record: RunRecord, again: RunRecord) -> list[str]:
     """Say how a second run of the same cell differs.
 
-    In the same environment nothing may but the timings; elsewhere the accuracy may by
-    `ELSEWHERE`, and so may the density by its tolerance.
+    With the same code in the same environment nothing may but the timings. Otherwise accuracies may
+    by `ELSEWHERE`, and densities by what two runs that both meet a target may.
     """
     if record.status != again.status:
         return [f"is {record.status}, and a second run is {again.status}: {again.message}"]
-    if record.environment == again.environment:
-        one, two = (_timeless(r.model_dump(mode="json")) for r in (record, again))
+    if (record.environment, record.code_digest) == (again.environment, again.code_digest):
+        one, two = timeless(record), timeless(again)
         return [f"{name} differs in a second run." for name in one if one[name] != two[name]]
     if record.outcome is None or again.outcome is None:
         return []
-    found = []
-    for what, a, b, allowed in [
-        ("test accuracy", record.outcome.test_accuracy, again.outcome.test_accuracy, ELSEWHERE),
-        (
-            "density",
-            record.outcome.cost.density,
-            again.outcome.cost.density,
-            2 * TOLERANCE[record.spec.granularity],
-        ),
-    ]:
-        if a is not None and b is not None and abs(a - b) > allowed:
-            found.append(f"has {what} {a:.4f}, a second run {b:.4f}.")
-    return found
+    one, two = _measures(record.outcome), _measures(again.outcome)
+    allowed = {"density": 2 * TOLERANCE[record.spec.granularity]}
+    return [
+        f"has {what} {one[what]:.4f}, a second run {two[what]:.4f}."
+        for what in one
+        if abs(one[what] - two[what]) > allowed.get(what, ELSEWHERE)
+    ]
+
+
+def timeless(record: RunRecord) -> dict[str, Any]:
+    """Return the fields of a record, but those that no two runs share."""
+
+    def without(fields: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in fields.items() if name not in TIMINGS}
+
+    fields: dict[str, Any] = json.loads(record.to_json(), object_hook=without)
+    return fields
 
 
 def _broken_seals(folder: Path) -> Iterator[Fault]:
@@ -103,11 +108,12 @@ def _broken_seals(folder: Path) -> Iterator[Fault]:
     if not (folder / SEAL).exists():
         return
     lines = (folder / SEAL).read_text().splitlines()
-    sealed = {folder / name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    pairs = [line.partition("  ") for line in lines]
+    sealed = {folder / name: digest for digest, _, name in pairs}
     for path, digest in sealed.items():
-        if not path.exists():
+        if not path.is_file():
             yield path, f"is in {SEAL}, but gone; bring it back."
-        elif _sha256(path) != digest:
+        elif sha256(path) != digest:
             yield path, f"is not what was sealed in {SEAL}; bring that back."
     for path in sorted(set(folder.rglob("*.json")) - set(sealed)):
         yield path, f"is not in {SEAL}; seal the folder once you have looked at it."
@@ -144,17 +150,11 @@ def _impossible(record: RunRecord, outcome: Outcome) -> Iterator[str]:
         yield "is ok, but its test loss is no number."
 
 
-def _timeless(value: Any) -> Any:
-    """Return a document without what differs between two runs of the same cell."""
-    if isinstance(value, dict):
-        return {name: _timeless(v) for name, v in value.items() if name not in TIMINGS}
-    return [_timeless(v) for v in value] if isinstance(value, list) else value
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@cache
-def _digest(method: str) -> str:
-    return code_digest(method)
+def _measures(outcome: Outcome) -> dict[str, float]:
+    """What a second run is compared by; a trial has no test accuracy."""
+    found = {
+        "test accuracy": outcome.test_accuracy,
+        "validation accuracy": outcome.validation_accuracy,
+        "density": outcome.cost.density,
+    }
+    return {what: value for what, value in found.items() if value is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipelines.core.cell import run_cell
 from pipelines.core.record import SCHEMA_VERSION, RunRecord
 from pipelines.core.store import Store
 from pipelines.grid import Params
+from tests.test_cli import call
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -78,7 +80,10 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "digest of the end": (lambda d: d.update(code_digest_end="0"), "changed during the run"),
     "schema": (lambda d: d.update(schema_version=SCHEMA_VERSION + 1), "update dpap-bench"),
     "spec": (lambda d: d["spec"].update(seed=9), "run_id is not that of its spec"),
-    "budget": (lambda d: d.update(budget=d["budget"] + 1), "samples"),
+    "budget": (lambda d: d.update(budget=d["budget"] + 1), r"has a budget of \d+ samples, \w+"),
+    "not all spent": (lambda d: d.update(spent={}), "is ok, but spent 0 of"),
+    "impossible accuracy": (lambda d: d["outcome"].update(test_accuracy=1.5), "accuracy of 1.5"),
+    "endless loss": (lambda d: d["outcome"].update(test_loss=math.inf), "test loss is no number"),
     "spent": (lambda d: d["spent"].update(more=1), r"spent \d+ samples of"),
     "no outcome": (lambda d: d.update(outcome=None), "no outcome"),
     "no record": (lambda d: d.clear(), "no valid record"),
@@ -132,5 +137,35 @@ def test_a_second_run(made: list[RunRecord]) -> None:
     assert not audit.differences(one.model_copy(update={"environment": elsewhere}), one)
     claimed = claimed.model_copy(update={"environment": elsewhere})
     assert "has test accuracy" in audit.differences(claimed, one)[0]
+    older = one.model_copy(update={"code_digest": "0", "code_digest_end": "0"})
+    assert not audit.differences(older, one), "other code is no difference of its own"
     failed = other.model_copy(update={"status": "diverged", "message": "loss is nan"})
     assert audit.differences(one, failed) == ["is ok, and a second run is diverged: loss is nan"]
+
+
+def test_the_command_finds_by_a_second_run_what_nothing_else_tells(
+    folder: Path,
+    made: list[RunRecord],
+    monkeypatch: pytest.MonkeyPatch,
+    data_root: Path,
+    capsys: pytest.CaptureFixture[str],
+    project: Path,
+) -> None:
+    (project / "data").symlink_to(data_root)
+    max(folder.rglob("*.json")).unlink()
+    command = ("verify", str(folder), "--seal")
+    assert call(monkeypatch, *command) == 0
+    assert "1 records: no fault" in capsys.readouterr().out
+    edit(folder, lambda d: d["outcome"].update(test_accuracy=1.0))
+    assert call(monkeypatch, *command, "--no-rerun") == 0
+    assert call(monkeypatch, *command) == 1
+    out, err = capsys.readouterr()
+    assert "outcome differs in a second run." in out
+    assert "dpap-bench: 1 faults in 1 records" in err
+    assert call(monkeypatch, "verify", str(project / "nowhere")) == 2
+    assert "holds no record" in capsys.readouterr().err
+
+
+def test_a_seal_that_is_none_is_a_fault_and_no_crash(folder: Path) -> None:
+    (folder / audit.SEAL).write_text("nonsense\n")
+    assert "is not in SHA256SUMS" in found(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import subprocess
 import sys
@@ -18,11 +17,11 @@ from torch import nn
 from baselines.api import Pruner, PrunerInfo
 from baselines.masks import Masks
 from dpap import DPAP, attach
+from pipelines.audit import timeless
 from pipelines.core import cell
 from pipelines.core.errors import InputError
 from pipelines.core.layouts import Execution
 from pipelines.core.methods import methods
-from pipelines.core.record import TIMINGS
 from pipelines.core.spec import RunSpec
 from pipelines.core.train import Trainer
 from pipelines.core.workloads import Workload
@@ -58,7 +57,7 @@ def run(spec: RunSpec, data_root: Path, device: str, kind: type[Pruner] | None =
         if kind is not None:
             patch.setattr(cell, "check", lambda _: kind())
         record = cell.run_cell(spec, data_root)
-    fields = json.loads(record.to_json(), object_hook=without_timings)
+    fields = timeless(record)
     assert fields["environment"].pop("device") == device
     return fields
 
@@ -70,10 +69,6 @@ def short(workload: Workload) -> Workload:
     execution = Execution(plan="folded")
     changes = {"recipe": recipe, "network": network, "execution": execution}
     return workload.model_copy(update=changes)
-
-
-def without_timings(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key not in TIMINGS}
 
 
 @pytest.mark.parametrize(("name", "granularity"), CELLS)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.api import PruneContext
 from baselines.grand import Grand
 from pipelines.core.budget import Budget, BudgetMeter
-from pipelines.core.cell import build_network, build_structure
+from pipelines.core.cell import build_network
 from pipelines.core.data.splits import Split
 from pipelines.core.layouts import NetworkSpec
 from pipelines.core.probe import NetworkProbe
+from tests.test_saliency_structured import begin
 
 STEPS, SAMPLES, BETA = 3, 6, 0.5
 Parameters = dict[str, Tensor]
@@ -72,38 +72,25 @@ def test_grand_against_torch_func(kind: str) -> None:
     each = [
         torch.func.grad(loss)(parameters, x, label) for x, label in zip(inputs, labels, strict=True)
     ]
-    conv = [  # a filter, and the columns that read its four pixels
-        sum(
-            (
-                g["conv1.weight"][i].square().sum()
-                + g["fc1.weight"][:, 4 * i : 4 * i + 4].square().sum()
-            ).sqrt()
-            for g in each
-        )
-        for i in range(2)
-    ]
-    linear = [  # a row, and the readout's column
-        sum(
-            (g["fc1.weight"][i].square().sum() + g["readout.weight"][:, i].square().sum()).sqrt()
-            for g in each
-        )
-        for i in range(2)
-    ]
-    assert min(map(float, conv)) > 0
 
-    units = prepared(net, "structured", probe).unit_scores()
-    for name, wanted in [("conv1", torch.tensor(conv)), ("fc1", torch.tensor(linear))]:
-        torch.testing.assert_close(units[name], (wanted / wanted.mean()).to(units[name]))
-    weights = prepared(net, "unstructured", probe).weight_scores()
+    def norm(*owned: Tensor) -> Tensor:
+        return torch.cat([part.flatten() for part in owned]).norm()
+
+    expected = {
+        "conv1": [  # a filter, and the columns that read its four pixels
+            [norm(g["conv1.weight"][i], g["fc1.weight"][:, 4 * i : 4 * i + 4]) for g in each]
+            for i in range(2)
+        ],
+        "fc1": [  # a row, and the readout's column
+            [norm(g["fc1.weight"][i], g["readout.weight"][:, i]) for g in each] for i in range(2)
+        ],
+    }
+    units = begin(Grand(samples=SAMPLES), net, "structured", probe).unit_scores()
+    for name, norms in expected.items():
+        wanted = torch.tensor(norms, dtype=torch.float64).mean(1)
+        assert wanted.min() > 0
+        torch.testing.assert_close(units[name], wanted / wanted.mean(), check_dtype=False)
+    weights = begin(Grand(samples=SAMPLES), net, "unstructured", probe).weight_scores()
     for name in ("conv1", "fc1"):
         wanted = torch.stack([g[f"{name}.weight"].abs() for g in each]).mean(0)
         torch.testing.assert_close(weights[name], wanted)
-
-
-def prepared(net: torch.nn.Module, granularity: str, probe: NetworkProbe) -> Grand:
-    """Grand, begun on a network."""
-    pruner = Grand(samples=SAMPLES)
-    structure = build_structure(net, granularity)  # type: ignore[arg-type]
-    draw = torch.Generator().manual_seed(0)
-    pruner.begin(net, PruneContext(structure, granularity, 0.5, draw, STEPS, probe))  # type: ignore[arg-type]
-    return pruner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,28 +12,15 @@ import torch
 import pipelines.core.methods
 from baselines.api import Pruner, PrunerInfo
 from baselines.masks import Masks
+from pipelines.audit import timeless
 from pipelines.core import cell as cell_module
 from pipelines.core.cell import run_cell, stream
 from pipelines.core.errors import BenchError, InputError
-from pipelines.core.record import TIMINGS, RunRecord
 from pipelines.core.spec import RunSpec
 from pipelines.core.store import Store
 from pipelines.core.workloads import Workload
 from pipelines.engine import run_cells
 from pipelines.grid import Params, load_params
-
-
-def without_timings(value: Any) -> Any:
-    """The record's fields, but those that no two runs share."""
-    if isinstance(value, dict):
-        return {k: without_timings(v) for k, v in value.items() if k not in TIMINGS}
-    if isinstance(value, list):
-        return [without_timings(v) for v in value]
-    return value
-
-
-def fields(record: RunRecord) -> Any:
-    return without_timings(json.loads(record.to_json()))
 
 
 def specs(params: Params, tiny: dict[str, Workload]) -> list[RunSpec]:
@@ -63,7 +49,7 @@ def test_a_pipeline_run_twice_gives_identical_records(
     again = {r.run_id: r for r in run_cells(cells, data_root, processes, "processes", 2)}
     assert first.keys() == again.keys() == {cell.run_id for cell in cells}
     for run_id, record in first.items():
-        assert fields(record) == fields(again[run_id]), record.spec.label()
+        assert timeless(record) == timeless(again[run_id]), record.spec.label()
         assert record.status in ("ok", "off-target"), record.message
         assert serial.find(record.spec) == record
     assert not serial.missing(cells)
