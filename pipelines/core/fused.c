@@ -6,6 +6,7 @@
  * or next to them, and spikes before pooling are never written.
  */
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,7 @@ INLINE void write(DTYPE *x, Vector value, int64_t n) {
   memcpy(x, &memory, n * sizeof(DTYPE));
 }
 INLINE Vector where(Mask mask, Vector value) { return (Vector)((Mask)value & mask); }
-INLINE Vector constants(const double *channel, int64_t n) {
+INLINE Vector channels_of(const double *channel, int64_t n) {
   Vector value = {0};
   for (int64_t l = 0; l < n; l++) value[l] = (REAL)channel[l];
   return value;
@@ -111,17 +112,20 @@ static int64_t per_tile(const Shape *p) {
 }
 
 static void repeat(REAL *tile, const double *channel, int64_t channels, int64_t length) {
-  for (int64_t i = 0; i < length; i++) tile[i] = (REAL)channel[i % channels];
+  for (int64_t at = 0; at < length; at += channels)
+    for (int64_t i = 0; i < channels; i++) tile[at + i] = (REAL)channel[i];
 }
 
 /* Add a tile of sums to the sums of its channels, and clear it. */
 static void collect(double *channel, REAL *tile, int64_t channels, int64_t length) {
-  for (int64_t i = 0; i < length; i++) channel[i % channels] += tile[i];
+  for (int64_t at = 0; at < length; at += channels)
+    for (int64_t i = 0; i < channels; i++) channel[i] += tile[at + i];
   memset(tile, 0, length * sizeof(REAL));
 }
 
 /* Sum of x and of x^2 per channel around `shift`, over all that is given. */
-void statistics(const DTYPE *x, const double *shift, const Shape *p, double *sum, double *square) {
+static void statistics(const DTYPE *x, const double *shift, const Shape *p, double *sum,
+                       double *square) {
   const int64_t c = p->channels, total = p->given * positions(p) * c;
   const int64_t full = per_tile(p) * c;
   REAL *memory = calloc(3 * full, sizeof(REAL));
@@ -145,6 +149,43 @@ void statistics(const DTYPE *x, const double *shift, const Shape *p, double *sum
   free(memory);
 }
 
+typedef struct {
+  double momentum, epsilon;
+  int64_t training; /* statistics of x, which move the running ones; 0: the running ones */
+} Norm;
+
+enum { SCALE, BIAS, CENTER, RSTD, ROWS };
+
+/* y = x * SCALE + BIAS, where SCALE = weight * RSTD: the constants of this pass, [ROWS, C]. */
+void prepare(const DTYPE *x, const REAL *weight, const REAL *bias, REAL *running_mean,
+             REAL *running_variance, const Norm *norm, const Shape *p, double *constants) {
+  const int64_t c = p->channels;
+  const double number = (double)(p->given * positions(p));
+  const REAL momentum = (REAL)norm->momentum;
+  double *memory = calloc(3 * c, sizeof(double));
+  double *around = memory, *sum = memory + c, *square = memory + 2 * c;
+  if (norm->training) {
+    for (int64_t i = 0; i < c; i++) around[i] = load(x[i]);
+    statistics(x, around, p, sum, square);
+  }
+  for (int64_t i = 0; i < c; i++) {
+    double mean = running_mean[i], variance = running_variance[i];
+    if (norm->training) {
+      const double offset = sum[i] / number, error = square[i] / number - offset * offset;
+      mean = around[i] + offset, variance = error < 0 ? 0 : error;
+      const REAL unbiased = (REAL)(variance * (number / (number - 1)));
+      running_mean[i] += momentum * ((REAL)mean - running_mean[i]);
+      running_variance[i] += momentum * (unbiased - running_variance[i]);
+    }
+    const double rstd = 1 / sqrt(variance + norm->epsilon), scale = weight[i] * rstd;
+    constants[SCALE * c + i] = scale;
+    constants[BIAS * c + i] = bias[i] - mean * scale;
+    constants[CENTER * c + i] = mean;
+    constants[RSTD * c + i] = rstd;
+  }
+  free(memory);
+}
+
 /* Membrane potential after one more step; `before` is that of the last one. */
 INLINE Vector advance(Vector current, Vector before, int first, const Shape *p) {
   if (first) return current;
@@ -161,7 +202,7 @@ INLINE void forward_row(const DTYPE *x, const double *scales, const double *bias
   const int64_t stride = p->given == 1 ? 0 : given, out = given / (k * k);
   const int64_t ahead = k * p->width * c; /* the next row of windows */
   const REAL threshold = (REAL)p->threshold;
-  const Vector scale = constants(scales, n), bias = constants(biases, n);
+  const Vector scale = channels_of(scales, n), bias = channels_of(biases, n);
   Vector u[k * k], count[p->steps];
   memset(count, 0, sizeof(count));
   for (int64_t j = 0; j < p->width / k; j++)
@@ -184,8 +225,8 @@ INLINE void forward_row(const DTYPE *x, const double *scales, const double *bias
 
 /* Spikes of x * scale + bias, the maximum of each window; and, unless `counts` is null, how many
  * there were before pooling, [T, images, C]. */
-void forward(const DTYPE *x, const double *scale, const double *bias, const Shape *p,
-             DTYPE *spikes, REAL *counts) {
+void forward(const DTYPE *x, const double *constants, const Shape *p, DTYPE *spikes, REAL *counts) {
+  const double *scale = constants + SCALE * p->channels, *bias = constants + BIAS * p->channels;
   const int64_t c = p->channels, k = p->window, row = p->width * c;
   for (int64_t image = 0; image < p->images; image++)
     for (int64_t i = 0; i < p->height / k; i++)
@@ -224,14 +265,14 @@ INLINE void backward_row(const DTYPE *x, const DTYPE *grad, const Channels *per,
   const REAL offset = p->fast_sigmoid ? 1 : 0, one_more = 1 - offset;
   const Mask sign = (Mask)(-(Vector){0}), all = ~(Mask){0};
   const Mask kept = p->subtract ? all : ~all; /* does a unit that fired keep its membrane? */
-  const Vector scale = constants(per->scale + from, n), bias = constants(per->bias + from, n);
+  const Vector scale = channels_of(per->scale + from, n), bias = channels_of(per->bias + from, n);
   Vector center, rstd, of_grad, of_x, constant;
   Vector grad_sum = {0}, product = {0}, decay_sum = {0};
   if (sums) {
-    center = constants(per->center + from, n), rstd = constants(per->rstd + from, n);
+    center = channels_of(per->center + from, n), rstd = channels_of(per->rstd + from, n);
   } else {
-    of_grad = constants(per->of_grad + from, n), of_x = constants(per->of_x + from, n);
-    constant = constants(per->constant + from, n);
+    of_grad = channels_of(per->of_grad + from, n), of_x = channels_of(per->of_x + from, n);
+    constant = channels_of(per->constant + from, n);
   }
   Vector u[steps * k * k], back[k * k], total[k * k], share[k * k];
   int64_t at[k * k];
@@ -293,45 +334,57 @@ static void backward_rows(const DTYPE *x, const DTYPE *grad, const Channels *per
         const int64_t n = c - from, at = (image * p->height + i * k) * row + from;
         const DTYPE *behind = grad + (image * (p->height / k) + i) * (row / k) + from;
         if (sums)
-          SPECIALIZE(backward_row, x + at, behind, per, p, sums, out + at, from);
+          SPECIALIZE(backward_row, x + at, behind, per, p, sums, out ? out + at : 0, from);
         else
           SPECIALIZE(backward_row, x + at, behind, per, p, 0, out + at, from);
       }
 }
 
-/* The sums that batch norm's backward pass needs; and of a static x the gradient without it. */
-void backward_sums(const DTYPE *x, const DTYPE *grad, const double *scale, const double *bias,
-                   const double *center, const double *rstd, const Shape *p, DTYPE *out,
-                   double *grad_sum, double *product, double *decay) {
-  const Channels per = {.scale = scale, .bias = bias, .center = center, .rstd = rstd};
-  const Sums sums = {grad_sum, product, decay};
-  backward_rows(x, grad, &per, p, &sums, out);
-}
-
-/* The gradient of x, in the place of x if `out` is x. Membrane potentials and all that follows are
- * computed a second time: that is quicker than to write them down and read them. */
-void backward(const DTYPE *x, const DTYPE *grad, const double *scale, const double *bias,
-              const double *of_grad, const double *of_x, const double *constant, const Shape *p,
-              DTYPE *out) {
-  const Channels per = {.scale = scale, .bias = bias, .of_grad = of_grad, .of_x = of_x,
-                        .constant = constant};
-  backward_rows(x, grad, &per, p, 0, out);
-}
-
 /* out = of_grad * out + of_x * x + constant, per channel: what batch norm adds for a static x. */
-void finish(const DTYPE *x, const double *of_grad, const double *of_x, const double *constant,
-             const Shape *p, DTYPE *out) {
+static void finish(const DTYPE *x, const Channels *per, const Shape *p, DTYPE *out) {
   const int64_t c = p->channels, all = positions(p) * c, full = per_tile(p) * c;
   REAL *memory = malloc(3 * full * sizeof(REAL));
   REAL *g = memory, *f = memory + full, *k = memory + 2 * full;
-  repeat(g, of_grad, c, full);
-  repeat(f, of_x, c, full);
-  repeat(k, constant, c, full);
+  repeat(g, per->of_grad, c, full);
+  repeat(f, per->of_x, c, full);
+  repeat(k, per->constant, c, full);
   for (int64_t at = 0; at < all; at += full) {
     const int64_t length = all - at < full ? all - at : full;
     for (int64_t i = 0; i < length; i++)
       out[at + i] = store(load(out[at + i]) * g[i] + (load(x[at + i]) * f[i] + k[i]));
   }
+  free(memory);
+}
+
+/* The gradient of x goes to `out`: the place of x itself, or another if x is static. Two passes: first
+ * the sums that batch norm's gradient needs, then the gradient. Membrane potentials and all that
+ * follows are computed a second time: that is quicker than to write them down and read them. */
+void backward(const DTYPE *x, const DTYPE *grad, const double *constants, const Norm *norm,
+              const Shape *p, DTYPE *out, REAL *of_weight, REAL *of_bias, REAL *of_decay) {
+  const int64_t c = p->channels, is_static = p->given < p->steps;
+  const double number = (double)(p->given * positions(p));
+  double *memory = calloc(5 * c, sizeof(double));
+  double *of_x = memory + 3 * c, *constant = memory + 4 * c;
+  const Sums sums = {.grad = memory, .product = memory + c, .decay = memory + 2 * c};
+  const Channels per = {
+      .scale = constants + SCALE * c, .bias = constants + BIAS * c,
+      .center = constants + CENTER * c, .rstd = constants + RSTD * c,
+      .of_grad = constants + SCALE * c, .of_x = of_x, .constant = constant};
+  backward_rows(x, grad, &per, p, &sums, is_static ? out : 0);
+  double decay = 0;
+  for (int64_t i = 0; i < c; i++) {
+    if (norm->training) { /* the statistics depend on x, too */
+      of_x[i] = -per.scale[i] * per.rstd[i] * sums.product[i] / number;
+      constant[i] = -per.scale[i] * sums.grad[i] / number - of_x[i] * per.center[i];
+    }
+    of_weight[i] = (REAL)sums.product[i], of_bias[i] = (REAL)sums.grad[i];
+    decay += sums.decay[i];
+  }
+  *of_decay = (REAL)decay;
+  if (is_static)
+    finish(x, &per, p, out);
+  else
+    backward_rows(x, grad, &per, p, 0, out);
   free(memory);
 }
 

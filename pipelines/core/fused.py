@@ -35,6 +35,14 @@ _FORMATS = {torch.float32: "FLOAT32", torch.float64: "FLOAT64", torch.bfloat16: 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
+class _Norm(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_double) for name in ("momentum", "epsilon")),
+        ("training", ctypes.c_int64),
+    )
+    rows = 4  # of constants for each channel
+
+
 class _Shape(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("images", "height", "width", "channels")),
@@ -42,10 +50,6 @@ class _Shape(ctypes.Structure):
         *((name, ctypes.c_double) for name in ("decay", "threshold")),
         *((name, ctypes.c_int64) for name in ("subtract", "fast_sigmoid")),
     )
-
-    @property
-    def positions(self) -> int:
-        return int(self.images * self.height * self.width)
 
 
 class _Window(ctypes.Structure):
@@ -117,47 +121,38 @@ class _NormAndScan(torch.autograd.Function):
         current: Tensor,
         weight: Tensor,
         bias: Tensor,
-        decay: Tensor,
-        center: Tensor,
-        rstd: Tensor,
-        batch_statistics: bool,
+        beta: Tensor,
+        norm: Norm,
         shape: _Shape,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        scale = weight.double() * rstd
-        shift = bias.double() - center * scale
-        spikes, counts = _spikes(current, scale, shift, shape)
-        ctx.save_for_backward(current, weight, decay, scale, shift, center, rstd)
-        ctx.batch_statistics, ctx.shape = batch_statistics, shape
-        ctx.mark_non_differentiable(counts, scale, shift)
-        return spikes, counts, scale, shift
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        of_norm = _Norm(norm.momentum, norm.eps, norm.training)
+        constants = torch.empty(_Norm.rows, shape.channels, dtype=torch.float64)
+        running = (norm.running_mean, norm.running_var)
+        _call("prepare", current, current, weight, bias, *running, of_norm, shape, constants)
+        spikes, counts = _spikes(current, constants, shape)
+        ctx.save_for_backward(current, weight, beta, constants)
+        ctx.norm, ctx.shape = of_norm, shape
+        ctx.mark_non_differentiable(counts, constants)
+        return spikes, counts, constants
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        current, weight, decay, scale, shift, center, rstd = ctx.saved_tensors
-        shape, channels = ctx.shape, len(scale)
-        static, grad = shape.given < shape.steps, _rows(grad)
-        raw = torch.empty_like(current) if static else None
-        first, second, of_decay = sums = scale.new_zeros(3, channels)
-        given = (current, current, grad, scale, shift)
-        _call("backward_sums", *given, center, rstd, shape, raw, *sums)
-        of_x = constant = torch.zeros_like(scale)
-        if ctx.batch_statistics:
-            number = shape.given * shape.positions
-            of_x = -scale * rstd * second / number
-            constant = -scale * first / number - of_x * center
-        if raw is None:
-            out = current
-            torch.autograd.graph.increment_version(current)  # nobody may take it for the input
-            _call("backward", *given, scale, of_x, constant, shape, out)
+        current, weight, beta, constants = ctx.saved_tensors
+        shape, grad = ctx.shape, _rows(grad)
+        grads = torch.empty_like(weight), torch.empty_like(weight), torch.empty_like(beta)
+        out = current
+        if shape.given < shape.steps:
+            out = torch.empty_like(current)
         else:
-            out = raw
-            _call("finish", current, current, scale, of_x, constant, shape, out)
-        grads = (second.to(weight.dtype), first.to(weight.dtype), of_decay.sum().to(decay.dtype))
-        return out, *grads, None, None, None, None
+            torch.autograd.graph.increment_version(current)  # nobody may take it for the input
+        _call("backward", current, current, grad, constants, ctx.norm, shape, out, *grads)
+        if not 0 <= float(beta) <= 1:  # clamped
+            grads[2].zero_()
+        return out, *grads, None, None
 
 
-def _spikes(current: Tensor, scale: Tensor, shift: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
+def _spikes(current: Tensor, constants: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
     """Pooled spikes, [T, B, C, ...], and their numbers before pooling, [T, B, C]."""
     batch, channels, *extent = current.shape[1:]
     size = (shape.steps * batch, channels, *(n // shape.window for n in extent))
@@ -166,7 +161,7 @@ def _spikes(current: Tensor, scale: Tensor, shift: Tensor, shape: _Shape) -> tup
     pooling = shape.window > 1  # without it, spikes are there to be counted
     kind = torch.promote_types(current.dtype, torch.float32)
     counts = torch.zeros(shape.steps if pooling else 0, batch, channels, dtype=kind)
-    _call("forward", current, current, scale, shift, shape, spikes, counts if pooling else None)
+    _call("forward", current, current, constants, shape, spikes, counts if pooling else None)
     return spikes.view(shape.steps, batch, *size[1:]), counts
 
 
@@ -186,33 +181,11 @@ def _shape(
         window=window,
         steps=steps,
         given=given,
-        decay=float(neuron.beta.detach().clamp(0, 1)),
+        decay=min(max(float(neuron.beta.detach()), 0.0), 1.0),
         threshold=float(neuron.threshold),
         subtract=reset == "subtract",
         fast_sigmoid=surrogate_name == "fast_sigmoid",
     )
-
-
-def _statistics(current: Tensor, norm: Norm, shape: _Shape) -> tuple[Tensor, Tensor]:
-    """Mean and variance that batch norm uses, [C]; running ones are updated in training."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    if not norm.training:
-        return norm.running_mean.double(), norm.running_var.double()
-    around = current.detach()[0, 0].reshape(shape.channels, -1)[:, 0].double().contiguous()
-    sums = around.new_zeros(2, len(around))
-    _call("statistics", current, current, around, shape, sums[0], sums[1])
-    number = shape.given * shape.positions
-    mean, square = sums / number
-    center, variance = around + mean, (square - mean * mean).clamp_min(0)
-    assert norm.momentum is not None
-    assert norm.num_batches_tracked is not None
-    with torch.no_grad():
-        unbiased = variance * (number / (number - 1))
-        norm.running_mean.lerp_(center.to(norm.running_mean), norm.momentum)
-        norm.running_var.lerp_(unbiased.to(norm.running_var), norm.momentum)
-        norm.num_batches_tracked.add_(1)
-    return center, variance
 
 
 def norm_and_scan(
@@ -241,27 +214,34 @@ def norm_and_scan(
     tuple of Tensor and Unwritten
         Pooled spikes in {0, 1}, [T, B, C, ...], of the dtype of `current`; and the spikes before
         pooling, which are worked out when somebody asks for them.
+
+    Raises
+    ------
+    TypeError
+        If batch norm is not in the format that is computed with: float32 for bfloat16 inputs.
     """
     current = _rows(current)
-    shape = _shape(current, neuron, steps, surrogate_name, window)
-    center, variance = _statistics(current, norm, shape)
-    spikes, counts, scale, shift = _NormAndScan.apply(  # type: ignore[no-untyped-call]
+    kind = torch.promote_types(current.dtype, torch.float32)
+    if norm.weight.dtype != kind:
+        raise TypeError(f"batch norm of {current.dtype} inputs must be {kind}")
+    if norm.training:
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)
+    spikes, counts, constants = _NormAndScan.apply(  # type: ignore[no-untyped-call]
         current,
         norm.weight,
         norm.bias,
-        neuron.beta.clamp(0, 1),
-        center,
-        (variance + norm.eps).rsqrt(),
-        norm.training,
-        shape,
+        neuron.beta.to(kind),
+        norm,
+        _shape(current, neuron, steps, surrogate_name, window),
     )
-    whole = _shape(current, neuron, steps, surrogate_name, window=1)
     version = current._version
+    whole = _shape(current, neuron, steps, surrogate_name, window=1)
 
     def maps() -> Tensor:
         if current._version != version:
             raise RuntimeError("ask for the maps before the backward pass, which overwrites them")
-        return _spikes(current.detach(), scale, shift, whole)[0]
+        return _spikes(current.detach(), constants, whole)[0]
 
     return spikes, Unwritten(counts, maps)
 
