@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import gzip
 import hashlib
+import io
 import struct
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from pipelines.core.data import SOURCES, digits, fashion_mnist, fetch, load_test, load_training
 from pipelines.core.data.files import DATA_VARIABLE, atomic_file, obtain
+from pipelines.core.data.idx import read_idx
 from pipelines.core.data.splits import digest, hash_order, stratified
 from pipelines.core.errors import BenchError, InputError
 
@@ -154,21 +156,12 @@ def test_the_real_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def served(answers: dict[str, Any]) -> Any:
     """A stand-in for the network: address -> bytes or an error."""
 
-    class Answer:
-        def __init__(self, content: bytes) -> None:
-            self.content = content
+    class Answer(io.BytesIO):
+        status = 200
+        headers: ClassVar[dict[str, str]] = {}
 
-        def __enter__(self) -> Answer:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            return None
-
-        def read(self) -> bytes:
-            return self.content
-
-    def open_address(address: str, timeout: float) -> Answer:
-        answer = answers.get(address, OSError("no route to host"))
+    def open_address(request: urllib.request.Request, timeout: float) -> Answer:
+        answer = answers.get(request.full_url, OSError("no route to host"))
         if isinstance(answer, Exception):
             raise answer
         return Answer(answer)
@@ -225,7 +218,7 @@ def test_truncated_and_foreign_idx_files(tmp_path: Path) -> None:
     path = tmp_path / "file"
     good = struct.pack(">II", 0x801, 3) + b"abc"
     path.write_bytes(good)
-    assert fashion_mnist.read_idx(path).tolist() == [97, 98, 99]
+    assert read_idx(path).tolist() == [97, 98, 99]
     for content, reason in [
         (good[:-1], "truncated"),
         (good[:6], "truncated"),
@@ -234,7 +227,7 @@ def test_truncated_and_foreign_idx_files(tmp_path: Path) -> None:
     ]:
         path.write_bytes(content)
         with pytest.raises(BenchError, match=reason):
-            fashion_mnist.read_idx(path)
+            read_idx(path)
 
 
 def test_full_disk_is_one_sentence_and_leaves_nothing(

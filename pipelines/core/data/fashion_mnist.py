@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from pipelines.core.data.files import obtain, sha256
-from pipelines.core.data.splits import Split, TrainingData, digest, stratified
-from pipelines.core.errors import BenchError
+from pipelines.core.data.idx import IdxFiles
+from pipelines.core.data.splits import Split, TrainingData
 
 NAME = "fashion-mnist"
 CLASSES = 10
@@ -33,71 +27,20 @@ FILES = {
 }
 
 
+def _files() -> IdxFiles:
+    return IdxFiles(NAME, CLASSES, VALIDATION, SPLITS, FILES, MIRRORS, FOLDERS)
+
+
 def fetch(folder: Path) -> None:
     """Get the four files, uncompressed and verified."""
-    for name, content in FILES.items():
-        urls = [f"{mirror}{name}.gz" for mirror in MIRRORS]
-        obtain(name, content, FOLDERS, urls, folder / name)
-
-
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes.
-
-    Raises
-    ------
-    BenchError
-        If the header is not one, or the content has another length than it says.
-    """
-    raw = path.read_bytes()
-    if len(raw) < 4 or raw[:3] != b"\0\0\x08":
-        raise BenchError(f"{path} is no IDX file of bytes; delete it and fetch it again")
-    rank = raw[3]
-    shape = struct.unpack_from(f">{rank}I", raw, 4) if len(raw) >= 4 + 4 * rank else ()
-    if not shape or len(raw) != 4 + 4 * rank + int(np.prod(shape)):
-        raise BenchError(f"{path} is truncated; delete it and fetch it again")
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
-
-
-def _read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
-    for name in names:
-        if sha256(folder / name) != FILES[name]:
-            raise BenchError(f"{folder / name} is damaged; run: dpap-bench fetch {NAME}")
-    images, labels = (read_idx(folder / name) for name in names)
-    return images, labels.astype(np.int64)
-
-
-def _split(images: NDArray[np.uint8], labels: NDArray[np.int64], mean: float, std: float) -> Split:
-    pixels = torch.from_numpy(images.astype(np.float32)).unsqueeze(1).div_(255)
-    return Split(pixels.sub_(mean).div_(std), torch.from_numpy(labels))
+    _files().fetch(folder)
 
 
 def load_training(folder: Path) -> TrainingData:
     """Train and validation split, both from the official training files."""
-    images, labels = _read(folder, "train")
-    parts = stratified(NAME, labels, (VALIDATION,))
-    if digest(parts) != SPLITS:
-        raise BenchError("the splits are not the published ones; this is a bug, please report it")
-    validation, train = parts
-    mean, std = _statistics(images[train])
-    return TrainingData(
-        _split(images[train], labels[train], mean, std),
-        _split(images[validation], labels[validation], mean, std),
-        CLASSES,
-    )
-
-
-def _statistics(images: NDArray[np.uint8]) -> tuple[float, float]:
-    """Mean and standard deviation of the pixels in [0, 1], exact from their histogram."""
-    counts = np.bincount(images.ravel(), minlength=256)
-    values = np.arange(256) / 255
-    mean = float(counts @ values / counts.sum())
-    return mean, float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum()))
+    return _files().training(folder)
 
 
 def load_test(folder: Path) -> Split:
     """The official test files; for `pipelines.core.evaluate` alone."""
-    images, labels = _read(folder, "train")
-    _, train = stratified(NAME, labels, (VALIDATION,))
-    mean, std = _statistics(images[train])
-    return _split(*_read(folder, "t10k"), mean, std)
+    return _files().test(folder)

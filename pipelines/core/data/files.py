@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import os
+import shutil
 import tempfile
 import urllib.error
 import urllib.request
@@ -56,21 +58,36 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def obtain(name: str, digest: str, folders: Sequence[Path], urls: Sequence[str], to: Path) -> None:
-    """Put the uncompressed file `name` at `to`, from the first source that has the right one.
+def verify(path: Path, digest: str, data_set: str) -> None:
+    """Make sure that a fetched file is there and has its SHA-256.
 
-    The checksum is that of the uncompressed content, because packagers compress anew.
+    Raises
+    ------
+    BenchError
+        If not, with the command that mends it.
+    """
+    if not path.is_file():
+        raise BenchError(f"{path} is missing; run: dpap-bench fetch {data_set}")
+    if sha256(path) != digest:
+        raise BenchError(f"{path} is damaged; run: dpap-bench fetch {data_set}")
+
+
+def obtain(name: str, digest: str, folders: Sequence[Path], urls: Sequence[str], to: Path) -> None:
+    """Put the file `name` at `to`, from the first source that has the right one.
+
+    Unless the name ends in ``.gz``, sources may be compressed, and the checksum is that of the
+    uncompressed content, because packagers compress anew.
 
     Parameters
     ----------
     name
-        File name without ``.gz``.
+        File name; a ``.gz`` at its end is kept, and so is the compression.
     digest
-        SHA-256 of the uncompressed content.
+        SHA-256 of the file as it is written.
     folders
-        Looked into first, for `name` or `name`.gz.
+        Looked into first, for `name` or `name`.gz, and so is the folder of `to`.
     urls
-        Addresses of `name`.gz, tried in turn.
+        Addresses of `name` or `name`.gz, tried in turn.
     to
         Where to write.
 
@@ -81,42 +98,82 @@ def obtain(name: str, digest: str, folders: Sequence[Path], urls: Sequence[str],
     """
     if to.exists() and sha256(to) == digest:
         return
+    names = [name] if name.endswith(".gz") else [name, f"{name}.gz"]
     failures = []
-    for source in _sources(name, folders, urls):
+    for source in _sources(names, [*folders, to.parent], urls):
         try:
-            content = _read(source)
-        except (OSError, EOFError, zlib.error) as error:
-            failures.append(f"{source}: {error or type(error).__name__}")
+            content = source.read_bytes() if isinstance(source, Path) else _download(source, to)
+            if len(names) > 1 and content[:2] == b"\x1f\x8b":
+                content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+            failures.append(f"{source}: {_reason(error)}")
             continue
         if hashlib.sha256(content).hexdigest() != digest:
             failures.append(f"{source}: wrong checksum (truncated or altered)")
             continue
         with atomic_file(to) as file:
             file.write(content)
+        for part in to.parent.glob(f".{to.name}.*.part"):
+            part.unlink()
         return
     tried = "; ".join(failures) or "no source is known"
     raise BenchError(
-        f"cannot get {name}: put it (or {name}.gz) into a folder and name that folder in "
-        f"{DATA_VARIABLE}, or connect to the network and try again. Tried {tried}."
+        f"cannot get {name}: put {' or '.join(names)} into {to.parent}, or into a folder that you "
+        f"name in {DATA_VARIABLE}, or connect to the network and try again. Tried {tried}."
     )
 
 
-def _sources(name: str, folders: Sequence[Path], urls: Sequence[str]) -> Iterator[Path | str]:
+def _sources(
+    names: Sequence[str], folders: Sequence[Path], urls: Sequence[str]
+) -> Iterator[Path | str]:
     own = os.environ.get(DATA_VARIABLE)
     for folder in [*([Path(own)] if own else []), *folders]:
-        for candidate in (folder / name, folder / f"{name}.gz"):
-            if candidate.is_file():
-                yield candidate
+        for name in names:
+            if (folder / name).is_file():
+                yield folder / name
     yield from urls
 
 
-def _read(source: Path | str) -> bytes:
-    """Uncompressed content of a file or address."""
-    if isinstance(source, Path):
-        raw = source.read_bytes()
-    else:
-        if not source.startswith("https://"):
-            raise OSError("not an https address")
-        with urllib.request.urlopen(source, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
-            raw = response.read()
-    return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError) and error.code in (404, 410):
+        return f"the link is dead (HTTP {error.code})"
+    return str(error) or type(error).__name__
+
+
+def _download(url: str, to: Path) -> bytes:
+    """Content at an address; what came of a broken transfer is kept, and the next one goes on.
+
+    It is kept beside `to`, under a name of its own for each address, because mirrors may compress
+    the same file in different ways.
+
+    Raises
+    ------
+    OSError
+        If the address is not https, the server has no such file or the transfer breaks off.
+    """
+    if not url.startswith("https://"):
+        raise OSError("not an https address")
+    part = to.with_name(f".{to.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+            start = start if response.status == http.client.PARTIAL_CONTENT else 0
+            length = response.headers.get("Content-Length")
+            with part.open("ab" if start else "wb") as file:
+                shutil.copyfileobj(response, file)
+                size = file.tell()
+    except urllib.error.HTTPError as error:
+        if start and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.unlink()  # no beginning of the file that is there now
+            return _download(url, to)
+        raise
+    if length is not None and size < start + int(length):
+        raise OSError(
+            f"the transfer broke off after {size} of {start + int(length)} bytes; the same command "
+            "goes on from there"
+        )
+    content = part.read_bytes()
+    part.unlink()
+    return content

@@ -1,0 +1,144 @@
+"""Data sets published as training and test images: how their splits and inputs are made."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipelines.core.data.splits import Indices, Split, TrainingData, digest, stratified
+from pipelines.core.errors import BenchError
+
+Part = Literal["training", "test"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images as they are read; they become float32 once their split is known.
+
+    Parameters
+    ----------
+    pixels
+        [N, C, H, W] uint8.
+    labels
+        [N] int64.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __getitem__(self, indices: Indices) -> Images:
+        return Images(self.pixels[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Published(ABC):
+    """A data set whose publishers say which images train and which test.
+
+    Validation images are taken from the training images, the same share of every class, in the
+    order of the hashes of their numbers. Each channel of all splits is normalised by its mean and
+    standard deviation over the training split.
+
+    Parameters
+    ----------
+    name
+        Name of the data set, and salt of its split.
+    classes
+        Number of classes.
+    validation
+        Number of validation images.
+    splits
+        SHA-256 of the split indices, or None where it has not been published.
+    """
+
+    name: str
+    classes: int
+    validation: int
+    splits: str | None
+
+    @abstractmethod
+    def fetch(self, folder: Path) -> None:
+        """Put verified files into `folder`; do nothing where they are."""
+
+    @abstractmethod
+    def read(self, folder: Path, part: Part) -> Images:
+        """Read all images of a part, after their files were verified."""
+
+    def training(self, folder: Path) -> TrainingData:
+        """Train and validation split.
+
+        Raises
+        ------
+        BenchError
+            If files are missing or damaged, or the split is not the published one.
+        """
+        images = self._checked(folder, "training")
+        validation, train = self._parts(images)
+        kept = images[train]
+        mean, std = _statistics(kept.pixels)
+        return TrainingData(
+            _split(kept, mean, std), _split(images[validation], mean, std), self.classes
+        )
+
+    def test(self, folder: Path) -> Split:
+        """Test split.
+
+        Raises
+        ------
+        BenchError
+            If files are missing or damaged, or the split is not the published one.
+        """
+        images = self._checked(folder, "training")
+        mean, std = _statistics(images.pixels[self._parts(images)[1]])
+        return _split(self._checked(folder, "test"), mean, std)
+
+    def _parts(self, images: Images) -> list[Indices]:
+        """Sample numbers of the validation and of the train split."""
+        parts = stratified(self.name, images.labels, (self.validation,))
+        if self.splits not in (None, digest(parts)):
+            raise BenchError(
+                "the splits are not the published ones; this is a bug, please report it"
+            )
+        return parts
+
+    def _checked(self, folder: Path, part: Part) -> Images:
+        images = self.read(folder, part)
+        pixels, labels = images.pixels, images.labels
+        mend = f"delete that folder and run: dpap-bench fetch {self.name}"
+        if len(pixels) != len(labels):
+            raise BenchError(
+                f"{folder} has {len(pixels)} {part} images, but {len(labels)} labels; {mend}"
+            )
+        if labels.max() >= self.classes:
+            raise BenchError(
+                f"{folder} has a {part} label {labels.max()}, but {self.name} has only the classes "
+                f"0 to {self.classes - 1}; {mend}"
+            )
+        return images
+
+
+def _statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel in [0, 1], exact from its histogram."""
+    values = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(pixels.shape[1]):
+        # torch counts bytes as they are; numpy would first make them eight times as large
+        flat = torch.from_numpy(pixels[:, channel].ravel())
+        counts = torch.bincount(flat, minlength=256).numpy()
+        mean = float(counts @ values / counts.sum())
+        means.append(mean)
+        deviations.append(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
+    return means, deviations
+
+
+def _split(images: Images, means: Sequence[float], deviations: Sequence[float]) -> Split:
+    inputs = torch.from_numpy(images.pixels.astype(np.float32)).div_(255)
+    for channel, mean, deviation in zip(inputs.unbind(1), means, deviations, strict=True):
+        channel.sub_(mean).div_(deviation)
+    return Split(inputs, torch.from_numpy(images.labels))
