@@ -48,6 +48,18 @@ SOURCES = {
         "fashion_mnist",
         "Fashion-MNIST, 28 x 28 grey, 10 classes; 55,000 train / 5,000 validation / 10,000 test",
     ),
+    "mnist": Source(
+        "mnist",
+        "MNIST digits, 28 x 28 grey, 10 classes; 55,000 train / 5,000 validation / 10,000 test",
+    ),
+    "cifar-10": Source(
+        "cifar10",
+        "CIFAR-10, 32 x 32 colour, 10 classes; 45,000 train / 5,000 validation / 10,000 test",
+    ),
+    "cifar-100": Source(
+        "cifar100",
+        "CIFAR-100, 32 x 32 colour, 100 classes; 45,000 train / 5,000 validation / 10,000 test",
+    ),
 }
 
 
