@@ -58,7 +58,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
-def _read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images [N, 28, 28] and labels [N] of a part, ``train`` or ``t10k``, verified."""
     names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
     for name in names:
         if sha256(folder / name) != FILES[name]:
@@ -74,7 +75,7 @@ def _split(images: NDArray[np.uint8], labels: NDArray[np.int64], mean: float, st
 
 def load_training(folder: Path) -> TrainingData:
     """Train and validation split, both from the official training files."""
-    images, labels = _read(folder, "train")
+    images, labels = read(folder, "train")
     parts = stratified(NAME, labels, (VALIDATION,))
     if digest(parts) != SPLITS:
         raise BenchError("the splits are not the published ones; this is a bug, please report it")
@@ -97,7 +98,7 @@ def _statistics(images: NDArray[np.uint8]) -> tuple[float, float]:
 
 def load_test(folder: Path) -> Split:
     """The official test files; for `pipelines.core.evaluate` alone."""
-    images, labels = _read(folder, "train")
+    images, labels = read(folder, "train")
     _, train = stratified(NAME, labels, (VALIDATION,))
     mean, std = _statistics(images[train])
-    return _split(*_read(folder, "t10k"), mean, std)
+    return _split(*read(folder, "t10k"), mean, std)
