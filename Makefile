@@ -80,4 +80,4 @@ ui: $(STAMP) ## open MLflow on 127.0.0.1:5000
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
 
 clean: ## remove what was computed, keep .venv
-	rm -rf results/records/digits-* results/controls/digits-* results/checkpoints results/local results/boards mlflow.db dvc.lock
+	rm -rf results/records/digits-* results/controls/digits-* results/checkpoints results/local results/boards mlflow.db dvc.lock pipelines/desk/dvc.lock

@@ -234,7 +234,13 @@ def sync(
         print(", ".join(f"{number} {what}" for what, number in counts.items()))
 
 
-for command in (authoring.check, authoring.new_method, authoring.tune, publishing.verify):
+for command in (
+    authoring.check,
+    authoring.new_method,
+    authoring.tune,
+    publishing.verify,
+    publishing.show,
+):
     app.command()(command)
 
 

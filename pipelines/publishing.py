@@ -1,4 +1,4 @@
-"""Commands for people who publish records, or doubt them."""
+"""Commands for people who publish records, or doubt them, or want to see the data."""
 
 from __future__ import annotations
 
@@ -46,6 +46,39 @@ def verify(
     if found:
         raise BenchError(f"{len(found)} faults in {len(files)} records (see above).")
     print(f"{len(files)} records: no fault")
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="Data set; see: dpap-bench list data")],
+    number: Annotated[int, typer.Argument(min=0, help="Of the training sample.")] = 0,
+    frames: Annotated[int, typer.Option(min=1, help="Of a recording, of equal duration.")] = 12,
+    to: Annotated[
+        Path | None, typer.Option(help="PNG file; default: results/local/show/NAME-NUMBER.png")
+    ] = None,
+) -> None:
+    """Draw one training sample: an image, or a recording as a strip of frames."""
+    from pipelines.core import data
+    from pipelines.grid import find_root
+    from pipelines.report import picture
+
+    root = find_root(Path.cwd())
+    source, folder = data.SOURCES.get(name), data.fetch(name, root / "data")
+    assert source is not None  # or `fetch` would have said so
+    if source.events:
+        label, events = source.event_loader.recording(folder, number)
+        drawn = picture.strip(events, *source.event_loader.SENSOR, frames)
+        words = f"{len(events)} events, {int(events['p'].sum())} of them brighter (orange)"
+    else:
+        train = source.loader.load_training(folder).train
+        if number >= len(train):
+            raise InputError(
+                f"{name} has {len(train)} training samples; the last is {len(train) - 1}."
+            )
+        label, drawn = int(train.labels[number]), picture.grey(train.inputs[number].numpy())
+        words = "an image"
+    path = to or root / "results" / "local" / "show" / f"{name}-{number}.png"
+    picture.write_png(drawn, path)
+    print(f"{path}: {words}, class {label}")
 
 
 def _second_run(file: Path, root: Path) -> list[str]:

@@ -47,6 +47,15 @@ def test_the_fetched_data_are_those_of_the_board(params: Params) -> None:
     assert set(STAGES["fetch"]["matrix"]["data"]) == needed <= set(SOURCES)
 
 
+def test_the_data_of_the_larger_workloads_have_a_pipeline_of_their_own(params: Params) -> None:
+    desk = yaml.safe_load((ROOT / "pipelines" / "desk" / "dvc.yaml").read_text())["stages"]
+    fetched = set(desk["fetch"]["matrix"]["data"])
+    assert fetched <= set(SOURCES)
+    elsewhere = set(STAGES["fetch"]["matrix"]["data"])
+    assert {w.data for w in params.workloads.values()} - elsewhere == fetched
+    assert desk["fetch"]["wdir"] == "../.."
+
+
 def dvc(project: Path, *arguments: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

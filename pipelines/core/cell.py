@@ -119,13 +119,13 @@ class _Run:
         trainer = self.train()
         network, structure = trainer.live.full, trainer.structure
         masks = trainer.result.masks
-        inputs = self.data.validation.inputs
+        inputs = self.data.validation.batch(slice(max(LATENCY_BATCHES)))[0]
         masked_latency = latency(network, inputs, LATENCY_BATCHES)
         remove_units(structure, masks)
         network.silence(surviving_steps(structure, masks))
         compact_latency = latency(network, inputs, LATENCY_BATCHES)
         validation, spec = evaluate(network, self.data.validation), self.spec
-        test = None if spec.tuning else evaluate_test(network, spec.settings.data, self.data_root)
+        test = None if spec.tuning else evaluate_test(network, spec.settings, self.data_root)
         last = test or validation
         require_finite(last.loss, self.meter)
         cost = measure(network, structure, masks, last.activity, compact_latency, masked_latency)
@@ -163,8 +163,8 @@ class _Run:
     def _warm_up(self) -> None:
         """Run a twin of the network once, so that the clock does not time first-call work."""
         twin = self._network()
-        batch = self.data.train.inputs[: self.spec.recipe.batch_size]
-        twin(batch).sum().backward()
+        inputs, _ = self.data.train.batch(slice(self.spec.recipe.batch_size))
+        twin(inputs).sum().backward()
 
     def _beside_parent(self, cost: Cost) -> Cost:
         """Count the density of a small network in weights of the dense one."""
@@ -186,7 +186,8 @@ def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
     torch.set_num_threads(spec.threads)
     prefer_huge_pages()
     keep_freed_memory()
-    return load_training(spec.settings.data, data_root).to(device)
+    workload = spec.settings
+    return load_training(workload.data, data_root, workload.binning).to(device)
 
 
 def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:

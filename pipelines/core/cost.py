@@ -156,7 +156,8 @@ def latency(network: nn.Module, inputs: Tensor, batch_sizes: tuple[int, ...]) ->
     network.eval()
     result = {}
     for size in batch_sizes:
-        batch = inputs.repeat((-(-size // len(inputs)),) + (1,) * (inputs.dim() - 1))[:size]
+        samples = torch.arange(size, device=inputs.device) % inputs.shape[-4]
+        batch = inputs.index_select(inputs.dim() - 4, samples)
         times = []
         for _ in range(12):
             start = clock(inputs.device)

@@ -12,6 +12,7 @@ from pipelines.core.cost import ActivityCounter
 from pipelines.core.data import load_test
 from pipelines.core.data.splits import Split
 from pipelines.core.networks import Network
+from pipelines.core.workloads import Workload
 
 _BATCH = 512
 
@@ -42,7 +43,8 @@ def evaluate(network: Network, split: Split) -> Evaluation:
     network.eval()
     counter = ActivityCounter(network.steps)
     right, loss = 0, 0.0
-    for inputs, labels in zip(split.inputs.split(_BATCH), split.labels.split(_BATCH), strict=True):
+    for start in range(0, len(split), _BATCH):
+        inputs, labels = split.batch(slice(start, start + _BATCH))
         scores, activity = network.run(inputs)
         counter.add(activity)
         right += int((scores.argmax(1) == labels).sum())
@@ -51,6 +53,7 @@ def evaluate(network: Network, split: Split) -> Evaluation:
     return Evaluation(right / len(split), loss / len(split), counter)
 
 
-def evaluate_test(network: Network, data: str, root: Path) -> Evaluation:
-    """Open the test split of a data set; a run calls this once, on its last iterate."""
-    return evaluate(network, load_test(data, root).to(network.readout.weight.device))
+def evaluate_test(network: Network, workload: Workload, root: Path) -> Evaluation:
+    """Open the test split of a workload; a run calls this once, on its last iterate."""
+    split = load_test(workload.data, root, workload.binning)
+    return evaluate(network, split.to(network.readout.weight.device))

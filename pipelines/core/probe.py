@@ -122,9 +122,9 @@ class NetworkProbe:
         order = torch.cat([torch.empty(0, dtype=torch.long), *orders])[:samples]
         order = order.to(self.train.inputs.device)
         for batch in order.split(batch_sizes(samples, self.batch_size)):
-            labels = self.train.labels[batch]
+            inputs, labels = self.train.batch(batch)
             self._paid[id(labels)] = labels
-            yield self.train.inputs[batch], labels
+            yield inputs, labels
 
     def _pay(self, labels: Tensor) -> None:
         """Charge a batch, unless it was charged when it was drawn and has not passed since."""

@@ -162,7 +162,7 @@ class Trainer:
         self.total, done = torch.zeros((), device=self.data.device), 0
         while left := min(len(order) - done, self.meter.remaining):  # a probe spends of it too
             batch = order[done : done + batch_sizes(left, self.recipe.batch_size)[0]]
-            self._step(train.inputs[batch], train.labels[batch])
+            self._step(*train.batch(batch))
             done += len(batch)
         loss = self.total.item() / done
         require_finite(loss, self.meter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,9 @@ from baselines.info import Track
 from pipelines.core.budget import Budget
 from pipelines.core.errors import InputError
 from pipelines.core.layouts import Execution, NetworkSpec
+
+if TYPE_CHECKING:
+    from pipelines.core.data.events import Binning
 
 
 class Recipe(BaseModel):
@@ -62,6 +65,23 @@ class FineTuning(BaseModel):
     learning_rate: float = Field(gt=0)
 
 
+class Frames(BaseModel):
+    """How recordings of events become frames, one for each time step of the network.
+
+    Parameters
+    ----------
+    by
+        ``time``: frames of the same duration; ``count``: of the same number of events.
+    values
+        ``binary``: whether there was an event; ``counts``: how many.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Literal["time", "count"] = "time"
+    values: Literal["binary", "counts"] = "binary"
+
+
 class Workload(BaseModel):
     """One task on which methods are compared.
 
@@ -77,6 +97,8 @@ class Workload(BaseModel):
         How it is computed.
     fine_tuning
         How its dense checkpoint is trained further; None where there is no post-training track.
+    frames
+        How recordings become frames; None for images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,6 +108,17 @@ class Workload(BaseModel):
     recipe: Recipe
     execution: Execution = Execution()
     fine_tuning: FineTuning | None = None
+    frames: Frames | None = None
+
+    @property
+    def binning(self) -> Binning | None:
+        """How a recording becomes the network's input; None for images."""
+        from pipelines.core.data.events import Binning  # with NumPy, which a listing does not need
+
+        if self.frames is None:
+            return None
+        steps = self.network.time_steps if self.network.kind == "snn" else 1
+        return Binning(steps, self.frames.by, self.frames.values)
 
     def recipe_of(self, track: Track) -> Recipe:
         """Return the recipe of a track: fine-tuning is the recipe, warm-up included, but shorter.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.core.data.idx import IdxFiles
+from pipelines.core.data.images import Images, Part
 from pipelines.core.data.splits import Split, TrainingData
 
 NAME = "fashion-mnist"
@@ -34,6 +35,11 @@ def _files() -> IdxFiles:
 def fetch(folder: Path) -> None:
     """Get the four files, uncompressed and verified."""
     _files().fetch(folder)
+
+
+def read(folder: Path, part: Part) -> Images:
+    """All images and labels of a part, verified."""
+    return _files().read(folder, part)
 
 
 def load_training(folder: Path) -> TrainingData:

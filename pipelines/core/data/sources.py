@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pipelines.core.errors import unknown
+from pipelines.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    from pipelines.core.data.events import Binning, Events
     from pipelines.core.data.splits import Split, TrainingData
 
 
@@ -26,17 +27,42 @@ class Loader(Protocol):
         """Read the test split."""
 
 
+class EventLoader(Protocol):
+    """What a data module of recordings offers."""
+
+    #: Height and width of the sensor.
+    SENSOR: tuple[int, int]
+
+    def fetch(self, folder: Path) -> None:
+        """Put verified files into `folder`; do nothing where they are."""
+
+    def load_training(self, folder: Path, binning: Binning) -> TrainingData:
+        """Read the train and validation split, as frames."""
+
+    def load_test(self, folder: Path, binning: Binning) -> Split:
+        """Read the test split, as frames."""
+
+    def recording(self, folder: Path, number: int) -> tuple[int, Events]:
+        """Label and events of one training recording."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """A data set: its module in this package, and one line about it."""
+    """A data set: its module in this package, one line about it, and whether it has events."""
 
     module: str
     summary: str
+    events: bool = False
 
     @property
     def loader(self) -> Loader:
         """The module, imported when it is needed."""
         return cast(Loader, importlib.import_module(f"pipelines.core.data.{self.module}"))
+
+    @property
+    def event_loader(self) -> EventLoader:
+        """The module of a data set of recordings."""
+        return cast(EventLoader, self.loader)
 
 
 SOURCES = {
@@ -60,7 +86,18 @@ SOURCES = {
         "cifar100",
         "CIFAR-100, 32 x 32 colour, 100 classes; 45,000 train / 5,000 validation / 10,000 test",
     ),
+    "fashion-dvs": Source(
+        "fashion_dvs",
+        "Fashion-MNIST as simulated events of three saccades, 34 x 34, 2 polarities; same splits",
+        events=True,
+    ),
 }
+
+
+def _source(name: str) -> Source:
+    if name not in SOURCES:
+        raise unknown("data set", name, SOURCES)
+    return SOURCES[name]
 
 
 def fetch(name: str, root: Path) -> Path:
@@ -73,18 +110,31 @@ def fetch(name: str, root: Path) -> Path:
     BenchError
         If its files cannot be had.
     """
-    if name not in SOURCES:
-        raise unknown("data set", name, SOURCES)
     folder = root / name
-    SOURCES[name].loader.fetch(folder)
+    _source(name).loader.fetch(folder)
     return folder
 
 
-def load_training(name: str, root: Path) -> TrainingData:
-    """Train and validation split of a fetched data set."""
-    return SOURCES[name].loader.load_training(root / name)
+def load_training(name: str, root: Path, binning: Binning | None = None) -> TrainingData:
+    """Train and validation split of a fetched data set; of recordings, as frames."""
+    source, folder = _source(name), root / name
+    if source.events:
+        return source.event_loader.load_training(folder, _needed(name, binning))
+    return source.loader.load_training(folder)
 
 
-def load_test(name: str, root: Path) -> Split:
+def load_test(name: str, root: Path, binning: Binning | None = None) -> Split:
     """Test split of a fetched data set; for `pipelines.core.evaluate` alone."""
-    return SOURCES[name].loader.load_test(root / name)
+    source, folder = _source(name), root / name
+    if source.events:
+        return source.event_loader.load_test(folder, _needed(name, binning))
+    return source.loader.load_test(folder)
+
+
+def _needed(name: str, binning: Binning | None) -> Binning:
+    if binning is None:
+        raise InputError(
+            f"'{name}' holds recordings; say in the workload how they become frames, such as "
+            "'frames: {by: time}'."
+        )
+    return binning

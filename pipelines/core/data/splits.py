@@ -25,7 +25,7 @@ class Split:
     Parameters
     ----------
     inputs
-        [N, C, H, W] float32.
+        [N, C, H, W] float32, or event frames [N, T, C, H, W] uint8.
     labels
         [N] int64.
     """
@@ -35,6 +35,17 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def batch(self, at: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Some samples as a network takes them: [B, C, H, W] or [T, B, C, H, W], and labels."""
+        inputs = self.inputs[at]
+        if inputs.dim() == 5:  # a byte for each number in memory, four only in a batch
+            inputs = inputs.transpose(0, 1).to(torch.get_default_dtype())
+        return inputs, self.labels[at]
+
+    def part(self, indices: Indices) -> Split:
+        """Return the samples of these numbers."""
+        return Split(self.inputs[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> Split:
         """Return the split on a device."""
@@ -59,8 +70,8 @@ class TrainingData:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Shape of one sample, [C, H, W]."""
-        channels, height, width = self.train.inputs.shape[1:]
+        """Shape of one sample at one step, [C, H, W]."""
+        channels, height, width = self.train.inputs.shape[-3:]
         return channels, height, width
 
     @property
