@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -9,9 +12,19 @@ from torch import nn
 from baselines.groups import weight_structure
 from baselines.masks import Masks
 from pipelines.core.cell import build_network
-from pipelines.core.cost import ActivityCounter, existing_parameters, fan_out, operations
+from pipelines.core.cost import (
+    ActivityCounter,
+    connection_sparsity,
+    existing_parameters,
+    fan_out,
+    membrane_updates,
+    operations,
+)
 from pipelines.core.layouts import NetworkSpec
-from pipelines.core.networks import READOUT
+from pipelines.core.networks import READOUT, Network
+from pipelines.core.record import SCHEMA_VERSION, read_record
+
+TUNING = Path(__file__).parent.parent / "results" / "tuning"
 
 
 def fan(layer: nn.Module, weight: torch.Tensor, *shape: int) -> list[float]:
@@ -53,7 +66,7 @@ def test_fan_out_skips_zero_weights() -> None:
     assert fan(linear, torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]]), 3) == [1, 0, 2]
 
 
-def spiking(steps: int) -> nn.Module:
+def spiking(steps: int) -> Network:
     spec = NetworkSpec(kind="snn", layout="2C1-3FC", time_steps=steps)
     return build_network(spec, (1, 1, 2), 2, seed=0)
 
@@ -80,6 +93,9 @@ def test_operations_by_hand() -> None:
     # 3 x 2 x 2 dense; 3 spikes x 2.
     assert counts == {"conv1": (8, 4.0, 0.0), "fc1": (24, 0.0, 9.0), READOUT: (12, 0.0, 6.0)}
     assert counter.firing_rates() == {"conv1": 3 / 8, "fc1": 3 / 6}
+    # 2 x 2 and 3 neurons for 2 steps, of whose 14 outputs 8 are zero; the readout has none.
+    assert membrane_updates(net, counter) == {"conv1": 8, "fc1": 6, READOUT: 0}
+    assert counter.activation_sparsity() == 8 / 14
     with torch.no_grad():
         net.fc1.weight[:, 0] = 0  # the connections of channel 0, position 0
         net.fc1.weight[0, 1] = 0
@@ -120,3 +136,50 @@ def test_parameters_leave_out_masked_weights() -> None:
     assert existing_parameters(net, structure, Masks({"fc1.weight": mask})) == everything - 4
     assert structure.prunable == 2 + 12
     assert structure.density(Masks({"fc1.weight": mask})) == 10 / 14
+
+
+def test_activation_sparsity_weighs_each_output_alike() -> None:
+    """Batches of 3 and 1 samples, layers of 4 and 1 neurons: no mean of means would do."""
+    counter = ActivityCounter(1)
+    silent, busy = torch.zeros(1, 3, 4), torch.ones(1, 3, 1)
+    counter.add({"fc1": (silent, silent), "fc2": (silent, busy)})
+    counter.add({"fc1": (silent[:, :1], torch.ones(1, 1, 4)), "fc2": (silent[:, :1], busy[:, :1])})
+    assert counter.activation_sparsity() == 12 / 20
+
+
+def test_a_relu_has_no_membrane() -> None:
+    net = build_network(NetworkSpec(kind="ann", layout="2C1-3FC"), (1, 1, 2), 2, seed=0)
+    counter = ActivityCounter(net.steps)
+    counter.add(net.run(torch.ones(5, 1, 1, 2))[1])
+    assert set(membrane_updates(net, counter).values()) == {0}
+    assert counter.neurons == {"conv1": 4, "fc1": 3}
+
+
+def test_connection_sparsity_counts_every_weight_that_exists() -> None:
+    net = spiking(1)
+    assert connection_sparsity(net) == 0
+    with torch.no_grad():
+        net.get_parameter("fc1.weight")[0] = 0
+        net.get_parameter("readout.weight")[0, 0] = 0
+        net.get_parameter("readout.bias").zero_()
+    assert connection_sparsity(net) == 5 / (2 + 12 + 6), "biases are no connections"
+
+
+def test_records_of_older_code_are_read(tmp_path: Path) -> None:
+    paths = sorted(TUNING.rglob("*.json"))
+    assert paths
+    for path in paths:
+        assert read_record(path).schema_version <= SCHEMA_VERSION
+    document = json.loads(paths[0].read_text())
+    cost = document["outcome"]["cost"]
+    new = ("membrane_updates", "activation_sparsity", "connection_sparsity")
+    for name in new:
+        cost.pop(name, None)
+    for layer in cost["layers"].values():
+        layer.pop("membrane_updates", None)
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(document | {"schema_version": 1}))
+    outcome = read_record(old).outcome
+    assert outcome is not None
+    assert [getattr(outcome.cost, name) for name in new] == [None] * 3
+    assert {layer.membrane_updates for layer in outcome.cost.layers.values()} == {None}

@@ -1,11 +1,12 @@
-"""What a network costs: density, parameters, operations, energy proxy, latency.
+"""What a network costs: density, parameters, operations, sparsity, energy proxy, latency.
 
 One operation is one multiply-accumulate (MAC) or, where the input is a spike, one accumulate
 (AC). Both are counted per sample over all time steps. Bias, pooling and batch norm are left out
 (batch norm folds into the weights before it).
 
 *Dense* counts are what hardware does that skips nothing. *Effective* counts skip zero weights
-and zero inputs; the effective ACs are the SynOps: spikes times existing fan-out.
+and zero inputs; the effective ACs are the SynOps: spikes times existing fan-out. Every figure is
+defined in docs/costs.md, where a tiny network is worked out by hand.
 """
 
 from __future__ import annotations
@@ -29,7 +30,21 @@ PICOJOULE_MAC, PICOJOULE_AC = 4.6, 0.9
 
 
 class LayerCost(BaseModel):
-    """Operations of one layer, per sample over all steps."""
+    """Cost of one layer; operations are per sample over all steps.
+
+    Parameters
+    ----------
+    density
+        Kept / prunable weights; 1 for the readout.
+    dense_operations
+        Operations after physical removal, whatever is zero.
+    effective_macs, effective_acs
+        Operations on weights and inputs that are not zero; one of the two is zero.
+    membrane_updates
+        Neurons x steps; 0 where no neuron has a membrane. None: not measured then.
+    firing_rate
+        1 - the layer's activation sparsity; None for the readout, which has no neurons.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +52,7 @@ class LayerCost(BaseModel):
     dense_operations: int
     effective_macs: float
     effective_acs: float
+    membrane_updates: int | None = None
     firing_rate: float | None
 
 
@@ -55,6 +71,12 @@ class Cost(BaseModel):
         Dense operations after physical removal, all counted as MACs. FLOPs are twice that.
     effective_macs, synops
         Effective MACs (analogue inputs) and effective ACs (spikes).
+    membrane_updates
+        Spiking neurons that exist after physical removal x steps. None: not measured then.
+    activation_sparsity
+        Share of the neurons' outputs that are zero, over all neurons, steps and samples; or None.
+    connection_sparsity
+        Zero weights / those that exist after physical removal, the readout's included; or None.
     timestep_sparsity
         Silenced (unit, time step) pairs among those of the surviving units.
     energy_nanojoule
@@ -72,6 +94,9 @@ class Cost(BaseModel):
     macs: int
     effective_macs: float
     synops: float
+    membrane_updates: int | None = None
+    activation_sparsity: float | None = None
+    connection_sparsity: float | None = None
     energy_nanojoule: float
     timestep_sparsity: float = 0.0
     latency_milliseconds: dict[int, float]
@@ -94,6 +119,8 @@ class ActivityCounter:
     active: dict[str, Tensor] = field(default_factory=dict, init=False)
     binary: dict[str, bool] = field(default_factory=dict, init=False)
     spikes: dict[str, float] = field(default_factory=dict, init=False)
+    neurons: dict[str, int] = field(default_factory=dict, init=False)
+    fired: dict[str, int] = field(default_factory=dict, init=False)
 
     @torch.no_grad()
     def add(self, activity: Mapping[str, tuple[Tensor, Tensor]]) -> None:
@@ -104,8 +131,12 @@ class ActivityCounter:
             self.active[name] = self.active.get(name, torch.zeros_like(active)) + active
             spikes_only = bool(((pre == 0) | (pre == 1)).all())
             self.binary[name] = self.binary.get(name, True) and spikes_only
-            rate = float((post != 0).double().mean()) * post.shape[1]
+            fired = post != 0
+            rate = float(fired.double().mean()) * post.shape[1]
             self.spikes[name] = self.spikes.get(name, 0.0) + rate
+            if name != READOUT:
+                self.neurons[name] = post[0, 0].numel()
+                self.fired[name] = self.fired.get(name, 0) + int(fired.sum())
         self.samples += pre.shape[1]
 
     def firing_rates(self) -> dict[str, float]:
@@ -113,6 +144,11 @@ class ActivityCounter:
         rates = {name: total / self.samples for name, total in self.spikes.items()}
         rates.pop(READOUT, None)
         return rates
+
+    def activation_sparsity(self) -> float:
+        """Share of zeros among the outputs of all neurons, steps and samples, in [0, 1]."""
+        outputs = sum(self.neurons.values()) * self.steps * self.samples
+        return (outputs - sum(self.fired.values())) / outputs
 
 
 def fan_out(layer: nn.Module, weight: Tensor, input_shape: torch.Size) -> Tensor:
@@ -193,6 +229,22 @@ def timestep_sparsity(network: Network) -> float:
     return silenced / (units * network.steps)
 
 
+def connection_sparsity(network: nn.Module) -> float:
+    """Zero share of the weights of all convolutions and linear layers, the readout's included."""
+    weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    return zeros / sum(weight.numel() for weight in weights)
+
+
+def membrane_updates(network: Network, counter: ActivityCounter) -> dict[str, int]:
+    """Updates of membrane potentials, one per neuron and step, by layer; a ReLU has none.
+
+    A silenced unit integrates as if it fired, so its updates count.
+    """
+    steps = counter.steps if network.spec.kind == "snn" else 0
+    return {name: counter.neurons.get(name, 0) * steps for name in counter.active}
+
+
 def measure(
     network: Network,
     structure: Structure,
@@ -217,6 +269,7 @@ def measure(
     counts = operations(network, counter)
     densities = layer_densities(structure, masks) | {READOUT: 1.0}
     rates = counter.firing_rates()
+    updates = membrane_updates(network, counter)
     macs = sum(effective for _, effective, _ in counts.values())
     acs = sum(effective for _, _, effective in counts.values())
     return Cost(
@@ -226,6 +279,9 @@ def measure(
         macs=sum(dense for dense, _, _ in counts.values()),
         effective_macs=macs,
         synops=acs,
+        membrane_updates=sum(updates.values()),
+        activation_sparsity=counter.activation_sparsity(),
+        connection_sparsity=connection_sparsity(network),
         timestep_sparsity=timestep_sparsity(network),
         energy_nanojoule=(PICOJOULE_MAC * macs + PICOJOULE_AC * acs) / 1000,
         latency_milliseconds=compact_latency,
@@ -236,6 +292,7 @@ def measure(
                 dense_operations=dense,
                 effective_macs=effective_macs,
                 effective_acs=effective_acs,
+                membrane_updates=updates[name],
                 firing_rate=rates.get(name),
             )
             for name, (dense, effective_macs, effective_acs) in counts.items()

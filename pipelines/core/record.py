@@ -22,7 +22,9 @@ from pipelines.core.spec import RunSpec
 from pipelines.core.train import EpochPoint
 from pipelines.core.trajectory import Trajectory
 
-SCHEMA_VERSION = 1
+#: Raised with every new field: a program that does not know the field then says what to do.
+#: 2: membrane updates, activation sparsity and connection sparsity of `Cost`.
+SCHEMA_VERSION = 2
 
 #: ``ok``: ranked. The others stay as rows: the loss was not finite; the density missed its
 #: target; the method asked for more samples than the budget; anything else went wrong.
