@@ -13,6 +13,7 @@ import typer
 
 from pipelines import authoring, publishing
 from pipelines.core.errors import BenchError, InputError
+from pipelines.export import export
 from pipelines.listing import Topic, rows_of, to_text
 
 app = typer.Typer(
@@ -234,7 +235,7 @@ def sync(
         print(", ".join(f"{number} {what}" for what, number in counts.items()))
 
 
-for command in (authoring.check, authoring.new_method, authoring.tune, publishing.verify):
+for command in (authoring.check, authoring.new_method, authoring.tune, publishing.verify, export):
     app.command()(command)
 
 
