@@ -224,3 +224,14 @@ def test_files_that_hold_no_network(tmp_path: Path) -> None:
         write()
         with pytest.raises(BenchError, match=message):
             load_network(path)
+
+
+def test_a_second_run_that_breaks_is_one_sentence(
+    home: Path, made: dict[str, RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no scissors")
+
+    monkeypatch.setattr("pipelines.core.cell.remove_units", broken)
+    with pytest.raises(BenchError, match=r"does not end \(RuntimeError: no scissors\)"):
+        export.repeat(home, made["ann"])
