@@ -13,6 +13,7 @@ import typer
 
 from pipelines import authoring, publishing
 from pipelines.core.errors import BenchError, InputError
+from pipelines.export import export
 from pipelines.listing import Topic, rows_of, to_text
 
 app = typer.Typer(
@@ -240,6 +241,7 @@ for command in (
     authoring.tune,
     publishing.verify,
     publishing.show,
+    export,
 ):
     app.command()(command)
 

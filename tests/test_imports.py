@@ -20,6 +20,9 @@ ALLOWED = {
     "pipelines.authoring": ("baselines", "dpap", "pipelines"),
     "pipelines.publishing": ("pipelines",),
     "pipelines.audit": ("pipelines.core",),
+    "pipelines.export": ("pipelines",),
+    "pipelines.network_file": ("pipelines.core",),
+    "pipelines.nir_graph": ("pipelines.core",),
     "pipelines.contract": ("baselines", "pipelines.core", "pipelines.contract"),
     "pipelines.tuning": (
         "baselines",

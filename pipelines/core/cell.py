@@ -163,8 +163,7 @@ class _Run:
     def _warm_up(self) -> None:
         """Run a twin of the network once, so that the clock does not time first-call work."""
         twin = self._network()
-        inputs, _ = self.data.train.batch(slice(self.spec.recipe.batch_size))
-        twin(inputs).sum().backward()
+        twin(self.data.train.batch(slice(self.spec.recipe.batch_size))[0]).sum().backward()
 
     def _beside_parent(self, cost: Cost) -> Cost:
         """Count the density of a small network in weights of the dense one."""
@@ -186,8 +185,7 @@ def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
     torch.set_num_threads(spec.threads)
     prefer_huge_pages()
     keep_freed_memory()
-    workload = spec.settings
-    return load_training(workload.data, data_root, workload.binning).to(device)
+    return load_training(spec.settings.data, data_root, spec.settings.binning).to(device)
 
 
 def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:
@@ -211,6 +209,28 @@ def make_start(spec: RunSpec, data_root: Path, folder: Path) -> None:
     """
     with suppress(DivergedError):
         _start(spec, _enter(spec, data_root), data_root, folder)
+
+
+def _begin(spec: RunSpec, data_root: Path, parent: RunRecord | None) -> _Run:
+    data = _enter(spec, data_root)
+    meter = BudgetMeter(spec.settings.budget(len(data.train), spec.track))
+    return _Run(spec, data_root, data, meter, parent=parent)
+
+
+def final_network(
+    spec: RunSpec,
+    data_root: Path,
+    checkpoints: Path | None = None,
+    parent: RunRecord | None = None,
+) -> tuple[Network, Outcome, Status]:
+    """Run one cell as `run_cell` does, for the network it ends with; what breaks it is raised."""
+    check_parent(spec, parent)
+    run = _begin(spec, data_root, parent)
+    if spec.track == "post-training" and checkpoints is not None:
+        run.start = _start(spec, run.data, data_root, checkpoints)
+    outcome = run.execute()
+    assert run.trainer is not None
+    return run.trainer.live.full.eval(), outcome, run.status
 
 
 def run_cell(
@@ -243,13 +263,10 @@ def run_cell(
         raise InputError("a post-training cell needs a folder of dense checkpoints.")
     digest = code_digest(spec.method)
     started_at, start = datetime.now(UTC), time.perf_counter()
-    data = _enter(spec, data_root)
-    budget = spec.settings.budget(len(data.train), spec.track)
-    run = _Run(spec, data_root, data, BudgetMeter(budget), parent=parent)
-    outcome = None
+    run, outcome = _begin(spec, data_root, parent), None
     try:
         if spec.track == "post-training" and checkpoints is not None:
-            run.start = _start(spec, data, data_root, checkpoints)
+            run.start = _start(spec, run.data, data_root, checkpoints)
         outcome = run.execute()
     except DivergedError as error:
         run.status, run.message = "diverged", str(error)
@@ -267,7 +284,7 @@ def run_cell(
         message=run.message,
         outcome=outcome,
         curve=training.curve if training else [],
-        budget=budget.samples,
+        budget=run.meter.budget.samples,
         spent=dict(run.meter.phases),
         started_at=started_at,
         train_seconds=training.seconds if training else 0.0,
@@ -276,7 +293,7 @@ def run_cell(
         parent=parent.trajectory.digest if parent else "",
         checkpoint=run.start.digest if run.start else "",
         environment=environment(
-            spec.threads, spec.settings.execution, data.device, spec.settings.network
+            spec.threads, spec.settings.execution, run.data.device, spec.settings.network
         ),
         code_digest=digest,
         code_digest_end=code_digest(spec.method),
