@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import struct
 import sys
@@ -11,7 +12,7 @@ import tarfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines.cli import main
 from pipelines.core.data import SOURCES, fetch, load_test, load_training, n_mnist, tonic_sets
 from pipelines.core.data.download import Archive, obtain_archive, unpack
 from pipelines.core.data.events import EVENT, Binning, Events, decode, encode
@@ -269,12 +271,18 @@ def test_damaged_n_mnist(digits_seen: Path, monkeypatch: pytest.MonkeyPatch) -> 
         load_training("n-mnist", digits_seen, BINNING)
 
 
-def test_without_tonic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tonic(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "tonic", None)
     monkeypatch.setitem(sys.modules, "tonic.datasets", None)
     for name in ("dvs-gesture", "cifar10-dvs", "shd"):
-        with pytest.raises(BenchError, match=r"pip install -c constraints\.txt -e '\.\[events\]'"):
-            fetch(name, tmp_path)
+        monkeypatch.setattr(sys, "argv", ["dpap-bench", "fetch", name])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 1
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.endswith("install it with: pip install -c constraints.txt -e '.[events]'")
 
 
 def test_splits_of_cifar10_dvs() -> None:
@@ -429,6 +437,25 @@ def test_one_recording(small: tuple[str, TonicSet, Path]) -> None:
             loader.recording(root / name, hidden)
 
 
+@pytest.mark.parametrize("small", ["dvs-gesture", "cifar10-dvs"], indirect=True)
+def test_the_order_is_not_that_of_the_file_system(
+    small: tuple[str, TonicSet, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, made, root = small
+    before = made._part(root / name, TRAIN)
+    walk = os.walk
+
+    def backwards(top: str) -> Iterator[tuple[str, list[str], list[str]]]:
+        for path, folders, files in walk(top):
+            yield path, folders, sorted(files, reverse=True)
+
+    monkeypatch.setattr(os, "walk", backwards)
+    after = made._part(root / name, TRAIN)
+    assert before.labels.tolist() == after.labels.tolist()
+    for number in range(len(before.labels)):
+        assert before.events(number).tolist() == after.events(number).tolist()
+
+
 def damages(whole: bytes) -> list[bytes]:
     return [b"", b"junk" * 20, whole[: len(whole) // 2], whole[:-3]]
 
@@ -457,8 +484,7 @@ def test_damaged_files(small: tuple[str, TonicSet, Path]) -> None:
 
 def test_a_broken_header_of_aedat(tmp_path: Path) -> None:
     """Its reader panics, which is no `Exception`."""
-    pytest.importorskip("aedat", reason="needs the extra 'events'")
-    aedat = sys.modules["aedat"]
+    aedat = pytest.importorskip("aedat", reason="needs the extra 'events'")
     (tmp_path / "a.aedat4").write_bytes(b"#!AER-DAT4.0\r\n" + b"\x14\0\0\0" + b"\xff" * 40)
     with (
         pytest.raises(BenchError, match=r"^a is damaged \(.*\); delete it$"),
@@ -467,10 +493,9 @@ def test_a_broken_header_of_aedat(tmp_path: Path) -> None:
         aedat.Decoder(str(tmp_path / "a.aedat4"))
 
 
-def test_a_place_out_of_range(small: tuple[str, TonicSet, Path]) -> None:
+@pytest.mark.parametrize("small", ["dvs-gesture"], indirect=True)
+def test_places_out_of_range_and_pickles(small: tuple[str, TonicSet, Path]) -> None:
     name, made, root = small
-    if name != "dvs-gesture":
-        pytest.skip("other formats cannot hold it, or are tested by it")
     path = max((root / name / made.kind / "ibmGestureTrain").rglob("*.npy"))
     np.save(path, np.array([(-1, 0, 0, 0)]))
     with pytest.raises(BenchError, match="x of an event is out of range"):

@@ -188,8 +188,10 @@ class _Part:
         if dataset.targets:
             self.order.sort(key=lambda i: Path(dataset.data[i]).parts)
             labels = [dataset.targets[i] for i in self.order]
-        else:  # one file of all recordings
-            labels = [dataset[i][1] for i in self.order]
+        else:  # one HDF5 file of all recordings, whose labels tonic reads with the events only
+            h5py = importlib.import_module("h5py")
+            with h5py.File(Path(dataset.location_on_system, dataset.data_filename), "r") as file:
+                labels = file["labels"][:]
         self.labels = np.array(labels, np.int64)
 
     def events(self, number: int) -> Events:
