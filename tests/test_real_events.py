@@ -214,6 +214,7 @@ def write_n_mnist(path: Path, number: int) -> None:
     """An archive as N-MNIST's: folders, files counted from 1, an overflow in each."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{path.stem}/", "")
+        archive.writestr(f"__MACOSX/{path.stem}/0/._00001.bin", "as Macs do")
         for i in reversed(range(number)):
             rows = ((8000, i, 2, 1), (8191, 0, 240, 0), (1000, 3, i, 0))
             raw = b"".join(encode(events_of(row)) for row in rows)
@@ -259,7 +260,7 @@ def test_damaged_n_mnist(digits_seen: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(BenchError, match="missing or damaged"):
         load_training("n-mnist", digits_seen, BINNING)
     flipped = bytearray(whole)
-    flipped[whole.index(b".bin") + 8] ^= 255
+    flipped[whole.index(b"00030.bin") + 12] ^= 255
     path.write_bytes(flipped)
     with pytest.raises(BenchError, match=r"bin in .*Train\.zip is damaged"):
         load_training("n-mnist", digits_seen, BINNING)
@@ -423,18 +424,25 @@ def read_all(made: TonicSet, folder: Path) -> None:
 
 def test_one_recording(small: tuple[str, TonicSet, Path]) -> None:
     name, made, root = small
-    loader = SOURCES[name].event_loader
-    *_, train = made._cut(made._part(root / name, TRAIN).labels)
-    number = int(train[-1])
-    label, events = loader.recording(root / name, number)
-    assert 0 <= label < made.classes
-    assert events["t"].tolist() == ([250_000, 500_000] if name == "shd" else [1000, 9000])
-    with pytest.raises(BenchError, match=f"no recording {first_count(made)}; it has"):
-        loader.recording(root / name, first_count(made))
+    recording = SOURCES[name].event_loader.recording
+    number = first_count(made) - made.test
+    binning = Binning(1, "time", "counts")
+    data, hidden = load_training(name, root, binning), load_test(name, root, binning)
+    shown = {}
+    for i in range(number):
+        label, events = recording(root / name, i)
+        assert events["t"].tolist() == ([250_000, 500_000] if name == "shd" else [1000, 9000])
+        shown[binning.frames(events, *made.SENSOR)[:, -made.polarities :].tobytes()] = label
+    taught = {
+        x.numpy().tobytes(): int(y)
+        for split in (data.train, data.validation)
+        for x, y in zip(split.inputs, split.labels, strict=True)
+    }
+    assert shown == taught
     if made.test:
-        hidden = int(made._cut(made._part(root / name, TRAIN).labels)[0][0])
-        with pytest.raises(BenchError, match="is of the test split"):
-            loader.recording(root / name, hidden)
+        assert not shown.keys() & {x.numpy().tobytes() for x in hidden.inputs}
+    with pytest.raises(BenchError, match=f"no recording {number}; it has {number}$"):
+        recording(root / name, number)
 
 
 @pytest.mark.parametrize("small", ["dvs-gesture", "cifar10-dvs"], indirect=True)
@@ -542,6 +550,7 @@ def test_archives_put_there_by_hand(
     sums = {p.name: hashlib.md5(p.read_bytes()).hexdigest() for p in paths}
     monkeypatch.setattr(Archive, "matches", lambda self, path: sums[self.name] == md5(path))
     fetch(name, root)
+    assert not list((root / name / made.kind).rglob("*.zip"))
     after = load_test(name, root, BINNING)
     assert torch.equal(before.inputs, after.inputs)
     assert torch.equal(before.labels, after.labels)

@@ -155,6 +155,7 @@ def unpack(archives: Sequence[Path], to: Path) -> None:
     beside = to.with_name(f".{to.name}.unpacking")
     shutil.rmtree(beside, ignore_errors=True)
     try:
+        beside.mkdir(parents=True)
         for archive in archives:
             _unpack(archive, beside)
         for inner in sorted(beside.rglob("*.zip")):

@@ -98,7 +98,9 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _files(archive: zipfile.ZipFile) -> list[str]:
-    return [name for name in archive.namelist() if name.endswith(".bin")]
+    """Recordings; not the notes that a Mac adds for each of them."""
+    names = [name for name in archive.namelist() if name.endswith(".bin")]
+    return [name for name in names if not name.startswith("__MACOSX/")]
 
 
 def _parse(name: str) -> tuple[int, int]:

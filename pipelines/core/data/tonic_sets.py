@@ -104,21 +104,20 @@ class TonicSet:
         return part.split(chosen, binning)
 
     def recording(self, folder: Path, number: int) -> tuple[int, Events]:
-        """Label and events of one recording of the training part, in the order of its files.
+        """Label and events of one recording of train and validation split, in the files' order.
 
         Raises
         ------
         BenchError
-            If there is none of this number, or it is of the test split or damaged.
+            If there is none of this number, or it is damaged.
         """
         part = self._part(folder, TRAIN)
-        if number >= len(part.labels):
-            raise BenchError(
-                f"{self.name} has no recording {number}; it has {len(part.labels)}, from 0"
-            )
-        if self.test and number in self._cut(part.labels)[0]:
-            raise BenchError(f"recording {number} of {self.name} is of the test split")
-        return int(part.labels[number]), part.events(number)
+        *_, validation, train = self._cut(part.labels)
+        open_to_all = np.sort(np.concatenate((validation, train)))
+        if number >= len(open_to_all):
+            raise BenchError(f"{self.name} has no recording {number}; it has {len(open_to_all)}")
+        at = int(open_to_all[number])
+        return int(part.labels[at]), part.events(at)
 
     def _cut(self, labels: NDArray[np.int64]) -> list[Indices]:
         """Recordings of the test split if it is cut here, of the validation split, and the rest."""
