@@ -74,12 +74,15 @@ class Frames(BaseModel):
         ``time``: frames of the same duration; ``count``: of the same number of events.
     values
         ``binary``: whether there was an event; ``counts``: how many.
+    scale
+        Side of the square of pixels that become one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     by: Literal["time", "count"] = "time"
     values: Literal["binary", "counts"] = "binary"
+    scale: int = Field(1, ge=1)
 
 
 class Workload(BaseModel):
@@ -118,7 +121,7 @@ class Workload(BaseModel):
         if self.frames is None:
             return None
         steps = self.network.time_steps if self.network.kind == "snn" else 1
-        return Binning(steps, self.frames.by, self.frames.values)
+        return Binning(steps, self.frames.by, self.frames.values, self.frames.scale)
 
     def recipe_of(self, track: Track) -> Recipe:
         """Return the recipe of a track: fine-tuning is the recipe, warm-up included, but shorter.

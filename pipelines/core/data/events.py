@@ -21,6 +21,9 @@ Events = np.ndarray[tuple[int], np.dtype[np.void]]
 
 _BYTES = 5
 _LATEST = 2**23 - 1
+#: Row of an event that says no more than that 2^13 us have passed, as read by tonic's
+#: `read_mnist_file` and by https://github.com/gorchard/event-Python.
+_OVERFLOW, _WRAP = 240, 2**13
 
 
 def encode(events: Events) -> bytes:
@@ -45,7 +48,7 @@ def encode(events: Events) -> bytes:
     return np.column_stack(columns).astype(np.uint8).tobytes()
 
 
-def decode(raw: bytes, name: str) -> Events:
+def decode(raw: bytes, name: str, sensor: bool = False) -> Events:
     """Read events from the ATIS format.
 
     Parameters
@@ -54,11 +57,15 @@ def decode(raw: bytes, name: str) -> Events:
         Content of a file.
     name
         Of the file, for people.
+    sensor
+        Whether a sensor wrote the file, which reports overflows of its clock as events of row 240,
+        and may be late: those events are left out, what follows each is 2^13 us later, and events
+        are put into the order of time.
 
     Raises
     ------
     BenchError
-        If the content does not consist of whole events in the order of time.
+        If the content does not consist of whole events, or they are not in the order of time.
     """
     if len(raw) % _BYTES:
         raise BenchError(f"{name} is truncated: {len(raw)} bytes are no whole number of events")
@@ -66,9 +73,18 @@ def decode(raw: bytes, name: str) -> Events:
     events: Events = np.empty(len(table), EVENT)
     events["x"], events["y"], events["p"] = table[:, 0], table[:, 1], table[:, 2] >> 7
     events["t"] = (table[:, 2] & 127) << 16 | table[:, 3] << 8 | table[:, 4]
+    if sensor:
+        overflow = events["y"] == _OVERFLOW
+        events["t"] += _WRAP * np.cumsum(overflow)
+        return in_order(events[~overflow])
     if (np.diff(events["t"]) < 0).any():
         raise BenchError(f"{name} is no recording: its times go backwards")
     return events
+
+
+def in_order(events: Events) -> Events:
+    """Events in the order of time; those of the same time stay as they are."""
+    return events[np.argsort(events["t"], kind="stable")]
 
 
 @dataclass(frozen=True)
@@ -85,11 +101,18 @@ class Binning:
     values
         ``binary``: 1 where there was an event, so that the first layer only accumulates;
         ``counts``: how many there were, 255 at most.
+    scale
+        Side of the square of pixels that become one; their events are counted together.
     """
 
     steps: int
     by: Literal["time", "count"] = "time"
     values: Literal["binary", "counts"] = "binary"
+    scale: int = 1
+
+    def shape(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Shape of the frames of one recording, [T, 2, rows, columns]."""
+        return self.steps, 2, -(-height // self.scale), -(-width // self.scale)
 
     def frames(self, events: Events, height: int, width: int) -> NDArray[np.uint8]:
         """Bin one recording.
@@ -104,15 +127,18 @@ class Binning:
         Returns
         -------
         array
-            [T, 2, height, width]; the first channel is of darker events, the second of brighter.
+            [T, 2, rows, columns], which are height and width by `scale`, rounded up; the first
+            channel is of darker events, the second of brighter.
         """
         step = self._steps(events)
         inside = (events["x"] < width) & (events["y"] < height)
-        at = ((step * 2 + events["p"]) * height + events["y"]) * width + events["x"]
-        size = self.steps * 2 * height * width
-        counts = np.bincount(at[inside], minlength=size)
+        shape = self.shape(height, width)
+        *_, rows, columns = shape
+        row, column = events["y"] // self.scale, events["x"] // self.scale
+        at = ((step * 2 + events["p"]) * rows + row) * columns + column
+        counts = np.bincount(at[inside], minlength=int(np.prod(shape)))
         counts = counts.clip(max=1 if self.values == "binary" else 255)
-        return counts.astype(np.uint8).reshape(self.steps, 2, height, width)
+        return counts.astype(np.uint8).reshape(shape)
 
     def _steps(self, events: Events) -> NDArray[np.int64]:
         """Frame of each event."""

@@ -41,8 +41,8 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def read(path: Path, number: int) -> tuple[int, Events]:
-    """Label and events of one recording.
+def read(path: Path, number: int, sensor: bool = False) -> tuple[int, Events]:
+    """Label and events of one recording; for `sensor` see `decode`.
 
     Raises
     ------
@@ -53,19 +53,28 @@ def read(path: Path, number: int) -> tuple[int, Events]:
         for name in _files(archive):
             label, found = _parse(name)
             if found == number:
-                return label, decode(_content(archive, name), name)
-        raise BenchError(f"{path.name} has no recording {number}; it has {len(archive.filelist)}")
+                return label, decode(_content(archive, name), name, sensor)
+        raise BenchError(f"{path.name} has no recording {number}; it has {len(_files(archive))}")
 
 
 def read_frames(
-    path: Path, binning: Binning, height: int, width: int
+    path: Path, binning: Binning, height: int, width: int, sensor: bool = False
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """All recordings of an archive, binned, in the order of their numbers.
+
+    Parameters
+    ----------
+    path
+        Of the archive.
+    binning, height, width
+        See `Binning.frames`.
+    sensor
+        See `decode`.
 
     Returns
     -------
     tuple of arrays
-        Frames [N, T, 2, height, width], and labels [N].
+        Frames [N, T, 2, rows, columns], and labels [N].
 
     Raises
     ------
@@ -74,9 +83,10 @@ def read_frames(
     """
     with _open(path) as archive:
         names = sorted(_files(archive), key=lambda name: _parse(name)[1])
-        frames = np.empty((len(names), binning.steps, 2, height, width), np.uint8)
+        frames = np.empty((len(names), *binning.shape(height, width)), np.uint8)
         for i, name in enumerate(names):
-            frames[i] = binning.frames(decode(_content(archive, name), name), height, width)
+            events = decode(_content(archive, name), name, sensor)
+            frames[i] = binning.frames(events, height, width)
         return frames, np.array([_parse(name)[0] for name in names], np.int64)
 
 
@@ -88,7 +98,9 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _files(archive: zipfile.ZipFile) -> list[str]:
-    return [name for name in archive.namelist() if name.endswith(".bin")]
+    """Recordings; not the notes that a Mac adds for each of them."""
+    names = [name for name in archive.namelist() if name.endswith(".bin")]
+    return [name for name in names if not name.startswith("__MACOSX/")]
 
 
 def _parse(name: str) -> tuple[int, int]:

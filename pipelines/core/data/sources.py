@@ -48,20 +48,25 @@ class EventLoader(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its module in this package, one line about it, and whether it has events."""
+    """A data set: its module in this package, one line about it, and whether it has events.
+
+    `member` is the name of an object in a module that serves several data sets.
+    """
 
     module: str
     summary: str
     events: bool = False
+    member: str = ""
 
     @property
     def loader(self) -> Loader:
-        """The module, imported when it is needed."""
-        return cast(Loader, importlib.import_module(f"pipelines.core.data.{self.module}"))
+        """The module or its object, imported when it is needed."""
+        module = importlib.import_module(f"pipelines.core.data.{self.module}")
+        return cast(Loader, getattr(module, self.member) if self.member else module)
 
     @property
     def event_loader(self) -> EventLoader:
-        """The module of a data set of recordings."""
+        """That of a data set of recordings."""
         return cast(EventLoader, self.loader)
 
 
@@ -90,6 +95,33 @@ SOURCES = {
         "fashion_dvs",
         "Fashion-MNIST as simulated events of three saccades, 34 x 34, 2 polarities; same splits",
         events=True,
+    ),
+    "n-mnist": Source(
+        "n_mnist",
+        "MNIST before an event camera, 34 x 34, 2 polarities, 10 classes; 55,000 train / 5,000 "
+        "validation / 10,000 test",
+        events=True,
+    ),
+    "dvs-gesture": Source(
+        "tonic_sets",
+        "Hand gestures before an event camera, 128 x 128, 2 polarities, 11 classes; 967 train / "
+        "110 validation / 264 test; needs tonic",
+        events=True,
+        member="DVS_GESTURE",
+    ),
+    "cifar10-dvs": Source(
+        "tonic_sets",
+        "CIFAR-10 before an event camera, 128 x 128, 2 polarities, 10 classes; 8,100 train / 900 "
+        "validation / 1,000 test; needs tonic",
+        events=True,
+        member="CIFAR10_DVS",
+    ),
+    "shd": Source(
+        "tonic_sets",
+        "Spoken digits as spikes of a model cochlea, 700 channels, 20 classes; 7,340 train / 816 "
+        "validation / 2,264 test; needs tonic",
+        events=True,
+        member="SHD",
     ),
 }
 
