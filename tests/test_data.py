@@ -160,6 +160,9 @@ def served(answers: dict[str, Any]) -> Any:
         status = 200
         headers: ClassVar[dict[str, str]] = {}
 
+        def geturl(self) -> str:
+            return "https://a/"
+
     def open_address(request: urllib.request.Request, timeout: float) -> Answer:
         answer = answers.get(request.full_url, OSError("no route to host"))
         if isinstance(answer, Exception):

@@ -39,6 +39,7 @@ class Server:
         answer: Any = io.BytesIO(self.content[start : self.stops_at])
         answer.status = 206 if start else 200
         answer.headers = {"Content-Length": str(len(self.content) - start)}
+        answer.geturl = lambda: request.full_url
         return answer
 
 

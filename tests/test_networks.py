@@ -151,3 +151,27 @@ def test_silenced_units_pass_no_gradient() -> None:
     net(torch.randn(4, 2, 8, 8)).square().sum().backward()
     gradient = net.get_parameter("conv1.weight").grad
     assert gradient is None or not bool(gradient.any())
+
+
+def parameters_of(layout: str, shape: tuple[int, int, int]) -> int:
+    spec = NetworkSpec(kind="snn", layout=layout, time_steps=2)
+    return sum(p.numel() for p in Network(spec, shape, 10).parameters())
+
+
+def test_networks_of_papers() -> None:
+    """Parameter counts that papers print, or that follow from their layers."""
+    assert round(parameters_of("6Conv2FC", (3, 32, 32)) / 1e6, 2) == 21.36
+    # DPAP, Fig. 2(c): 6.0e5 on MNIST, 7.8e5 on N-MNIST, 123e5 on DVS-Gesture (128 x 128)
+    assert round(parameters_of("2Conv2FC", (1, 28, 28)) / 1e5, 1) == 6.0
+    assert round(parameters_of("2Conv2FC", (2, 32, 32)) / 1e5, 1) == 7.8
+    assert round(parameters_of("2Conv2FC", (2, 128, 128)) / 1e5) == 123
+    # VGG16: 14.71 million weights in convolutions (arXiv 1409.1556), then 512 x 512 and batch norm
+    assert round(parameters_of("VGG16", (3, 32, 32)) / 1e6, 2) == 14.99
+
+
+def test_a_name_stands_for_its_layout() -> None:
+    named, written = (
+        NetworkSpec(kind="snn", layout=layout) for layout in ("2Conv2FC", "15C3-AP2-40C3-AP2-300FC")
+    )
+    assert named == written
+    assert named.with_widths([3, 4, 5]).layout == "3C3-AP2-4C3-AP2-5FC"

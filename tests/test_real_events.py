@@ -101,7 +101,7 @@ def test_a_download_goes_on_where_it_stopped(
 ) -> None:
     server = serve(Server(CONTENT, ranges))
     server.limit = 1000
-    with pytest.raises(BenchError, match="connection ended after 1000 of 5120 bytes"):
+    with pytest.raises(BenchError, match="the transfer broke off after 1000 of 5120 bytes"):
         obtain_archive(ARCHIVE, tmp_path)
     assert (tmp_path / "a.zip.part").read_bytes() == CONTENT[:1000]
     assert not (tmp_path / "a.zip").exists()
@@ -122,8 +122,6 @@ def test_wrong_content_is_thrown_away(serve: Callable[[Server], Server], tmp_pat
     assert not list(tmp_path.iterdir())
     (tmp_path / "a.zip.part").write_bytes(CONTENT * 2)  # longer than what the server has
     serve(Server(CONTENT))
-    with pytest.raises(BenchError, match="416"):
-        obtain_archive(ARCHIVE, tmp_path)
     assert obtain_archive(ARCHIVE, tmp_path).read_bytes() == CONTENT
 
 

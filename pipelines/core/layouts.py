@@ -14,6 +14,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+#: Networks by the names that papers give them, without the readout, which is always added.
+#: 2Conv2FC and 6Conv2FC: DPAP (arXiv 2211.12714, Table I). VGG16: configuration D of Simonyan and
+#: Zisserman (arXiv 1409.1556) with batch norm, and 512 neurons on top as usual on 32 x 32.
+NAMED = {
+    "2Conv2FC": "15C3-AP2-40C3-AP2-300FC",
+    "6Conv2FC": "128C3-128C3-MP2-256C3-256C3-MP2-512C3-512C3-512FC",
+    "VGG16": "64C3-64C3-MP2-128C3-128C3-MP2-256C3-256C3-256C3-MP2-512C3-512C3-512C3-MP2-"
+    "512C3-512C3-512C3-MP2-512FC",
+}
+
 Reset = Literal["zero", "subtract"]
 Surrogate = Literal["atan", "fast_sigmoid"]
 
@@ -30,7 +40,7 @@ class NetworkSpec(BaseModel):
     kind
         ``snn``: `snntorch.Leaky` neurons over `time_steps`; ``ann``: ReLU, one step.
     layout
-        See `pipelines.core.layouts`.
+        See `pipelines.core.layouts`; or a name in `NAMED`, which stands for its layout.
     time_steps
         T; a static input is shown T times (direct encoding).
     beta
@@ -59,6 +69,7 @@ class NetworkSpec(BaseModel):
     @field_validator("layout")
     @classmethod
     def _layout(cls, layout: str) -> str:
+        layout = NAMED.get(layout, layout)
         parse_layout(layout)
         return layout
 

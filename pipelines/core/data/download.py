@@ -1,4 +1,4 @@
-"""Getting large archives: downloads that go on where they stopped, checksums, safe unpacking."""
+"""Getting large archives: found or downloaded, verified, safely unpacked."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ import http.client
 import os
 import shutil
 import tarfile
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pipelines.core.data.files import DATA_VARIABLE
+from pipelines.core.data.transfer import resume
 from pipelines.core.errors import BenchError
-
-_TIMEOUT_SECONDS = 60
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -99,46 +93,12 @@ def _download(archive: Archive, to: Path) -> None:
         If it cannot be had, is cut short, or has another checksum.
     """
     part = to.with_name(f"{to.name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
     if not (part.is_file() and archive.matches(part)):
-        _continue(archive, part)
+        resume(archive.url, part)
         if not archive.matches(part):
             part.unlink()
             raise OSError("wrong checksum; what was downloaded is deleted")
     part.replace(to)
-
-
-def _continue(archive: Archive, part: Path) -> None:
-    """Append to `part` what is missing, or begin anew where the server cannot send a range."""
-    if not archive.url.startswith("https://"):
-        raise OSError("not an https address")
-    have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(archive.url, headers={"User-Agent": "dpap-bench"})  # noqa: S310
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310
-    except urllib.error.HTTPError as error:
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            part.unlink(missing_ok=True)
-        raise
-    with response:
-        if not response.geturl().startswith("https://"):
-            raise OSError(f"led to {response.geturl()}, which is not an https address")
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            have = 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        with (
-            part.open("r+b" if have else "wb") as file,
-            tqdm(desc=archive.name, total=total, initial=have, unit="B", unit_scale=True) as bar,
-        ):
-            file.seek(have)
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-    if total is not None and part.stat().st_size < total:
-        raise OSError(f"the connection ended after {part.stat().st_size} of {total} bytes")
 
 
 def unpack(archives: Sequence[Path], to: Path) -> None:

@@ -6,20 +6,17 @@ import gzip
 import hashlib
 import http.client
 import os
-import shutil
 import tempfile
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from pipelines.core.data.transfer import resume
 from pipelines.core.errors import BenchError
 
 DATA_VARIABLE = "DPAP_BENCH_DATA"
-_TIMEOUT_SECONDS = 30
 
 
 @contextmanager
@@ -106,7 +103,7 @@ def obtain(name: str, digest: str, folders: Sequence[Path], urls: Sequence[str],
             if len(names) > 1 and content[:2] == b"\x1f\x8b":
                 content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
-            failures.append(f"{source}: {_reason(error)}")
+            failures.append(f"{source}: {error or type(error).__name__}")
             continue
         if hashlib.sha256(content).hexdigest() != digest:
             failures.append(f"{source}: wrong checksum (truncated or altered)")
@@ -134,46 +131,14 @@ def _sources(
     yield from urls
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError) and error.code in (404, 410):
-        return f"the link is dead (HTTP {error.code})"
-    return str(error) or type(error).__name__
-
-
 def _download(url: str, to: Path) -> bytes:
     """Content at an address; what came of a broken transfer is kept, and the next one goes on.
 
     It is kept beside `to`, under a name of its own for each address, because mirrors may compress
     the same file in different ways.
-
-    Raises
-    ------
-    OSError
-        If the address is not https, the server has no such file or the transfer breaks off.
     """
-    if not url.startswith("https://"):
-        raise OSError("not an https address")
     part = to.with_name(f".{to.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
-            start = start if response.status == http.client.PARTIAL_CONTENT else 0
-            length = response.headers.get("Content-Length")
-            with part.open("ab" if start else "wb") as file:
-                shutil.copyfileobj(response, file)
-                size = file.tell()
-    except urllib.error.HTTPError as error:
-        if start and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            part.unlink()  # no beginning of the file that is there now
-            return _download(url, to)
-        raise
-    if length is not None and size < start + int(length):
-        raise OSError(
-            f"the transfer broke off after {size} of {start + int(length)} bytes; the same command "
-            "goes on from there"
-        )
+    resume(url, part)
     content = part.read_bytes()
     part.unlink()
     return content
