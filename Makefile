@@ -74,6 +74,7 @@ ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into do
 
 tune: $(STAMP) ## tune every method, and write what is best into params.yaml
 	dpap-bench tune --all
+	dpap-bench verify results/tuning --no-rerun --seal
 
 ui: $(STAMP) ## open MLflow on 127.0.0.1:5000
 	dpap-bench sync
