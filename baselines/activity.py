@@ -88,8 +88,15 @@ class Activity(Mapping[str, Pair]):
 
     def units(self, layer: str) -> Pair:
         """Sums over each unit's map, [T, B, units]: much cheaper than the maps themselves."""
-        (pre, post), (before, behind) = self._pairs[layer], self._of(layer)
-        return self._sum(pre, before), self._sum(post, behind)
+        return self.received(layer), self.sent(layer)
+
+    def received(self, layer: str) -> Tensor:
+        """Sums over the map of each unit that a layer receives, [T, B, units]."""
+        return self._sum(self._pairs[layer][0], self._of(layer)[0])
+
+    def sent(self, layer: str) -> Tensor:
+        """Sums over the map of each unit of a layer, [T, B, units], before pooling."""
+        return self._sum(self._pairs[layer][1], self._of(layer)[1])
 
     def _of(self, layer: str) -> tuple[Places | None, Places | None]:
         return self._places.get(layer, (None, None))

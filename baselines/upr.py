@@ -58,7 +58,7 @@ class EnergyPruning(HiddenWeightPruner):
 
     def observe(self, activity: Activity) -> None:
         """Count the spikes that each layer receives from each neuron."""
-        self.spikes = {n: activity.units(n)[0].detach().sum((0, 1)) for n in self.hidden}
+        self.spikes = {n: activity.received(n).detach().sum((0, 1)) for n in self.hidden}
 
     def gradients(self) -> None:
         """Move the masks along the gradients of loss and operations."""
