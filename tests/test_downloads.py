@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 import urllib.error
 import urllib.request
+import zipfile
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.core.data import cifar10, fetch
+from pipelines.core.data import cifar10, fetch, n_mnist
+from pipelines.core.data.download import Archive, obtain_archive, unpack
 from pipelines.core.data.files import DATA_VARIABLE, obtain
 from pipelines.core.errors import BenchError
 
@@ -24,40 +27,48 @@ def _no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Server:
-    """A stand-in for a server with one file, which may break off and may go on later."""
+    """A stand-in for a server with one file: at most `limit` bytes a time, ranges or not."""
 
-    def __init__(self, content: bytes, stops_at: int | None = None, resumes: bool = True) -> None:
-        self.content, self.stops_at, self.resumes = content, stops_at, resumes
+    def __init__(self, content: bytes, limit: int | None = None, ranges: bool = True) -> None:
+        self.content, self.limit, self.ranges = content, limit, ranges
         self.starts: list[int] = []
+        self.led_to = ""
 
     def __call__(self, request: urllib.request.Request, timeout: float) -> Any:
         asked = int((request.get_header("Range") or "bytes=0-")[len("bytes=") : -1])
         self.starts.append(asked)
         if asked >= len(self.content):
             raise urllib.error.HTTPError(request.full_url, 416, "Range", Message(), None)
-        start = asked if self.resumes else 0
-        answer: Any = io.BytesIO(self.content[start : self.stops_at])
+        start = asked if self.ranges else 0
+        end = None if self.limit is None else start + self.limit
+        answer: Any = io.BytesIO(self.content[start:end])
         answer.status = 206 if start else 200
         answer.headers = {"Content-Length": str(len(self.content) - start)}
-        answer.geturl = lambda: request.full_url
+        answer.geturl = lambda: self.led_to or request.full_url
         return answer
+
+
+def gone(request: urllib.request.Request, timeout: float) -> None:
+    """Stands in for a server without the file."""
+    raise urllib.error.HTTPError(request.full_url, 404, "Not Found", Message(), None)
 
 
 CONTENT = np.random.default_rng(0).bytes(1000)
 RIGHT = hashlib.sha256(CONTENT).hexdigest()
+ARCHIVE = Archive("a.zip", "https://example.org/1", hashlib.md5(CONTENT).hexdigest())
 
 
-@pytest.mark.parametrize("resumes", [True, False])
+@pytest.mark.parametrize("ranges", [True, False])
 def test_a_broken_transfer_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumes: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranges: bool
 ) -> None:
     target = tmp_path / "a.tar.gz"
-    server = Server(CONTENT, stops_at=600)
+    server = Server(CONTENT, limit=600)
     monkeypatch.setattr(urllib.request, "urlopen", server)
     with pytest.raises(BenchError, match="broke off after 600 of 1000 bytes"):
         obtain(target.name, RIGHT, (), ["https://a/a.tar.gz"], target)
     assert not target.exists()
-    server.stops_at, server.resumes = None, resumes
+    server.limit, server.ranges = None, ranges
     obtain(target.name, RIGHT, (), ["https://a/a.tar.gz"], target)
     assert server.starts == [0, 600]
     assert [file.name for file in tmp_path.iterdir()] == ["a.tar.gz"], "no part is left"
@@ -69,7 +80,7 @@ def test_a_part_of_something_else_spoils_nothing(
 ) -> None:
     target = tmp_path / "a.tar.gz"
     for old in (bytes(400), bytes(2000)):
-        monkeypatch.setattr(urllib.request, "urlopen", Server(old + old, stops_at=len(old)))
+        monkeypatch.setattr(urllib.request, "urlopen", Server(old + old, limit=len(old)))
         with pytest.raises(BenchError, match="broke off"):
             obtain(target.name, RIGHT, (), ["https://a/a.tar.gz"], target)
         monkeypatch.setattr(urllib.request, "urlopen", Server(CONTENT))
@@ -83,11 +94,97 @@ def test_a_part_of_something_else_spoils_nothing(
 
 
 def test_a_dead_link_is_called_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(request: urllib.request.Request, timeout: float) -> None:
-        raise urllib.error.HTTPError(request.full_url, 404, "Not Found", Message(), None)
-
     monkeypatch.setattr(urllib.request, "urlopen", gone)
     with pytest.raises(BenchError) as caught:
         fetch("cifar-10", tmp_path)
     for mirror in cifar10.MIRRORS:
         assert f"{mirror}cifar-10-binary.tar.gz: the link is dead (HTTP 404)" in str(caught.value)
+
+
+def test_a_download_is_verified_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    server = Server(CONTENT)
+    monkeypatch.setattr(urllib.request, "urlopen", server)
+    path = obtain_archive(ARCHIVE, tmp_path / "set")
+    assert path == tmp_path / "set" / "a.zip"
+    assert path.read_bytes() == CONTENT
+    assert obtain_archive(ARCHIVE, tmp_path / "set") == path
+    assert server.starts == [0], "what is there is not fetched again"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_goes_on_where_it_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ranges: bool
+) -> None:
+    server = Server(CONTENT, 600, ranges)
+    monkeypatch.setattr(urllib.request, "urlopen", server)
+    with pytest.raises(BenchError, match="the transfer broke off after 600 of 1000 bytes"):
+        obtain_archive(ARCHIVE, tmp_path)
+    assert (tmp_path / "a.zip.part").read_bytes() == CONTENT[:600]
+    assert not (tmp_path / "a.zip").exists()
+    server.limit = None
+    assert obtain_archive(ARCHIVE, tmp_path).read_bytes() == CONTENT
+    assert server.starts == [0, 600]
+
+
+def test_a_complete_part_needs_no_network(tmp_path: Path) -> None:
+    (tmp_path / "a.zip.part").write_bytes(CONTENT)
+    assert obtain_archive(ARCHIVE, tmp_path).read_bytes() == CONTENT
+
+
+def test_wrong_content_is_thrown_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", Server(CONTENT[::-1]))
+    with pytest.raises(BenchError, match="wrong checksum; what was downloaded is deleted"):
+        obtain_archive(ARCHIVE, tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a.zip.part").write_bytes(CONTENT * 2)  # longer than what the server has
+    monkeypatch.setattr(urllib.request, "urlopen", Server(CONTENT))
+    assert obtain_archive(ARCHIVE, tmp_path).read_bytes() == CONTENT
+
+
+def test_only_https(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    server = Server(CONTENT)
+    monkeypatch.setattr(urllib.request, "urlopen", server)
+    plain = Archive("a.zip", "http://example.org/1", ARCHIVE.md5)
+    with pytest.raises(BenchError, match="not an https address"):
+        obtain_archive(plain, tmp_path)
+    assert not server.starts
+    server.led_to = "http://example.org/2"
+    with pytest.raises(BenchError, match=r"led to http://example\.org/2"):
+        obtain_archive(ARCHIVE, tmp_path)
+
+
+def test_put_there_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "own"))
+    for place in (tmp_path / "own" / "set", tmp_path / "own", tmp_path / "set"):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "a.zip").write_bytes(CONTENT)
+        assert obtain_archive(ARCHIVE, tmp_path / "set") == place / "a.zip"
+    (tmp_path / "set" / "a.zip").write_bytes(CONTENT[:-1])
+    with pytest.raises(BenchError, match=r"a\.zip has another checksum .* delete it"):
+        obtain_archive(ARCHIVE, tmp_path / "set")
+
+
+def test_a_dead_link_of_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", gone)
+    with pytest.raises(BenchError) as failed:
+        fetch("n-mnist", tmp_path)
+    for said in (n_mnist.TRAIN.url, "404", str(tmp_path / "n-mnist" / "Train.zip"), DATA_VARIABLE):
+        assert said in str(failed.value)
+
+
+def test_nothing_is_unpacked_outside(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        entry = tarfile.TarInfo("../outside")
+        entry.size = 1
+        archive.addfile(entry, io.BytesIO(b"x"))
+    with pytest.raises(BenchError, match=r"cannot unpack .*a\.tar\.gz"):
+        unpack([tmp_path / "a.tar.gz"], tmp_path / "new")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as zipped:
+        zipped.writestr("../outside", "x")
+    unpack([tmp_path / "b.zip"], tmp_path / "new")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["outside"]
+    (tmp_path / "c.zip").write_bytes((tmp_path / "b.zip").read_bytes()[:-9])
+    with pytest.raises(BenchError, match=r"cannot unpack .*c\.zip"):
+        unpack([tmp_path / "c.zip"], tmp_path / "other")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.tar.gz", "b.zip", "c.zip", "new"}
