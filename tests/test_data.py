@@ -8,6 +8,7 @@ import hashlib
 import io
 import struct
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -117,11 +118,15 @@ def small_fashion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         (source / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
     digests = {name: hashlib.sha256(c).hexdigest() for name, c in contents.items()}
     labels = np.arange(40) % 10
-    monkeypatch.setattr(fashion_mnist, "FILES", digests)
-    monkeypatch.setattr(fashion_mnist, "VALIDATION", 10)
-    monkeypatch.setattr(fashion_mnist, "SPLITS", digest(stratified("fashion-mnist", labels, (10,))))
-    monkeypatch.setattr(fashion_mnist, "FOLDERS", ())
-    monkeypatch.setattr(fashion_mnist, "MIRRORS", ())
+    small = replace(
+        fashion_mnist.FASHION_MNIST,
+        files=digests,
+        validation=10,
+        splits=digest(stratified("fashion-mnist", labels, (10,))),
+        folders=(),
+        mirrors=(),
+    )
+    monkeypatch.setattr(fashion_mnist, "FASHION_MNIST", small)
     return source
 
 
@@ -140,11 +145,13 @@ def test_fashion_mnist_from_a_folder(
 
 
 @pytest.mark.skipif(
-    not fashion_mnist.FOLDERS[0].is_dir(), reason="install the package dataset-fashion-mnist"
+    not fashion_mnist.FASHION_MNIST.folders[0].is_dir(),
+    reason="install the package dataset-fashion-mnist",
 )
 def test_the_real_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(fashion_mnist, "MIRRORS", ())
+    small = replace(fashion_mnist.FASHION_MNIST, mirrors=())
+    monkeypatch.setattr(fashion_mnist, "FASHION_MNIST", small)
     fetch("fashion-mnist", tmp_path)
     data = load_training("fashion-mnist", tmp_path)
     assert (len(data.train), len(data.validation)) == (55_000, 5_000)

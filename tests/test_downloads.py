@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.core.data import cifar10, fetch, n_mnist
+from pipelines.core.data import cifar, fetch, n_mnist
 from pipelines.core.data.download import Archive, obtain_archive, unpack
 from pipelines.core.data.files import DATA_VARIABLE, obtain
 from pipelines.core.errors import BenchError
@@ -97,7 +97,7 @@ def test_a_dead_link_is_called_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(urllib.request, "urlopen", gone)
     with pytest.raises(BenchError) as caught:
         fetch("cifar-10", tmp_path)
-    for mirror in cifar10.MIRRORS:
+    for mirror in cifar.MIRRORS:
         assert f"{mirror}cifar-10-binary.tar.gz: the link is dead (HTTP 404)" in str(caught.value)
 
 

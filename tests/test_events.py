@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipelines import publishing
 from pipelines.core.data import fashion_dvs, fashion_mnist, load_test, load_training, recordings
 from pipelines.core.data import saccades as eye
 from pipelines.core.data.events import EVENT, Binning, Events, decode, encode
+from pipelines.core.data.idx import IdxFiles
 from pipelines.core.data.images import Images
 from pipelines.core.data.splits import Split
 from pipelines.core.errors import BenchError, InputError
@@ -157,9 +159,10 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         part: Images(draw.integers(0, 256, (n, 1, 6, 6), dtype=np.uint8), np.arange(n) % 10)
         for part, n in (("training", 40), ("test", 20))
     }
-    monkeypatch.setattr(fashion_mnist, "fetch", lambda folder: None)
-    monkeypatch.setattr(fashion_mnist, "read", lambda folder, part: parts[part])
-    monkeypatch.setattr(fashion_mnist, "VALIDATION", 10)
+    still = replace(fashion_mnist.FASHION_MNIST, validation=10)
+    monkeypatch.setattr(IdxFiles, "fetch", lambda self, folder: None)
+    monkeypatch.setattr(IdxFiles, "read", lambda self, folder, part: parts[part])
+    monkeypatch.setattr(fashion_mnist, "FASHION_MNIST", still)
     elsewhere = tmp_path / "elsewhere" / fashion_dvs.NAME
     monkeypatch.setattr(fashion_dvs, "CONTENT", {fashion_dvs.TRAIN: "other", fashion_dvs.TEST: ""})
     with pytest.raises(BenchError, match="differs from what this suite was made with"):

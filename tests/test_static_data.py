@@ -10,6 +10,7 @@ import struct
 import tarfile
 import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,16 +19,30 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.core.data import SOURCES, cifar10, cifar100, fetch, load_test, load_training, mnist
+from pipelines.core.data import SOURCES, cifar, fetch, load_test, load_training, mnist
 from pipelines.core.data.files import DATA_VARIABLE
 from pipelines.core.data.idx import IdxFiles
 from pipelines.core.data.splits import Split, stratified
 from pipelines.core.errors import BenchError
 
-MODULES = {"mnist": mnist, "cifar-10": cifar10, "cifar-100": cifar100}
+NAMES: dict[str, tuple[ModuleType, str]] = {
+    "mnist": (mnist, "MNIST"),
+    "cifar-10": (cifar, "CIFAR_10"),
+    "cifar-100": (cifar, "CIFAR_100"),
+}
 CIFAR = ("cifar-10", "cifar-100")
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+
+def made(name: str) -> Any:
+    """The data set as it is now."""
+    return getattr(*NAMES[name])
+
+
+def change(monkeypatch: pytest.MonkeyPatch, name: str, **fields: Any) -> None:
+    """Expect other files, or splits of another size."""
+    monkeypatch.setattr(*NAMES[name], replace(made(name), **fields))
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +63,7 @@ def drawn(name: str, number: int, seed: int) -> tuple[Pixels, Labels]:
     shape = (1, 28, 28) if name == "mnist" else (3, 32, 32)
     draw = np.random.default_rng(seed)
     pixels = draw.integers(0, 256, (number, *shape)) // np.arange(1, shape[0] + 1)[:, None, None]
-    return pixels.astype(np.uint8), np.arange(number) % MODULES[name].CLASSES
+    return pixels.astype(np.uint8), np.arange(number) % made(name).classes
 
 
 def idx(pixels: Pixels, labels: Labels) -> tuple[bytes, bytes]:
@@ -79,13 +94,12 @@ def packed(members: Mapping[str, bytes]) -> bytes:
 
 def cifar_members(name: str) -> dict[str, bytes]:
     """Members of a small archive: 200 training images, 20 in test."""
-    module = MODULES[name]
     members = {}
     for part, number in (("training", 200), ("test", 20)):
         pixels, labels = drawn(name, number, seed=number)
-        cuts = np.array_split(np.arange(number), len(module.MEMBERS[part]))
-        for member, cut in zip(module.MEMBERS[part], cuts, strict=True):
-            members[member] = records(pixels[cut], labels[cut], module.LABEL_BYTES)
+        cuts = np.array_split(np.arange(number), len(made(name).members[part]))
+        for member, cut in zip(made(name).members[part], cuts, strict=True):
+            members[member] = records(pixels[cut], labels[cut], made(name).label_bytes)
     return members
 
 
@@ -97,31 +111,30 @@ def lay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lay:
     """Write the small files of a data set into a folder, and expect their checksums."""
 
     def write(name: str) -> Path:
-        module = MODULES[name]
         source = tmp_path / "source"
         source.mkdir()
-        monkeypatch.setattr(module, "VALIDATION", 100 if name == "cifar-100" else 20)
+        change(monkeypatch, name, validation=100 if name == "cifar-100" else 20)
         if name == "mnist":
             contents = {}
             for part, number in (("train", 200), ("t10k", 20)):
                 images, labels = idx(*drawn(name, number, seed=number))
                 contents[f"{part}-images-idx3-ubyte"] = images
                 contents[f"{part}-labels-idx1-ubyte"] = labels
-            monkeypatch.setattr(module, "FILES", {n: sha(c) for n, c in contents.items()})
+            change(monkeypatch, name, files={n: sha(c) for n, c in contents.items()})
             for file, content in contents.items():
                 (source / f"{file}.gz").write_bytes(gzip.compress(content, mtime=0))
         else:
-            put(module, source, packed(cifar_members(name)), monkeypatch)
+            put(name, source, packed(cifar_members(name)), monkeypatch)
         return source
 
     return write
 
 
-def put(module: ModuleType, folder: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def put(name: str, folder: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a CIFAR archive, and expect its checksum."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / module.FILE).write_bytes(archive)
-    monkeypatch.setattr(module, "CONTENT", sha(archive))
+    (folder / made(name).file).write_bytes(archive)
+    change(monkeypatch, name, content=sha(archive))
 
 
 def expected(pixels: Pixels, train: Pixels) -> NDArray[np.float64]:
@@ -137,7 +150,7 @@ def assert_is(split: Split, pixels: NDArray[np.float64], labels: Labels) -> None
     assert split.inputs.is_contiguous()
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_pixel_and_label_arrives(
     name: str, lay: Lay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,24 +160,24 @@ def test_every_pixel_and_label_arrives(
     fetch(name, tmp_path / "data")  # nothing more to get
     data = load_training(name, tmp_path / "data")
     pixels, labels = drawn(name, 200, seed=200)
-    validation, train = stratified(name, labels, (MODULES[name].VALIDATION,))
+    validation, train = stratified(name, labels, (made(name).validation,))
     assert_is(data.train, expected(pixels[train], pixels[train]), labels[train])
     assert_is(data.validation, expected(pixels[validation], pixels[train]), labels[validation])
     test, test_labels = drawn(name, 20, seed=20)
     assert_is(load_test(name, tmp_path / "data"), expected(test, pixels[train]), test_labels)
-    assert data.classes == MODULES[name].CLASSES
+    assert data.classes == made(name).classes
     assert len(set(data.validation.labels.bincount().tolist())) == 1, "every class alike"
     assert not any((tmp_path / "data").rglob("*.bin")), "nothing is unpacked"
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NAMES)
 def test_files_may_be_put_into_the_data_folder_by_hand(name: str, lay: Lay, tmp_path: Path) -> None:
     lay(name).rename(tmp_path / name)
     fetch(name, tmp_path)
-    assert len(load_training(name, tmp_path).train) == 200 - MODULES[name].VALIDATION
+    assert len(load_training(name, tmp_path).train) == 200 - made(name).validation
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_to_do_without_network(name: str, tmp_path: Path) -> None:
     with pytest.raises(BenchError) as caught:
         fetch(name, tmp_path)
@@ -176,7 +189,7 @@ def test_what_to_do_without_network(name: str, tmp_path: Path) -> None:
         load_training(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NAMES)
 def test_damage_of_any_kind_is_found_and_mended(
     name: str, lay: Lay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,12 +216,12 @@ def test_the_archive_of_pickles_is_refused(
             return Path.touch, (tmp_path / "sprung",)
 
     lay(name)
-    module, trap = MODULES[name], pickle.dumps(Trap())
+    trap = pickle.dumps(Trap())
     folder = tmp_path / "data" / name
-    put(module, folder, packed({"cifar-10-batches-py/data_batch_1": trap}), monkeypatch)
+    put(name, folder, packed({"cifar-10-batches-py/data_batch_1": trap}), monkeypatch)
     with pytest.raises(BenchError, match="another archive, perhaps that of the pickles: put cifar"):
         load_training(name, tmp_path / "data")
-    put(module, folder, packed(dict.fromkeys(module.MEMBERS["training"], trap)), monkeypatch)
+    put(name, folder, packed(dict.fromkeys(made(name).members["training"], trap)), monkeypatch)
     with pytest.raises(BenchError, match=f"bytes, which are no records of .*fetch {name}"):
         load_training(name, tmp_path / "data")
     assert not (tmp_path / "sprung").exists()
@@ -219,28 +232,30 @@ def test_archives_that_are_wrong_inside(
     name: str, lay: Lay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lay(name)
-    module = MODULES[name]
     members = cifar_members(name)
-    last = module.MEMBERS["training"][-1]
+    last = made(name).members["training"][-1]
     lacking = {member: content for member, content in members.items() if member != last}
     foreign = bytearray(members[last])
-    foreign[module.LABEL_BYTES - 1] = module.CLASSES
+    foreign[made(name).label_bytes - 1] = made(name).classes
     whole = packed(members)
-    width = module.LABEL_BYTES + 3072
+    width = made(name).label_bytes + 3072
     tar = gzip.decompress(whole)
     end = tar.index(members[last]) + 2 * width  # after two whole records
     for archive, reason in [
         (packed(lacking), f"has no {last}"),
         (packed(members | {last: members[last][:-1]}), "which are no records"),
         (packed(members | {last: b""}), "has 0 bytes"),
-        (packed(members | {last: bytes(foreign)}), f"training label {module.CLASSES}, but {name}"),
+        (
+            packed(members | {last: bytes(foreign)}),
+            f"training label {made(name).classes}, but {name}",
+        ),
         (whole[: len(whole) // 2], "no whole tar.gz archive"),
         (gzip.compress(tar[:end]), "no whole tar.gz archive"),
         (tar, "no whole tar.gz archive"),
         (b"<html>moved</html>", "no whole tar.gz archive"),
         (b"", "no whole tar.gz archive"),
     ]:
-        put(module, tmp_path / "data" / name, archive, monkeypatch)
+        put(name, tmp_path / "data" / name, archive, monkeypatch)
         with pytest.raises(BenchError, match=reason) as caught:
             load_training(name, tmp_path / "data")
         assert any(word in str(caught.value) for word in ("fetch", "put")), "what to do"
@@ -254,10 +269,10 @@ def test_a_link_in_the_archive_is_no_way_out(
     secret.write_bytes(bytes(3074))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        link = tarfile.TarInfo(cifar100.MEMBERS["training"][0])
+        link = tarfile.TarInfo(made("cifar-100").members["training"][0])
         link.type, link.linkname = tarfile.SYMTYPE, str(secret)
         archive.addfile(link)
-    put(cifar100, tmp_path / "data" / "cifar-100", buffer.getvalue(), monkeypatch)
+    put("cifar-100", tmp_path / "data" / "cifar-100", buffer.getvalue(), monkeypatch)
     with pytest.raises(BenchError, match="no whole tar"):
         load_training("cifar-100", tmp_path / "data")
 
@@ -276,21 +291,20 @@ def test_idx_files_that_do_not_fit_each_other(
         (tmp_path / name).write_bytes(content)
     files = {name: sha(content) for name, content in zip(names, contents, strict=True)}
     with pytest.raises(BenchError, match=f"{reason}.*run: dpap-bench fetch mnist"):
-        IdxFiles("mnist", 10, 10, None, files, ()).training(tmp_path)
+        IdxFiles("mnist", 10, 10, None, files, ()).load_training(tmp_path)
 
 
 def test_another_split_than_the_published_one(tmp_path: Path, lay: Lay) -> None:
     lay("mnist").rename(tmp_path / "mnist")
     fetch("mnist", tmp_path)
-    files = IdxFiles("mnist", 10, 20, "0" * 64, mnist.FILES, ())
+    files = IdxFiles("mnist", 10, 20, "0" * 64, made("mnist").files, ())
     with pytest.raises(BenchError, match="not the published ones"):
-        files.training(tmp_path / "mnist")
+        files.load_training(tmp_path / "mnist")
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NAMES)
 def test_addresses_and_checksums_are_whole(name: str) -> None:
-    module = MODULES[name]
-    assert all(m.startswith("https://") and m.endswith("/") for m in module.MIRRORS)
-    digests = module.FILES.values() if name == "mnist" else [module.CONTENT]
+    assert all(m.startswith("https://") and m.endswith("/") for m in made(name).mirrors)
+    digests = made(name).files.values() if name == "mnist" else [made(name).content]
     assert all(len(bytes.fromhex(digest)) == 32 for digest in digests)
-    assert f"{module.CLASSES} classes" in SOURCES[name].summary
+    assert f"{made(name).classes} classes" in SOURCES[name].summary

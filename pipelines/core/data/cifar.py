@@ -1,4 +1,7 @@
-"""The binary archives of CIFAR-10 and CIFAR-100 (www.cs.toronto.edu/~kriz/cifar.html).
+"""CIFAR-10 and CIFAR-100: 60,000 colour images each, from the binary archives.
+
+Krizhevsky 2009, "Learning multiple layers of features from tiny images";
+www.cs.toronto.edu/~kriz/cifar.html.
 
 Records are read from the archive by the names of its members: nothing is unpacked to the disk, and
 the archives of pickles, which could run code, are never opened.
@@ -108,3 +111,32 @@ def _contents(path: Path, members: Sequence[str]) -> dict[str, bytes]:
             f"{path.name}, the binary version, in its place"
         )
     return found
+
+
+CIFAR_10 = CifarArchive(
+    "cifar-10",
+    classes=10,
+    validation=5000,
+    splits=None,
+    file="cifar-10-binary.tar.gz",
+    # its MD5 on its page is c32a1d4ab5d03f1284b67883e8d87530
+    content="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    mirrors=MIRRORS,
+    members={
+        "training": [f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)],
+        "test": ["cifar-10-batches-bin/test_batch.bin"],
+    },
+    label_bytes=1,
+)
+CIFAR_100 = CifarArchive(
+    "cifar-100",
+    classes=100,
+    validation=5000,
+    splits=None,
+    file="cifar-100-binary.tar.gz",
+    # its MD5 on its page is 03b5dce01913d631647c71ecec9e9cb8
+    content="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+    mirrors=MIRRORS,
+    members={"training": ["cifar-100-binary/train.bin"], "test": ["cifar-100-binary/test.bin"]},
+    label_bytes=2,  # one of 20 superclasses, which is not used, before the class
+)

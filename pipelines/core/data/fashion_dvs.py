@@ -49,10 +49,10 @@ def fetch(folder: Path) -> None:
     if all(recordings.digest(folder / name) == content for name, content in CONTENT.items()):
         return
     with tempfile.TemporaryDirectory() as name:
-        images = folder.parent / fashion_mnist.NAME
+        images = folder.parent / fashion_mnist.FASHION_MNIST.name
         if not images.is_dir():
             images = Path(name)
-        fashion_mnist.fetch(images)
+        fashion_mnist.FASHION_MNIST.fetch(images)
         sheet = {part: _record(folder / part, images, source) for part, source in _PARTS.items()}
     for part, content in CONTENT.items():
         if recordings.digest(folder / part) != content:
@@ -66,7 +66,7 @@ def fetch(folder: Path) -> None:
 
 def _record(path: Path, folder: Path, part: Part) -> dict[str, Any]:
     """Write the recordings of one part, and return what its datasheet says."""
-    whole = fashion_mnist.read(folder, part)
+    whole = fashion_mnist.FASHION_MNIST.read(folder, part)
     images, labels = whole.pixels[:, 0], whole.labels
     counts, brighter = np.empty(len(images), np.int64), np.empty(len(images), np.int64)
 
@@ -106,11 +106,9 @@ def _frames(folder: Path, part: str, binning: Binning) -> Split:
 
 def load_training(folder: Path, binning: Binning) -> TrainingData:
     """Train and validation split, the samples of Fashion-MNIST's."""
-    whole = _frames(folder, TRAIN, binning)
-    validation, train = stratified(
-        fashion_mnist.NAME, whole.labels.numpy(), (fashion_mnist.VALIDATION,)
-    )
-    return TrainingData(whole.part(train), whole.part(validation), fashion_mnist.CLASSES)
+    whole, still = _frames(folder, TRAIN, binning), fashion_mnist.FASHION_MNIST
+    validation, train = stratified(still.name, whole.labels.numpy(), (still.validation,))
+    return TrainingData(whole.part(train), whole.part(validation), still.classes)
 
 
 def load_test(folder: Path, binning: Binning) -> Split:

@@ -5,20 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.core.data.idx import IdxFiles
-from pipelines.core.data.images import Images, Part
-from pipelines.core.data.splits import Split, TrainingData
 
-NAME = "fashion-mnist"
-CLASSES = 10
-VALIDATION = 5000
-#: SHA-256 of the split indices.
-SPLITS = "be4695cd7b7ccb548f3f2f14faf62d3eef20439bec9ad9b215e653340326d5a6"
-FOLDERS = (Path("/usr/share/datasets/fashion-mnist"),)
-MIRRORS = (
-    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
-)
 #: SHA-256 of the uncompressed files.
 FILES = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -26,27 +13,16 @@ FILES = {
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-
-
-def _files() -> IdxFiles:
-    return IdxFiles(NAME, CLASSES, VALIDATION, SPLITS, FILES, MIRRORS, FOLDERS)
-
-
-def fetch(folder: Path) -> None:
-    """Get the four files, uncompressed and verified."""
-    _files().fetch(folder)
-
-
-def read(folder: Path, part: Part) -> Images:
-    """All images and labels of a part, verified."""
-    return _files().read(folder, part)
-
-
-def load_training(folder: Path) -> TrainingData:
-    """Train and validation split, both from the official training files."""
-    return _files().training(folder)
-
-
-def load_test(folder: Path) -> Split:
-    """The official test files; for `pipelines.core.evaluate` alone."""
-    return _files().test(folder)
+FASHION_MNIST = IdxFiles(
+    "fashion-mnist",
+    classes=10,
+    validation=5000,
+    splits="be4695cd7b7ccb548f3f2f14faf62d3eef20439bec9ad9b215e653340326d5a6",
+    files=FILES,
+    mirrors=(
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+    ),
+    folders=(Path("/usr/share/datasets/fashion-mnist"),),
+)

@@ -70,7 +70,7 @@ class Published(ABC):
     def read(self, folder: Path, part: Part) -> Images:
         """Read all images of a part, after their files were verified."""
 
-    def training(self, folder: Path) -> TrainingData:
+    def load_training(self, folder: Path) -> TrainingData:
         """Train and validation split.
 
         Raises
@@ -86,8 +86,8 @@ class Published(ABC):
             _split(kept, mean, std), _split(images[validation], mean, std), self.classes
         )
 
-    def test(self, folder: Path) -> Split:
-        """Test split.
+    def load_test(self, folder: Path) -> Split:
+        """Test split; for `pipelines.core.evaluate` alone.
 
         Raises
         ------

@@ -5,18 +5,8 @@ The split is fixed by the order of the hashes of the numbers (`pipelines.core.da
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pipelines.core.data.idx import IdxFiles
-from pipelines.core.data.splits import Split, TrainingData
 
-NAME = "mnist"
-CLASSES = 10
-VALIDATION = 5000
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
 #: SHA-256 of the uncompressed files.
 FILES = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -24,22 +14,14 @@ FILES = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-
-
-def _files() -> IdxFiles:
-    return IdxFiles(NAME, CLASSES, VALIDATION, None, FILES, MIRRORS)
-
-
-def fetch(folder: Path) -> None:
-    """Get the four files, uncompressed and verified."""
-    _files().fetch(folder)
-
-
-def load_training(folder: Path) -> TrainingData:
-    """Train and validation split, both from the official training files."""
-    return _files().training(folder)
-
-
-def load_test(folder: Path) -> Split:
-    """The official test files; for `pipelines.core.evaluate` alone."""
-    return _files().test(folder)
+MNIST = IdxFiles(
+    "mnist",
+    classes=10,
+    validation=5000,
+    splits=None,
+    files=FILES,
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+)

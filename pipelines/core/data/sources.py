@@ -78,18 +78,22 @@ SOURCES = {
     "fashion-mnist": Source(
         "fashion_mnist",
         "Fashion-MNIST, 28 x 28 grey, 10 classes; 55,000 train / 5,000 validation / 10,000 test",
+        member="FASHION_MNIST",
     ),
     "mnist": Source(
         "mnist",
         "MNIST digits, 28 x 28 grey, 10 classes; 55,000 train / 5,000 validation / 10,000 test",
+        member="MNIST",
     ),
     "cifar-10": Source(
-        "cifar10",
+        "cifar",
         "CIFAR-10, 32 x 32 colour, 10 classes; 45,000 train / 5,000 validation / 10,000 test",
+        member="CIFAR_10",
     ),
     "cifar-100": Source(
-        "cifar100",
+        "cifar",
         "CIFAR-100, 32 x 32 colour, 100 classes; 45,000 train / 5,000 validation / 10,000 test",
+        member="CIFAR_100",
     ),
     "fashion-dvs": Source(
         "fashion_dvs",
