@@ -1,4 +1,4 @@
-"""The page in a browser: from a file, without a network, by mouse, by keyboard, and by its address."""
+"""The page in a browser: from a file, without network, by mouse, by keyboard, by address."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.catalogue import infos
 from pipelines.grid import Params
 from pipelines.report.page import render
 from pipelines.report.paper_measures import paper_tables
@@ -20,18 +19,16 @@ from tests.handmade import board, record
 
 playwright = pytest.importorskip("playwright.sync_api", reason="install '.[dev]': no playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run 'make chromium' as root"),
-    pytest.mark.xdist_group("browser"),  # one browser for all of them
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run 'make chromium' as root")
+METHODS = ("dpap", "dpap-st", "random", "magnitude", "taylor", "grand", "lamp", "set", "fpgm")
 EVIL = "<img src=x onerror=alert(1)>"
 FIGURES = Path(__file__).parent.parent / "results" / "figures"
 
 
 @pytest.fixture(scope="module")
 def file(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A board of all methods, and of one whose name is an attack."""
-    records = board(params, [name for name in infos() if name != "dense"])
+    """A board of more methods than stand out, and of one whose name is an attack."""
+    records = board(params, METHODS)
     for seed in range(5):
         one = record(params, "magnitude", seed, 0.93)
         spec = one.spec.model_copy(update={"method": EVIL})
@@ -165,7 +162,7 @@ def test_the_axis_is_switched(visit: Open) -> None:
         ("train_seconds", "training time, s"),
     ):
         page.locator("#x").select_option(axis)
-        assert title in drawing.locator("text.title").first.inner_text()
+        assert title in (drawing.locator("text.title").first.text_content() or "")
         assert drawing.locator('[data-series="0"] .band').count() == 1, "the interval"
         shapes.add(curve.get_attribute("d"))
     assert len(shapes) == 3
@@ -183,7 +180,8 @@ def test_what_is_under_the_pointer_is_named(visit: Open) -> None:
     drawing.scroll_into_view_if_needed()
     drawing.locator('[data-series="0"] .mark').first.hover()
     tip = page.locator("article:visible .tip").first
-    assert tip.inner_text().startswith("dpap, 0.05")
+    # Losses of 0, 1, 2, 3 and 0 fifths of a point beside 0.606: mean 1.2 fifths, deviation 1.304.
+    assert tip.inner_text().startswith("dpap, 0.5\n97.15 ± 0.32 %")
     assert "5 seeds" in tip.inner_text()
 
 
@@ -263,7 +261,7 @@ def test_by_keyboard_alone(visit: Open) -> None:
 def test_no_serious_fault_of_accessibility(visit: Open, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = visit(scheme=scheme).page
-    page.evaluate("for (const card of document.querySelectorAll('.card')) card.open = true")
+    page.locator(".card[data-method=dpap] summary").click()
     result = axe.Axe().run(page, options={"resultTypes": ["violations"]})
     serious = [v for v in result.response["violations"] if v["impact"] in ("serious", "critical")]
     assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in serious] == []
