@@ -64,7 +64,7 @@ def test_two_thousand_records_fit(params: Params) -> None:
     names = [name for name in infos() if name != "dense"]
     many = board(params, names, seeds=7)
     assert len(many) > 1_800
-    assert len(page(many).encode()) < 700_000
+    assert len(page(many).encode()) < 500_000
 
 
 def test_escapes_what_records_say(records: list[RunRecord]) -> None:

@@ -36,7 +36,7 @@ def file(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = make_rows(records)
     tables = [*make_tables(rows), *paper_tables(rows, records)]
     path = tmp_path_factory.mktemp("page") / "leaderboard.html"
-    path.write_text(render("embedded", rows, tables, records))
+    path.write_text(render("handmade", rows, tables, records))
     return path
 
 
@@ -100,7 +100,7 @@ def visit(browser: playwright.Browser, file: Path) -> Iterator[Open]:
 
 def test_opens_from_a_file(visit: Open) -> None:
     page = visit().page
-    assert page.title() == "DPAP Bench: embedded"
+    assert page.title() == "DPAP Bench: handmade"
     assert page.locator("article:visible svg[role=img]").count() == 4, "a panel per granularity"
     assert page.locator("html.scripted").count() == 1
 
@@ -194,6 +194,7 @@ def test_a_view_has_an_address(visit: Open) -> None:
     page.locator("#text").fill("0.1")
     page.locator("#only").check()
     page.locator("article:visible .chip[data-method=taylor]").click()
+    page.locator("article:visible .chip[data-method=random]").click()
     page.locator('article:visible th[data-key="synops"] button').click()
     address = page.locator("#permalink").get_attribute("href")
     assert address == f"#{first.fragment()}"
@@ -201,6 +202,7 @@ def test_a_view_has_an_address(visit: Open) -> None:
     second = visit(first.fragment())
     assert second.rows() == first.rows()
     assert "taylor" in second.rows()
+    assert "random" not in second.rows()
     for name in ("workload", "granularity", "x", "theme", "text"):
         assert (
             second.page.locator(f"#{name}").input_value() == page.locator(f"#{name}").input_value()
@@ -214,10 +216,11 @@ def test_a_view_has_an_address(visit: Open) -> None:
 
 
 def test_an_address_that_makes_no_sense_does_no_harm(visit: Open) -> None:
-    one = visit("workload=no&x=__proto__&sort=%3Cimg%3E&methods=a,b&theme=%22&only=2&granularity=")
+    one = visit("workload=no&x=__proto__&sort=%3Cimg%3E&method=a&theme=%22&only=2&granularity=")
     assert one.page.locator("#workload").input_value() == "digits-snn"
     assert one.page.locator("#x").input_value() == "density"
     assert len(one.rows()) > 10
+    assert one.page.locator(".chip[aria-pressed=true]").count() == 0, "no method has this name"
 
 
 def test_following_a_link_inside_the_page_keeps_the_view(visit: Open) -> None:

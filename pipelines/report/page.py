@@ -44,7 +44,7 @@ class Section:
     alternative
         What the figure shows, for those who do not see it.
     tables
-        Tables of any columns; their captions are their titles.
+        Tables of any columns, under their titles; a row has to have `method` and `is_reference`.
     """
 
     anchor: str

@@ -84,26 +84,35 @@ function drawAxes(root, x, y, box, axis) {
   svg("text", { x: 0, y: 12, class: "title" }, grid, "test accuracy %");
 }
 
+const whisker = (parent, point, x, y) => svg("path", { class: "whisker", d: `M${x} ${y(band(point)[0])}V${y(band(point)[1])}` }, parent);
+
+// Whether a curve goes one way along the axis; a band around one that turns back would mislead.
+function isMonotone(places) {
+  const steps = places.slice(1).map((place, i) => Math.sign(place - places[i]));
+  return steps.length > 0 && steps.every((step) => step === steps[0]);
+}
+
 // A method's curve joins its matched points by target; hollow marks found a density of their own.
 function drawSeries(root, points, x, y, key, series) {
   const chosen = state.methods.has(data.series[series]);
   const { colour, marker, dash } = look(series);
   const group = svg("g", { class: chosen ? `series ${colour}` : "series muted", "data-series": series }, root);
   const curve = points.filter((point) => point.kind === "matched").sort((a, b) => a.target - b.target);
-  const at = (point) => [x(point[key]), y(point.accuracy)];
+  const banded = chosen && isMonotone(curve.map((point) => x(point[key])));
+  const path = (list, height) => list.map((point) => `${x(point[key])} ${y(height(point))}`);
+  if (banded) {
+    const edges = [...path(curve, (point) => band(point)[0]), ...path([...curve].reverse(), (point) => band(point)[1])];
+    const opacity = Math.min(0.17, 0.6 / state.methods.size); // many bands lie on each other
+    svg("path", { class: "band", "fill-opacity": opacity, d: `M${edges.join("L")}z` }, group);
+  }
   if (curve.length > 1) {
-    const edge = (i, list) => list.map((point) => `${x(point[key])} ${y(band(point)[i])}`);
-    if (chosen) svg("path", { class: "band", d: `M${[...edge(0, curve), ...edge(1, [...curve].reverse())].join("L")}z` }, group);
-    svg("path", { class: "line", "stroke-dasharray": dash, d: `M${curve.map((point) => at(point).join(" ")).join("L")}` }, group);
+    svg("path", { class: "line", "stroke-dasharray": dash, d: `M${path(curve, (point) => point.accuracy).join("L")}` }, group);
   }
   for (const point of points) {
     const hollow = point.kind !== "matched";
-    const [px, py] = at(point);
-    if (chosen && point.half !== null && (hollow || curve.length < 2)) {
-      svg("path", { class: "whisker", d: `M${px} ${y(band(point)[0])}V${y(band(point)[1])}` }, group);
-    }
-    const size = chosen ? 1 : 0.55;
-    svg("path", { class: hollow ? "mark hollow" : "mark", d: marker, transform: `translate(${px} ${py}) scale(${size})` }, group);
+    if (chosen && point.half !== null && (hollow || !banded)) whisker(group, point, x(point[key]), y);
+    const transform = `translate(${x(point[key])} ${y(point.accuracy)}) scale(${chosen ? 1 : 0.55})`;
+    svg("path", { class: hollow ? "mark hollow" : "mark", d: marker, transform }, group);
   }
 }
 

@@ -41,7 +41,7 @@ function prepare(article, panel) {
 function key() {
   const note = document.createElement("p");
   note.className = "note";
-  note.textContent = "Band: 95 % t interval over seeds. Dashed grey: unpruned. Hollow: the method found the "
+  note.textContent = "Band or bar: 95 % t interval over seeds. Dashed grey: unpruned. Hollow: the method found the "
     + "density itself, or was run at one so found. Muted methods may leave the frame.";
   return note;
 }

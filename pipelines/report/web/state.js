@@ -22,9 +22,10 @@ function readState(fragment) {
   }
   read.text = found.get("text") ?? "";
   read.only = found.get("only") === "1";
-  if (/^[a-z0-9-]+:(ascending|descending)$/.test(found.get("sort") ?? "")) read.sort = found.get("sort");
-  if (found.has("methods")) {
-    read.methods = new Set(found.get("methods").split(",").filter((m) => data.series.includes(m)));
+  const sort = found.get("sort") ?? "";
+  if (/^[a-z0-9-]+:(ascending|descending)$/.test(sort)) read.sort = sort;
+  if (found.has("method")) {
+    read.methods = new Set(found.getAll("method").filter((name) => data.series.includes(name)));
   }
   return read;
 }
@@ -38,6 +39,8 @@ function writeState() {
   }
   if (state.only) out.set("only", "1");
   const chosen = data.series.filter((method) => state.methods.has(method));
-  if (chosen.join() !== data.highlighted.join()) out.set("methods", chosen.join());
+  if (JSON.stringify(chosen) !== JSON.stringify(data.highlighted)) {
+    for (const method of chosen.length ? chosen : [""]) out.append("method", method);
+  }
   return out.toString();
 }
