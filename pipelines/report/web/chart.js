@@ -23,7 +23,8 @@ const look = (series) => ({
 // Line and marker of a method, for a button.
 function swatch(series) {
   const { colour, marker, dash } = look(series);
-  const root = svg("svg", { viewBox: "0 0 34 14", width: 34, height: 14, class: colour, "aria-hidden": "true" });
+  const size = { viewBox: "0 0 34 14", width: 34, height: 14 };
+  const root = svg("svg", { ...size, class: colour, "aria-hidden": "true" });
   svg("path", { d: "M1 7H33", class: "line", "stroke-dasharray": dash }, root);
   svg("path", { d: marker, transform: "translate(17 7)", class: "mark" }, root);
   return root;
@@ -43,7 +44,9 @@ function ticks(scale, low, high, count) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw);
   const found = [];
-  for (let i = Math.ceil(low / step); i * step <= high * 1.000001; i += 1) found.push(Number((i * step).toPrecision(6)));
+  for (let i = Math.ceil(low / step); i * step <= high * 1.000001; i += 1) {
+    found.push(Number((i * step).toPrecision(6)));
+  }
   return found;
 }
 
@@ -58,7 +61,8 @@ function axisOf(scale, low, high, from, to, count) {
   return place;
 }
 
-const band = (point) => [point.accuracy - (point.half ?? 0), Math.min(100, point.accuracy + (point.half ?? 0))];
+const lowEnd = (point) => point.accuracy - (point.half ?? 0);
+const highEnd = (point) => Math.min(100, point.accuracy + (point.half ?? 0));
 
 // From the lowest mean of a highlighted method to the highest accuracy, with some air.
 function accuracyRange(panel, points) {
@@ -72,19 +76,20 @@ function accuracyRange(panel, points) {
 
 function drawAxes(root, x, y, box, axis) {
   const grid = svg("g", { class: "grid" }, root);
+  const write = (text, across, down, more) => svg("text", { x: across, y: down, ...more }, grid, text);
+  const middle = { "text-anchor": "middle" };
   for (const value of y.ticks) {
     svg("path", { d: `M${box.left} ${y(value)}H${box.right}` }, grid);
-    svg("text", { x: box.left - 8, y: y(value) + 4, "text-anchor": "end" }, grid, String(value));
+    write(String(value), box.left - 8, y(value) + 4, { "text-anchor": "end" });
   }
   for (const value of x.ticks) {
     svg("path", { d: `M${x(value)} ${box.top}V${box.bottom}` }, grid);
-    svg("text", { x: x(value), y: box.bottom + 18, "text-anchor": "middle" }, grid, SHORT.format(value));
+    write(SHORT.format(value), x(value), box.bottom + 18, middle);
   }
-  svg("text", { x: (box.left + box.right) / 2, y: box.bottom + 38, "text-anchor": "middle", class: "title" }, grid, axis.title);
-  svg("text", { x: 0, y: 12, class: "title" }, grid, "test accuracy %");
+  const title = { class: "title" };
+  write(axis.title, (box.left + box.right) / 2, box.bottom + 38, { ...middle, ...title });
+  write("test accuracy %", 0, 12, title);
 }
-
-const whisker = (parent, point, x, y) => svg("path", { class: "whisker", d: `M${x} ${y(band(point)[0])}V${y(band(point)[1])}` }, parent);
 
 // Whether a curve goes one way along the axis; a band around one that turns back would mislead.
 function isMonotone(places) {
@@ -96,63 +101,87 @@ function isMonotone(places) {
 function drawSeries(root, points, x, y, key, series) {
   const chosen = state.methods.has(data.series[series]);
   const { colour, marker, dash } = look(series);
-  const group = svg("g", { class: chosen ? `series ${colour}` : "series muted", "data-series": series }, root);
-  const curve = points.filter((point) => point.kind === "matched").sort((a, b) => a.target - b.target);
+  const group = svg("g", { class: chosen ? colour : "muted", "data-series": series }, root);
+  const matched = points.filter((point) => point.kind === "matched");
+  const curve = matched.sort((a, b) => a.target - b.target);
   const banded = chosen && isMonotone(curve.map((point) => x(point[key])));
   const path = (list, height) => list.map((point) => `${x(point[key])} ${y(height(point))}`);
   if (banded) {
-    const edges = [...path(curve, (point) => band(point)[0]), ...path([...curve].reverse(), (point) => band(point)[1])];
+    const edges = [...path(curve, lowEnd), ...path([...curve].reverse(), highEnd)];
     const opacity = Math.min(0.17, 0.6 / state.methods.size); // many bands lie on each other
     svg("path", { class: "band", "fill-opacity": opacity, d: `M${edges.join("L")}z` }, group);
   }
   if (curve.length > 1) {
-    svg("path", { class: "line", "stroke-dasharray": dash, d: `M${path(curve, (point) => point.accuracy).join("L")}` }, group);
+    const line = path(curve, (point) => point.accuracy).join("L");
+    svg("path", { class: "line", "stroke-dasharray": dash, d: `M${line}` }, group);
   }
   for (const point of points) {
     const hollow = point.kind !== "matched";
-    if (chosen && point.half !== null && (hollow || !banded)) whisker(group, point, x(point[key]), y);
-    const transform = `translate(${x(point[key])} ${y(point.accuracy)}) scale(${chosen ? 1 : 0.55})`;
+    const across = x(point[key]);
+    if (chosen && point.half !== null && (hollow || !banded)) {
+      svg("path", { class: "whisker", d: `M${across} ${y(lowEnd(point))}V${y(highEnd(point))}` }, group);
+    }
+    const transform = `translate(${across} ${y(point.accuracy)}) scale(${chosen ? 1 : 0.55})`;
     svg("path", { class: hollow ? "mark hollow" : "mark", d: marker, transform }, group);
   }
 }
 
-// Draws into an empty holder, and returns the points with their places on the screen.
+// Where the axes are, and how values become pixels.
+function layOut(panel, points, axis, width, height) {
+  const box = { left: 42, right: width - 14, top: 24, bottom: height - 48 };
+  const across = points.map((point) => point[axis.key]);
+  const [left, right] = [Math.min(...across), Math.max(...across)];
+  const wide = axis.scale === "log" ? (right / left) ** 0.05 : (right - left) * 0.05;
+  const ends = axis.scale === "log"
+    ? [left / Math.max(1.02, wide), right * Math.max(1.02, wide)]
+    : [Math.max(0, left - (wide || 1)), right + (wide || 1)];
+  const x = axisOf(axis.scale, ...ends, box.left, box.right, width < 500 ? 4 : 8);
+  const targets = [...new Set(points.map((point) => Number(point.target)))].filter(Number.isFinite);
+  if (axis.key === "density" && targets.length) x.ticks = targets;
+  return { box, x, y: axisOf("linear", ...accuracyRange(panel, points), box.bottom, box.top, 6) };
+}
+
+// A group in which nothing is drawn outside the axes.
+function clipped(root, box, name) {
+  const clip = svg("clipPath", { id: name }, svg("defs", {}, root));
+  const size = { width: box.right - box.left, height: box.bottom - box.top + 12 };
+  svg("rect", { x: box.left, y: box.top - 6, ...size }, clip);
+  return svg("g", { "clip-path": `url(#${name})` }, root);
+}
+
+function saySo(holder, axis) {
+  const reason = document.createElement("p");
+  reason.className = "note";
+  reason.textContent = `Nothing to draw: no method that is shown has ${axis.name} here.`;
+  holder.append(reason);
+}
+
+// Draws into a holder, and returns the points with their places in it. Highlighted methods, the
+// first of them last, lie above the others.
 function drawPanel(holder, panel, axis) {
-  const key = axis.key;
-  const points = panel.points.filter((point) => point[key] !== null
-    && (!state.only || state.methods.has(data.series[point.series])));
+  const muted = (series) => !state.methods.has(data.series[series]);
+  const points = panel.points.filter((point) => point[axis.key] !== null
+    && !(state.only && muted(point.series)));
   holder.replaceChildren();
   if (!points.length) {
-    const reason = document.createElement("p");
-    reason.className = "note";
-    reason.textContent = `Nothing to draw: no method that is shown has ${axis.name} here.`;
-    holder.append(reason);
+    saySo(holder, axis);
     return [];
   }
   const width = Math.max(280, holder.clientWidth), height = width < 500 ? 280 : 360;
-  const box = { left: 42, right: width - 14, top: 24, bottom: height - 48 };
-  const across = points.map((point) => point[key]);
-  const [left, right] = [Math.min(...across), Math.max(...across)];
-  const air = axis.scale === "log" ? (right / left) ** 0.05 || 1.1 : (right - left) * 0.05 || 1;
-  const ends = axis.scale === "log" ? [left / air, right * air] : [Math.max(0, left - air), right + air];
-  const x = axisOf(axis.scale, ...ends, box.left, box.right, width < 500 ? 4 : 8);
-  if (key === "density") x.ticks = [...new Set(points.map((point) => Number(point.target)))].filter(Number.isFinite);
-  const y = axisOf("linear", ...accuracyRange(panel, points), box.bottom, box.top, 6);
-  const root = svg("svg", {
-    viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
-    "aria-label": `Test accuracy over ${axis.name}, ${panel.workload}, ${panel.granularity}, ${panel.track}. `
-      + "The table that follows has the same figures.",
-  }, holder);
+  const { box, x, y } = layOut(panel, points, axis, width, height);
+  const label = `Test accuracy over ${axis.name}, ${panel.workload}, ${panel.granularity}, `
+    + `${panel.track}. The table that follows has the same figures.`;
+  const size = { viewBox: `0 0 ${width} ${height}`, width, height };
+  const root = svg("svg", { ...size, role: "img", "aria-label": label }, holder);
   drawAxes(root, x, y, box, axis);
-  const name = `clip-${data.panels.indexOf(panel)}`;
-  const clip = svg("clipPath", { id: name }, svg("defs", {}, root));
-  svg("rect", { x: box.left, y: box.top - 6, width: box.right - box.left, height: box.bottom - box.top + 12 }, clip);
-  const inside = svg("g", { "clip-path": `url(#${name})` }, root);
-  if (panel.dense) svg("path", { class: "dense", d: `M${box.left} ${y(panel.dense)}H${box.right}` }, inside);
-  const present = [...new Set(points.map((point) => point.series))];
-  const muted = (series) => !state.methods.has(data.series[series]);
-  for (const series of [...present.filter(muted), ...present.filter((s) => !muted(s)).reverse()]) {
-    drawSeries(inside, points.filter((point) => point.series === series), x, y, key, series);
+  const inside = clipped(root, box, `clip-${data.panels.indexOf(panel)}`);
+  if (panel.dense) {
+    svg("path", { class: "dense", d: `M${box.left} ${y(panel.dense)}H${box.right}` }, inside);
   }
-  return points.map((point) => ({ point, x: x(point[key]), y: y(point.accuracy) }));
+  const present = [...new Set(points.map((point) => point.series))].sort((a, b) => b - a);
+  const order = [...present.filter(muted), ...present.filter((series) => !muted(series))];
+  for (const series of order) {
+    drawSeries(inside, points.filter((point) => point.series === series), x, y, axis.key, series);
+  }
+  return points.map((point) => ({ point, x: x(point[axis.key]), y: y(point.accuracy) }));
 }

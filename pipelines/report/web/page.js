@@ -41,8 +41,8 @@ function prepare(article, panel) {
 function key() {
   const note = document.createElement("p");
   note.className = "note";
-  note.textContent = "Band or bar: 95 % t interval over seeds. Dashed grey: unpruned. Hollow: the method found the "
-    + "density itself, or was run at one so found. Muted methods may leave the frame.";
+  note.textContent = "Band or bar: 95 % t interval over seeds. Dashed grey: unpruned. Hollow: the "
+    + "method found the density itself, or was run at one so found. Muted methods may leave the frame.";
   return note;
 }
 
@@ -52,7 +52,7 @@ function point(chart, event) {
   const [px, py] = [event.clientX - frame.left, event.clientY - frame.top];
   const away = (place) => Math.hypot(place.x - px, place.y - py)
     + (state.methods.has(data.series[place.point.series]) ? 0 : 8);
-  const nearest = chart.places.reduce((best, place) => (!best || away(place) < away(best) ? place : best), null);
+  const [nearest] = [...chart.places].sort((a, b) => away(a) - away(b));
   chart.tip.hidden = !nearest || away(nearest) > 40;
   if (chart.tip.hidden) return;
   const { point: p } = nearest;
