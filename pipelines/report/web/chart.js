@@ -64,14 +64,16 @@ function axisOf(scale, low, high, from, to, count) {
 const lowEnd = (point) => point.accuracy - (point.half ?? 0);
 const highEnd = (point) => Math.min(100, point.accuracy + (point.half ?? 0));
 
-// From the lowest mean of a highlighted method to the highest accuracy, with some air.
+// All means of highlighted methods, and their intervals as far as these leave room for the means.
 function accuracyRange(panel, points) {
   const chosen = points.filter((point) => state.methods.has(data.series[point.series]));
-  const means = (chosen.length ? chosen : points).map((point) => point.accuracy);
-  const all = panel.dense ? [...means, panel.dense] : means;
-  const low = Math.min(...all), high = Math.max(...all);
+  const looked = chosen.length ? chosen : points;
+  const means = looked.map((point) => point.accuracy);
+  if (panel.dense) means.push(panel.dense);
+  const low = Math.min(...means), high = Math.max(...means);
   const air = Math.max(0.5, (high - low) * 0.1);
-  return [Math.max(0, low - air), Math.min(100, high + air)];
+  const lowest = Math.max(Math.min(...looked.map(lowEnd)), low - (high - low) / 2);
+  return [Math.max(0, Math.min(low, lowest) - air), Math.min(100, high + air)];
 }
 
 function drawAxes(root, x, y, box, axis) {
