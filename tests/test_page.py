@@ -101,7 +101,7 @@ def test_curves_have_every_axis(records: list[RunRecord]) -> None:
     point = next(p for p in panel["points"] if (p["series"], p["target"]) == (0, "0.25"))
     assert point["kind"] == "matched"
     assert point["flops"] == 100_000
-    assert point["train_seconds"] == 2.25
+    assert point["train_seconds"] == 2.05
     assert all(point[axis.key] for axis in AXES)
     artificial = [p for p in data["panels"] if p["workload"] == "digits-ann"]
     assert all(one["synops"] is None for p in artificial for one in p["points"])
