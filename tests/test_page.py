@@ -120,7 +120,7 @@ def test_kinds_of_points(params: Params) -> None:
     spec = twin.spec.model_copy(update={"twin_of": "dpap"})
     points = chart_data(make_rows([*made, twin.model_copy(update={"spec": spec})]))["panels"]
     kinds = {p["target"]: (p["kind"], p["half"] is None) for q in points for p in q["points"]}
-    assert kinds == {"emergent": ("emergent", False), "as dpap": ("twin", True)}
+    assert kinds == {"emergent": ("emergent", False), "as dpap": ("at that density", True)}
 
 
 def test_the_overview_names_what_beats_random(params: Params) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipelines.core.spec import EMERGENT, RANDOM
+from pipelines.core.spec import RANDOM
+from pipelines.report.figures import kind
 from pipelines.report.rows import REFERENCE, Row
 from pipelines.report.text import target
 
@@ -97,15 +98,12 @@ def _short(value: float | None) -> float | None:
 
 
 def _point(row: Row, series: int) -> dict[str, Any]:
-    """One row as a point; `kind` says how its density came about."""
+    """One row as a point."""
     assert row.accuracy is not None
-    kind = "matched"
-    if isinstance(row.target, str):
-        kind = "emergent" if row.target == EMERGENT else "twin"
     half = row.accuracy.half_width
     return {
         "series": series,
-        "kind": kind,
+        "kind": kind(row.target),
         "target": target(row.target),
         "accuracy": float(f"{100 * row.accuracy.mean:.6g}"),
         "half": None if half is None else float(f"{100 * half:.4g}"),
