@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pipelines.core.spec import RANDOM
 from pipelines.report.figures import kind
-from pipelines.report.rows import REFERENCE, Row
+from pipelines.report.rows import Row
 from pipelines.report.text import target
 
 #: Colours of web/page.css, Okabe and Ito's; later methods differ by dashes and markers as well.
@@ -83,7 +83,6 @@ def chart_data(rows: Sequence[Row]) -> dict[str, Any]:
         "axes": [asdict(axis) for axis in AXES],
         "series": series,
         "highlighted": [s for s in series if few or s in _FIRST],
-        "reference": REFERENCE,
         "panels": list(panels.values()),
     }
 
