@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module repro test slow lint types check bench picture ablation tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types check bench picture ablation tune ui clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,16 @@ venv-module:
 	else \
 	  echo 'Python has no venv module: run "apt-get install python3-venv" as root, then again.'; \
 	  exit 1; \
+	fi
+
+# The tests open the page in a browser, and are skipped where there is none.
+chromium: ## install the browser of the tests, as root on Debian
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo 'Installing chromium, in which the tests open the page.'; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+	  echo 'There is no Chromium: run "apt-get install chromium" as root, or go without its tests.'; \
 	fi
 
 repro: $(STAMP) ## compute a board with DVC and print it; BOARD=embedded has every method

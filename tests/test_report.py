@@ -5,23 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.board import Board
-from pipelines.core.cost import Cost
 from pipelines.core.errors import BenchError
-from pipelines.core.layouts import Execution
-from pipelines.core.record import Outcome, RunRecord, environment
+from pipelines.core.record import RunRecord
 from pipelines.core.store import Store
 from pipelines.core.train import EpochPoint
 from pipelines.grid import Params
 from pipelines.report.build import update_tables
 from pipelines.report.figures import accuracy_over_density
 from pipelines.report.page import render
+from pipelines.report.page_charts import chart_data
 from pipelines.report.paper_measures import paper_tables
 from pipelines.report.rows import collect, make_rows
 from pipelines.report.stats import estimate, paired_difference
@@ -35,60 +33,7 @@ from pipelines.report.tables import (
     to_markdown,
 )
 from pipelines.report.text import MISSING
-
-
-def record(
-    params: Params,
-    method: str,
-    seed: int,
-    accuracy: float,
-    density: float | str = 0.5,
-    status: str = "ok",
-    workload: str = "digits-snn",
-    granularity: str | None = None,
-) -> RunRecord:
-    spec = params.spec(workload, method, granularity, 1.0 if method == "dense" else density, seed)
-    cost = Cost(
-        density=spec.target or 0.4,
-        prunable=100,
-        parameters=60,
-        macs=1000,
-        effective_macs=10.0,
-        synops=200.0,
-        energy_nanojoule=0.2,
-        latency_milliseconds={1: 0.5, 128: 5.0},
-        masked_latency_milliseconds={1: 0.6, 128: 6.0},
-        layers={},
-    )
-    point = EpochPoint(
-        samples=10,
-        train_loss=1.0,
-        validation_accuracy=0.9,
-        validation_loss=0.5,
-        density=0.7,
-        firing_rate=0.1,
-        learning_rate=0.001,
-        seconds=1.5,
-    )
-    return RunRecord(
-        run_id=spec.run_id,
-        spec=spec,
-        status=status,
-        outcome=None
-        if status in ("diverged", "failed")
-        else Outcome(
-            test_accuracy=accuracy, test_loss=0.1, validation_accuracy=0.9, layout="x", cost=cost
-        ),
-        curve=[point, point],
-        budget=100,
-        spent={"training": 100},
-        started_at=datetime(2026, 1, 2, tzinfo=UTC),
-        train_seconds=2.0,
-        total_seconds=3.0,
-        environment=environment(1, Execution()),
-        code_digest="a" * 64,
-        code_digest_end="a" * 64,
-    )
+from tests.handmade import record
 
 
 @pytest.fixture
@@ -212,37 +157,6 @@ def test_missing_cells_are_an_error_and_strays_are_not(
     absent = params.spec("digits-snn", "dpap", None, 0.25, 0)
     with pytest.raises(BenchError, match="1 of 5 cells have no record"):
         collect([*wanted, absent], store)
-
-
-def page(records: list[RunRecord]) -> str:
-    rows = make_rows(records)
-    figures = {"digits-snn": accuracy_over_density(rows, "digits-snn")}
-    return render("embedded", make_tables(rows), figures, records)
-
-
-def test_the_page_is_self_contained_and_small(records: list[RunRecord]) -> None:
-    html = page(records)
-    assert len(html) < 1_500_000
-    assert "Content-Security-Policy" in html
-    before_libraries = html.split("<script>")[0]
-    assert "http://" not in before_libraries
-    assert "https://" not in before_libraries
-    assert 'src="' not in before_libraries
-    assert page(records) == html
-
-
-def test_the_page_escapes_what_records_say(records: list[RunRecord]) -> None:
-    evil = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
-    changed = [
-        r.model_copy(update={"spec": r.spec.model_copy(update={"method": evil})})
-        if r.spec.method == "magnitude"
-        else r
-        for r in records
-    ]
-    html = page(changed)
-    assert evil not in html
-    assert "<img src=x" not in html
-    assert "&lt;img src=x onerror=alert(1)&gt;" in html
 
 
 def test_measures_of_the_paper(params: Params, records: list[RunRecord]) -> None:
@@ -378,7 +292,7 @@ def test_controls_are_a_column_and_no_rows(params: Params, records: list[RunReco
     assert "over reinit" not in [c.title for c in table.columns], "nobody has one"
     assert "+2.00 ± 2.48" in table_markdown(table)
     assert "over own shuffle" not in table_markdown(make_tables(before)[0])
-    assert "+2.00 ± 2.48" in page([*records, *shuffles])
+    assert "+2.00 ± 2.48" in render("b", rows, [table], [*records, *shuffles])
     line = next(x for x in csv.DictReader(io.StringIO(to_csv(rows))) if x["method"] == "magnitude")
     assert float(line["gain_over_shuffled"]) == row.gain_over_shuffled.mean
     assert line["gain_over_reinit_half_width"] == ""
@@ -424,10 +338,9 @@ def test_tracks_never_mix(params: Params, tmp_path: Path) -> None:
         figure = accuracy_over_density(rows, "digits-snn", track)
         assert {round(p["accuracy"]) for p in figure["data"]["values"]} == {accuracy}
     assert len(paper_tables(rows, both)[0].rows) == 2, "the paper trains from scratch"
-    figures = {n: accuracy_over_density(rows, "digits-snn") for n in ("digits-snn", "x")}
-    html = render("embedded", make_tables(rows), figures, both)
+    html = render("embedded", rows, make_tables(rows), both)
     assert "100 training samples (15 epochs) from-scratch, 50 training samples (8 epochs)" in html
-    assert 'data-figure="digits-snn-post-training"' in html
+    assert {p["track"] for p in chart_data(rows)["panels"]} == {"from-scratch", "post-training"}
 
     store = Store(tmp_path / "records")
     for one in [*both[:-1], later(params, base[-1], "c1")]:

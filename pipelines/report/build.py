@@ -41,7 +41,7 @@ def build(params: Params, board: str, store: Store, results: Path) -> None:
         "json": to_json(board, rows, records),
         "csv": to_csv(rows),
         "md": to_markdown(board, tables),
-        "html": render(board, tables, figures, records),
+        "html": render(board, rows, tables, records),
     }
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:

@@ -36,7 +36,7 @@ def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
             {
                 "method": row.method,
                 "granularity": row.granularity,
-                "kind": _kind(row.target),
+                "kind": kind(row.target),
                 "density": row.density,
                 "accuracy": 100 * row.accuracy.mean,
                 "low": 100 * (row.accuracy.mean - half),
@@ -47,7 +47,7 @@ def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return points
 
 
-def _kind(target: float | str) -> str:
+def kind(target: float | str) -> str:
     """How a row's density came about."""
     if isinstance(target, float):
         return "matched"

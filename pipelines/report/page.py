@@ -1,100 +1,168 @@
-"""The page: one HTML file that works offline, with everything escaped."""
+"""The page: one HTML file that works offline, asks nobody for anything, and escapes everything."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import vl_convert
 from markupsafe import Markup
 
-from pipelines.core.methods import methods
 from pipelines.core.record import RunRecord
-from pipelines.report.figures import figure_name
+from pipelines.report.page_charts import SERIES_COLOURS, chart_data, series_order
+from pipelines.report.page_methods import make_cards
+from pipelines.report.page_origin import make_origin, read_citation
+from pipelines.report.page_overview import make_overview
+from pipelines.report.rows import LISTED, RANKED, Row
 from pipelines.report.tables import COLUMNS, Table
+from pipelines.report.text import decimal, percent
 
-_HERE = Path(__file__).parent
+_WEB = Path(__file__).parent / "web"
+#: Joined to one script in this order; each may use what stands before it.
+_SCRIPTS = ("state.js", "chart.js", "tables.js", "page.js")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page after the boards: words, a picture, tables, in this order.
+
+    Parameters
+    ----------
+    anchor, title
+        Letters and dashes for the address, and the heading.
+    note
+        What it shows and how to read it.
+    figure
+        An SVG document, or nothing. It is shown as an image, so nothing in it can run.
+    alternative
+        What the figure shows, for those who do not see it.
+    tables
+        Tables of any columns, under their titles; a row has to have `method` and `is_reference`.
+    """
+
+    anchor: str
+    title: str
+    note: str
+    figure: str = ""
+    alternative: str = ""
+    tables: tuple[Table, ...] = ()
+
+    @property
+    def figure_address(self) -> str:
+        """The figure as an address that needs no file."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.figure.encode()).decode()}"
+
+
+def slug(title: str) -> str:
+    """Letters, digits and dashes of a heading, as permalinks name a column."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def sort_value(value: Any) -> str:
+    """What a cell is sorted by: six digits are enough; nothing for a missing value."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _script_json(value: Any) -> Markup:
     """JSON that is safe inside a script element."""
-    text = json.dumps(value, sort_keys=True, allow_nan=False)
+    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704 - every character that could end the element is escaped
 
 
-def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
-    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
-    return bundle.replace("</script", "<\\/script")
+def _source(hashed: str) -> str:
+    """Name an inline text in a content security policy: nothing but this text may run."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(hashed.encode()).digest()).decode()}'"
 
 
-def _tracks(records: Sequence[RunRecord]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Workload -> track -> its figure and its budget."""
-    tracks: dict[str, dict[str, dict[str, Any]]] = {}
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _budgets(records: Sequence[RunRecord]) -> dict[str, dict[str, dict[str, int]]]:
+    """Workload -> track -> its budget."""
+    budgets: dict[str, dict[str, dict[str, int]]] = {}
     for record in records:
         spec = record.spec
-        tracks.setdefault(spec.workload, {})[spec.track] = {
-            "figure": figure_name(spec.workload, spec.track),
+        budgets.setdefault(spec.workload, {})[spec.track] = {
             "samples": record.budget,
             "epochs": spec.recipe.epochs,
         }
-    return {workload: dict(sorted(found.items())) for workload, found in tracks.items()}
+    return {workload: dict(sorted(found.items())) for workload, found in budgets.items()}
 
 
 def render(
     board: str,
+    rows: Sequence[Row],
     tables: Sequence[Table],
-    figures: Mapping[str, dict[str, Any]],
     records: Sequence[RunRecord],
+    sections: Sequence[Section] = (),
 ) -> str:
-    """Fill the template.
+    """Fill the templates.
 
     Parameters
     ----------
     board
         Name of the board.
-    tables, figures
-        What to show; figures by `figure_name`, as Vega-Lite.
+    rows
+        What the curves are drawn from.
+    tables
+        What to show; those with other rows than `Row` have no curves.
     records
         Where facts about the runs come from.
+    sections
+        Further parts, shown after the boards and before the methods.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
+        loader=jinja2.FileSystemLoader(_WEB),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    seeds = sorted({record.spec.seed for record in records})
-    names = sorted({record.spec.method for record in records})
+    environment.filters |= {
+        "slug": slug,
+        "sort_value": sort_value,
+        "percent": percent,
+        "decimal": decimal,
+    }
+    style = (_WEB / "page.css").read_text()
+    script = "\n".join((_WEB / name).read_text() for name in _SCRIPTS)
+    methods = series_order(rows)
+    origin = make_origin(records)
     return environment.get_template("page.html.j2").render(
         board=board,
         columns=COLUMNS,
         tables=tables,
-        workloads=_tracks(records),
-        figures=_script_json(figures),
+        sections=sections,
+        budgets=_budgets(records),
         settings={r.spec.workload: r.spec.settings for r in records},
-        methods=[methods()[name].info for name in names if name in methods()],
+        colours={name: i % SERIES_COLOURS for i, name in enumerate(methods)},
+        chart=_script_json(chart_data(rows)),
+        overview=make_overview(rows),
+        listed=LISTED,
+        ranked=RANKED,
+        cards=make_cards(records),
+        origin=origin,
+        citation=read_citation(board, origin.newest),
         cells=len(records),
         good=sum(record.status == "ok" for record in records),
-        seeds=seeds,
-        environments=sorted(
-            {
-                f"{e.processor}, {e.device}, {e.threads} thread, Python {e.python}, "
-                f"torch {e.torch}, snnTorch {e.snntorch}, torch-pruning {e.torch_pruning}"
-                for e in (record.environment for record in records)
-            }
-        ),
-        digests=sorted({f"{r.spec.method} {r.code_digest[:12]}" for r in records}),
         version=version("dpap-bench"),
-        # The libraries are trusted text: nothing of a record is in them.
-        style=Markup((_HERE / "page.css").read_text()),  # noqa: S704
-        script=Markup((_HERE / "page.js").read_text()),  # noqa: S704
-        vega=Markup(_vega()),  # noqa: S704
+        policy=_policy(style, script),
+        # Texts of ours: nothing of a record is in them.
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
     )
