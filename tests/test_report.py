@@ -20,10 +20,11 @@ from pipelines.core.store import Store
 from pipelines.core.train import EpochPoint
 from pipelines.grid import Params
 from pipelines.report.build import update_tables
+from pipelines.report.collect import collect
 from pipelines.report.figures import accuracy_over_density
 from pipelines.report.page import render
 from pipelines.report.paper_measures import paper_tables
-from pipelines.report.rows import collect, make_rows
+from pipelines.report.rows import make_rows
 from pipelines.report.stats import estimate, paired_difference
 from pipelines.report.summary import summary_markdown
 from pipelines.report.tables import (

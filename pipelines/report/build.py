@@ -11,10 +11,11 @@ from pipelines.core.data.files import atomic_file
 from pipelines.core.errors import BenchError
 from pipelines.core.store import Store
 from pipelines.grid import Params
+from pipelines.report.collect import collect
 from pipelines.report.figures import accuracy_over_density, figure_name, save
 from pipelines.report.page import render
 from pipelines.report.paper_measures import paper_tables
-from pipelines.report.rows import collect, make_rows
+from pipelines.report.rows import make_rows
 from pipelines.report.summary import summary_markdown
 from pipelines.report.tables import make_tables, table_markdown, to_csv, to_json, to_markdown
 
