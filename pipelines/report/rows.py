@@ -98,7 +98,7 @@ def make_rows(records: Sequence[RunRecord]) -> list[Row]:
     }
     rows = []
     for key, group in groups[""].items():
-        workload, track, granularity, method, target = key
+        workload, track, _, method, target = key
         same = f"as {method}" if target == EMERGENT else target
         dense = (workload, track, "none", REFERENCE, 1.0)
         others = {
