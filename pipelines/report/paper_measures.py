@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from pipelines.core.record import RunRecord
+from pipelines.report.columns import Column
 from pipelines.report.rows import GRANULARITIES, REFERENCE, Row
-from pipelines.report.tables import Column, Table
+from pipelines.report.tables import Table
 from pipelines.report.text import MISSING, decimal, percent, target
 from pipelines.report.time_to_target import first_epoch
 
