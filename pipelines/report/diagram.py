@@ -26,7 +26,8 @@ def critical_difference_figure(one: CriticalDifference) -> dict[str, Any]:
     """
     methods = _methods(one)
     bottom = max(entry["lane"] for entry in methods) + 1
-    scale = alt.Scale(domain=[1 - _MARGIN, len(one.methods) + _MARGIN], nice=False, zero=False)
+    ends = [1 - _MARGIN, len(one.methods) + _MARGIN]
+    scale = alt.Scale(domain=ends, nice=False, zero=False, clamp=True)
     ticks = alt.Axis(orient="top", tickMinStep=1, format="d", grid=False)
     x = alt.X("rank:Q", title="average rank (1 is best)", scale=scale, axis=ticks)
     y = alt.Y("lane:Q", scale=alt.Scale(domain=[bottom + 0.5, 0]), axis=None)
@@ -45,7 +46,7 @@ def critical_difference_figure(one: CriticalDifference) -> dict[str, Any]:
         .mark_rule(strokeWidth=5, color="#0072B2")
         .encode(x=x, x2="last:Q", y=y),
         alt.Chart(alt.Data(values=_scale(one, bottom)))
-        .mark_rule(strokeWidth=2, clip=True)
+        .mark_rule(strokeWidth=2)
         .encode(x=x, x2="last:Q", y=y),
         alt.Chart(alt.Data(values=_scale(one, bottom)))
         .mark_text(align="left", dy=-8)
