@@ -59,15 +59,15 @@ def one_of(params: Params, *results: PublishedResult, rows: Any = ()) -> list[Li
 
 @pytest.fixture(scope="module")
 def paper(params: Params) -> Params:
-    """The published parameters, and a workload of the paper on a board of its own."""
+    """Digits, and a workload of the paper on a board of its own."""
     fields = params.workloads["digits-snn"].model_dump()
     network = fields["network"] | {"layout": "2Conv2FC"}
     workload = Workload.model_validate(fields | {"data": "mnist", "network": network})
     board = Board(workloads=("mnist-snn",), baselines=("dense",), dpap=("dpap",), seeds=(0,))
     return params.model_copy(
         update={
-            "workloads": params.workloads | {"mnist-snn": workload},
-            "boards": params.boards | {"paper": board},
+            "workloads": {"digits-snn": params.workloads["digits-snn"], "mnist-snn": workload},
+            "boards": {"embedded": params.boards["embedded"], "paper": board},
         }
     )
 
