@@ -9,7 +9,7 @@ from pipelines.report.columns import METHOD, TARGET, Column
 from pipelines.report.rows import Row
 from pipelines.report.tables import Table
 from pipelines.report.text import MISSING, decimal
-from pipelines.report.time_to_target import TARGET as SHARE
+from pipelines.report.time_to_target import TARGET_SHARE
 
 COLUMNS: tuple[Column[Row], ...] = (
     METHOD,
@@ -21,15 +21,15 @@ COLUMNS: tuple[Column[Row], ...] = (
         lambda r: r.samples_per_second,
     ),
     Column(
-        f"seconds to {100 * SHARE:g} %",
-        f"Training time until the validation accuracy first reaches {100 * SHARE:g} % of what the "
+        f"seconds to {100 * TARGET_SHARE:g} %",
+        f"Training time until the validation accuracy first reaches {100 * TARGET_SHARE:g} % of what the "
         "dense network has at its end, mean over seeds; in brackets the runs that reach it, where "
         "not all do.",
         lambda r: _until(r, "seconds", 2),
         lambda r: _mean_until(r, "seconds"),
     ),
     Column(
-        f"samples to {100 * SHARE:g} %",
+        f"samples to {100 * TARGET_SHARE:g} %",
         "The same in training samples charged.",
         lambda r: _until(r, "samples", 0),
         lambda r: _mean_until(r, "samples"),

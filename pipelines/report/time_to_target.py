@@ -10,7 +10,7 @@ from pipelines.core.record import RunRecord
 from pipelines.report.stats import Estimate, estimate
 
 #: The target is this share of the dense network's final validation accuracy, mean over seeds.
-TARGET = 0.98
+TARGET_SHARE = 0.98
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def first_epoch(record: RunRecord, accuracy: float) -> int | None:
 def target_of(dense: Sequence[RunRecord]) -> float | None:
     """Target that the finished runs of the dense network set; None without any."""
     ends = [r.curve[-1].validation_accuracy for r in dense if r.status == "ok" and r.curve]
-    return TARGET * fmean(ends) if ends else None
+    return TARGET_SHARE * fmean(ends) if ends else None
 
 
 def time_to_target(
