@@ -22,9 +22,9 @@ COLUMNS: tuple[Column[Row], ...] = (
     ),
     Column(
         f"seconds to {100 * TARGET_SHARE:g} %",
-        f"Training time until the validation accuracy first reaches {100 * TARGET_SHARE:g} % of what the "
-        "dense network has at its end, mean over seeds; in brackets the runs that reach it, where "
-        "not all do.",
+        "Training time until the validation accuracy first reaches so much of what the dense "
+        "network has at its end, mean over seeds; in brackets the runs that reach it, where not "
+        "all do.",
         lambda r: _until(r, "seconds", 2),
         lambda r: _mean_until(r, "seconds"),
     ),
