@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scikit_posthocs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from scipy.special import stdtr, stdtrit
@@ -106,6 +106,7 @@ def test_holm_is_that_of_statsmodels() -> None:
         assert holm(p_values) == pytest.approx(expected.tolist(), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1)))
 def test_holm_lies_between_the_plain_p_and_bonferroni(p_values: list[float]) -> None:
     for plain, corrected in zip(p_values, holm(p_values), strict=True):
@@ -342,6 +343,7 @@ def test_an_area_by_hand() -> None:
     assert area([0.25, 0.5], [{0: 0.9}, {1: 0.9}]) is None
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.lists(st.floats(0.01, 1), min_size=2, max_size=6, unique=True))
 def test_the_area_of_a_flat_curve_is_its_height(height: float, places: list[float]) -> None:
     found = area(sorted(places), [{0: height}] * len(places))
