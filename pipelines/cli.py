@@ -190,6 +190,9 @@ def report(
         Path | None, typer.Option(help="Only put the board's tables into this document.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the board built last.")] = False,
+    literature: Annotated[
+        bool, typer.Option("--literature", help="Only print published results beside our rows.")
+    ] = False,
 ) -> None:
     """Build tables, figures and the page of a board from its records, or show them."""
     root = _root()
@@ -197,9 +200,12 @@ def report(
     if not show:
         from pipelines.core.store import Store
         from pipelines.grid import load_params
-        from pipelines.report.build import build, update_tables
+        from pipelines.report.build import build, literature_markdown, update_tables
 
         store = Store(root / "results" / "records")
+        if literature:
+            print(literature_markdown(load_params(root), board, store))
+            return
         if update is not None:
             update_tables(load_params(root), board, store, update)
             print(f"Tables of {board}: {update}")

@@ -67,6 +67,15 @@ def record(
     )
 
 
+def control(one: RunRecord, kind: str, accuracy: float, status: str = "ok") -> RunRecord:
+    """A control of a record."""
+    spec = one.spec.model_copy(update={"control": kind})
+    assert one.outcome is not None
+    outcome = one.outcome.model_copy(update={"test_accuracy": accuracy})
+    changes = {"spec": spec, "run_id": spec.run_id, "outcome": outcome, "status": status}
+    return one.model_copy(update=changes | {"parent": one.trajectory.digest})
+
+
 def layered(one: RunRecord, density: float) -> RunRecord:
     """The same run with figures for two layers; costs fall with the density, times turn back."""
     assert one.outcome is not None

@@ -190,7 +190,7 @@ def test_sweep_report_and_sync(
     files = sorted((small / "results" / "boards" / "quick").glob("leaderboard.*")) + sorted(
         (small / "results" / "boards" / "quick" / "figures").iterdir()
     )
-    assert len(files) == 4 + 2
+    assert len(files) == 5 + 2
     before = [file.read_bytes() for file in files]
     assert call(monkeypatch, "report") == 0
     assert [file.read_bytes() for file in files] == before, "the same bytes when rebuilt"

@@ -79,8 +79,9 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     for name in ("baselines", "dpap", "pipelines", ".dvc"):
         ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "results").mkdir()
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "results/published.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
     text = (ROOT / "params.yaml").read_text()
     for old, new in [
         ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),

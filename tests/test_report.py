@@ -16,24 +16,21 @@ from pipelines.core.record import RunRecord
 from pipelines.core.store import Store
 from pipelines.core.train import EpochPoint
 from pipelines.grid import Params
+from pipelines.report.analysis import analyse
 from pipelines.report.build import update_tables
+from pipelines.report.collect import collect
+from pipelines.report.document import to_csv, to_json
 from pipelines.report.figures import accuracy_over_density
+from pipelines.report.markdown import table_markdown, to_markdown
 from pipelines.report.page import render
 from pipelines.report.page_charts import chart_data
 from pipelines.report.paper_measures import paper_tables
-from pipelines.report.rows import collect, make_rows
-from pipelines.report.stats import estimate, paired_difference
+from pipelines.report.rows import make_rows
+from pipelines.report.stats import Estimate, estimate, paired_difference
 from pipelines.report.summary import summary_markdown
-from pipelines.report.tables import (
-    COLUMNS,
-    make_tables,
-    table_markdown,
-    to_csv,
-    to_json,
-    to_markdown,
-)
+from pipelines.report.tables import COLUMNS, make_tables
 from pipelines.report.text import MISSING
-from tests.handmade import record
+from tests.handmade import control, record
 
 
 @pytest.fixture
@@ -77,7 +74,12 @@ def test_rows(records: list[RunRecord]) -> None:
     assert magnitude.drop.mean == pytest.approx(0.031)
     assert magnitude.gain_over_random is not None
     assert magnitude.gain_over_random.mean == pytest.approx(0.04)
+    assert rows["dpap", "0.5"].gain_over_magnitude == Estimate(pytest.approx(-0.02), None, 1)
+    assert magnitude.gain_over_magnitude is None
+    assert magnitude.accuracies == {0: 0.95, 1: 0.95, 2: 0.95}
     assert magnitude.flops == 2000
+    assert magnitude.latency_milliseconds_batch_128 == 5.0
+    assert magnitude.masked_latency_milliseconds == 0.6
     assert magnitude.samples_per_second == 50
     assert rows["random", "0.5"].gain_over_random is None, "the control has no gain over itself"
     assert rows["dense", "1.0"].drop is None
@@ -111,7 +113,9 @@ def test_tables_never_mix(params: Params, records: list[RunRecord]) -> None:
         assert {r.workload for r in table.rows} == {table.workload}
 
 
-@pytest.mark.parametrize(("seeds", "note"), [(2, "too few"), (3, "not ranked"), (5, "Listed")])
+@pytest.mark.parametrize(
+    ("seeds", "note"), [(2, "too few"), (3, "not ranked"), (5, "share a rank")]
+)
 def test_seeds_decide_what_may_be_said(params: Params, seeds: int, note: str) -> None:
     made = [
         record(params, method, seed, 0.9) for method in ("dense", "random") for seed in range(seeds)
@@ -133,7 +137,7 @@ def test_order_is_density_then_accuracy_then_emergent(records: list[RunRecord]) 
 
 def test_json_csv_and_markdown_agree(records: list[RunRecord]) -> None:
     rows = make_rows(records)
-    document = json.loads(to_json("embedded", rows, records))
+    document = json.loads(to_json("embedded", analyse(rows), records))
     lines = list(csv.DictReader(io.StringIO(to_csv(rows))))
     assert len(document["rows"]) == len(lines) == len(rows)
     assert document["run_ids"] == sorted(r.run_id for r in records)
@@ -261,15 +265,6 @@ def test_twins_stand_beside_the_emergent_row(
     assert rows["random", "0.5"].density == 0.5, "twins are rows of their own"
 
 
-def control(one: RunRecord, kind: str, accuracy: float, status: str = "ok") -> RunRecord:
-    """A control of a record."""
-    spec = one.spec.model_copy(update={"control": kind})
-    assert one.outcome is not None
-    outcome = one.outcome.model_copy(update={"test_accuracy": accuracy})
-    changes = {"spec": spec, "run_id": spec.run_id, "outcome": outcome, "status": status}
-    return one.model_copy(update=changes | {"parent": one.trajectory.digest})
-
-
 def test_controls_are_a_column_and_no_rows(params: Params, records: list[RunRecord]) -> None:
     magnitude = [r for r in records if r.spec.method == "magnitude"]  # 0.95 at each seed
     shuffles = [
@@ -296,7 +291,7 @@ def test_controls_are_a_column_and_no_rows(params: Params, records: list[RunReco
     line = next(x for x in csv.DictReader(io.StringIO(to_csv(rows))) if x["method"] == "magnitude")
     assert float(line["gain_over_shuffled"]) == row.gain_over_shuffled.mean
     assert line["gain_over_reinit_half_width"] == ""
-    document = json.loads(to_json("b", rows, records))
+    document = json.loads(to_json("b", analyse(rows), records))
     assert {"gain_over_shuffled", "gain_over_reinit"} <= document["rows"][0].keys()
 
     again = [control(magnitude[0], "reinit", 0.96), control(magnitude[1], "reinit", 0, "failed")]

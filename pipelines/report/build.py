@@ -9,43 +9,83 @@ from pathlib import Path
 
 from pipelines.core.data.files import atomic_file
 from pipelines.core.errors import BenchError
+from pipelines.core.record import RunRecord
 from pipelines.core.store import Store
 from pipelines.grid import Params
+from pipelines.report.analysis import analyse
+from pipelines.report.collect import collect
+from pipelines.report.diagram import critical_difference_figure, diagram_name
+from pipelines.report.document import to_csv, to_json
 from pipelines.report.figures import accuracy_over_density, figure_name, save
+from pipelines.report.latex import to_latex
+from pipelines.report.literature import literature
+from pipelines.report.literature_table import literature_table
+from pipelines.report.markdown import table_markdown, to_markdown
 from pipelines.report.page import render
+from pipelines.report.page_sections import further_tables, make_sections
 from pipelines.report.paper_measures import paper_tables
-from pipelines.report.rows import collect, make_rows
+from pipelines.report.published import load_published
+from pipelines.report.rows import make_rows
 from pipelines.report.summary import summary_markdown
-from pipelines.report.tables import make_tables, table_markdown, to_csv, to_json, to_markdown
+from pipelines.report.tables import make_tables
 
 
 def build(params: Params, board: str, store: Store, results: Path) -> None:
-    """Write leaderboard.{json,csv,md,html} and figures/ into `results`.
+    """Write leaderboard.{json,csv,md,tex,html} and figures/ into `results`.
 
     Raises
     ------
     BenchError
-        If cells of the board have no record.
+        If cells of the board have no record, or the published results are not valid.
     """
-    with _no_collector():
-        records = collect(params.everything(board, store), store)
-    rows = make_rows(records)
-    tables = [*make_tables(rows), *paper_tables(rows, records)]
+    records = _records(params, board, store)
+    analysis = analyse(make_rows(records))
+    rows = analysis.rows
+    matched = [*make_tables(rows, analysis.standings), *paper_tables(rows, records)]
+    further = further_tables(analysis)
     figures = {
         figure_name(workload, track): accuracy_over_density(rows, workload, track)
         for workload, track in dict.fromkeys((row.workload, row.track) for row in rows)
     }
     for name, specification in figures.items():
         save(specification, results / "figures", f"{name}-accuracy-density")
+    for one in analysis.critical_differences:
+        save(critical_difference_figure(one), results / "figures", diagram_name(one))
+    beside = literature(load_published(_published(store)), params, board, rows)
     documents = {
-        "json": to_json(board, rows, records),
+        "json": to_json(board, analysis, records, beside),
         "csv": to_csv(rows),
-        "md": to_markdown(board, tables),
-        "html": render(board, rows, tables, records),
+        "md": to_markdown(board, [*matched, *further], analysis.critical_differences),
+        "tex": to_latex(board, [*matched, *further]),
+        "html": render(board, rows, matched, records, make_sections(board, analysis, beside)),
     }
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:
             file.write(text.encode())
+
+
+def literature_markdown(params: Params, board: str, store: Store) -> str:
+    """Published results beside the rows of a board, as one table.
+
+    Raises
+    ------
+    BenchError
+        If cells of the board have no record, or the published results are not valid.
+    """
+    rows = make_rows(_records(params, board, store))
+    published = load_published(_published(store))
+    table = literature_table(board, literature(published, params, board, rows))
+    return f"{table.note}\n\n{table_markdown(table)}"
+
+
+def _records(params: Params, board: str, store: Store) -> list[RunRecord]:
+    with _no_collector():
+        return collect(params.everything(board, store), store)
+
+
+def _published(store: Store) -> Path:
+    """Published results lie beside the records."""
+    return store.root.parent / "published.yaml"
 
 
 @contextmanager
@@ -73,8 +113,9 @@ def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
         If cells have no record, or the document has no markers.
     """
     records = collect([*params.cells(board), *params.controls(board, store)], store)
-    rows = make_rows(records)
-    tables = [*make_tables(rows), *paper_tables(rows, records)]
+    analysis = analyse(make_rows(records))
+    rows = analysis.rows
+    tables = [*make_tables(rows, analysis.standings), *paper_tables(rows, records)]
     whole = "\n".join(f"**{t.title}.** {t.note}\n\n{table_markdown(t)}" for t in tables)
     document = path.read_text()
     updated = _between(document, f"board: {board}", whole)

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from pipelines.core.record import RunRecord
+from pipelines.report.columns import Column
 from pipelines.report.rows import GRANULARITIES, REFERENCE, Row
-from pipelines.report.tables import Column, Table
+from pipelines.report.tables import Table
 from pipelines.report.text import MISSING, decimal, percent, target
+from pipelines.report.time_to_target import first_epoch
 
 #: The fixed target lies so far below the dense network's mean final validation accuracy.
 MARGIN = 0.02
@@ -46,17 +48,9 @@ class PaperRow:
         return self.row.method
 
 
-def epochs_until(record: RunRecord, accuracy: float) -> int | None:
-    """First epoch, from 1, with this validation accuracy; None if there is none."""
-    for epoch, point in enumerate(record.curve, start=1):
-        if point.validation_accuracy >= accuracy:
-            return epoch
-    return None
-
-
 def seconds_until(record: RunRecord, accuracy: float) -> float | None:
     """Training time until this validation accuracy; None if it is never reached."""
-    epoch = epochs_until(record, accuracy)
+    epoch = first_epoch(record, accuracy)
     return None if epoch is None else record.curve[epoch - 1].seconds
 
 
@@ -151,7 +145,7 @@ def _paper_row(row: Row, records: Sequence[RunRecord], dense: Sequence[RunRecord
     best = {r.spec.seed: max(p.validation_accuracy for p in r.curve) for r in dense if r.curve}
     ends = [r.curve[-1].validation_accuracy for r in dense if r.curve]
     goal = fmean(ends) - MARGIN if ends else 1.0
-    reached = [epochs_until(r, best[r.spec.seed]) for r in records if r.spec.seed in best]
+    reached = [first_epoch(r, best[r.spec.seed]) for r in records if r.spec.seed in best]
     seconds = [seconds_until(r, goal) for r in records]
     kept = 1 - (row.timestep_sparsity or 0.0)
     spikes = [r.outcome.cost.synops for r in dense if r.outcome and r.status == "ok"]

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean
 
-from pipelines.core.errors import BenchError
+from pipelines.core.cost import Cost
 from pipelines.core.record import RunRecord
 from pipelines.core.spec import EMERGENT, RANDOM, RunSpec
-from pipelines.core.store import Store
 from pipelines.report.stats import Estimate, estimate, paired_difference
+from pipelines.report.time_to_target import TimeToTarget, target_of, time_to_target
 
 #: Seeds that a row needs to be listed, and to be ranked (RULES.md).
 LISTED, RANKED = 3, 5
 REFERENCE = "dense"
+#: The criterion that any other has to beat after random.
+MAGNITUDE = "magnitude"
 #: In the order of tables and panels: what dense hardware gains from comes first.
 GRANULARITIES = ("none", "structured", "hybrid", "unstructured", "spatio-temporal")
 
@@ -26,7 +29,18 @@ _Key = tuple[str, str, str, str, float | str]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: means over the seeds whose status is ok."""
+    """One line of a table: means over the seeds whose status is ok.
+
+    Parameters
+    ----------
+    accuracies
+        Test accuracy by seed; what everything about accuracy is made from.
+    drop, gain_over_random, gain_over_magnitude, gain_over_shuffled, gain_over_reinit
+        Differences of accuracy, paired by seed.
+    rank
+        1 + the rows at the same density that are separated from this one and better; None where
+        seeds are too few, or nothing was compared yet (`pipelines.report.comparisons`).
+    """
 
     workload: str
     track: str
@@ -34,9 +48,11 @@ class Row:
     method: str
     target: float | str
     statuses: dict[str, int]
+    accuracies: dict[int, float]
     accuracy: Estimate | None
     drop: Estimate | None
     gain_over_random: Estimate | None
+    gain_over_magnitude: Estimate | None
     gain_over_shuffled: Estimate | None
     gain_over_reinit: Estimate | None
     density: float | None
@@ -49,51 +65,21 @@ class Row:
     train_seconds: float | None
     samples_per_second: float | None
     latency_milliseconds: float | None
+    latency_milliseconds_batch_128: float | None
+    masked_latency_milliseconds: float | None
+    masked_latency_milliseconds_batch_128: float | None
+    time_to_target: TimeToTarget | None
+    rank: int | None = None
 
     @property
     def is_reference(self) -> bool:
         """Whether this is the unpruned network."""
         return self.method == REFERENCE
 
-
-def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
-    """Records of all cells; stray records in the store are ignored.
-
-    Raises
-    ------
-    BenchError
-        If cells have no record, controls followed a parent that is no longer as it was, or runs
-        that are to be compared started from different checkpoints.
-    """
-    found = [_present(spec, store) for spec in specs]
-    missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
-    if missing:
-        raise BenchError(
-            f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0]}); run "
-            "dvc repro, or dpap-bench sweep."
-        )
-    records = [record for record in found if record is not None]
-    _check_starts(records)
-    return records
-
-
-def _present(spec: RunSpec, store: Store) -> RunRecord | None:
-    record = store.find(spec)
-    return record if record is None or store.follows(record) else None
-
-
-def _check_starts(records: Sequence[RunRecord]) -> None:
-    """Raise BenchError unless all runs of a workload and seed began with one checkpoint."""
-    starts: dict[tuple[str, int], set[str]] = defaultdict(set)
-    for record in records:
-        if record.checkpoint:
-            starts[record.spec.workload, record.spec.seed].add(record.checkpoint)
-    for (workload, seed), hashes in starts.items():
-        if len(hashes) > 1:
-            raise BenchError(
-                f"post-training runs of {workload} seed {seed} started from {len(hashes)} "
-                "different checkpoints; run dpap-bench sweep, which repeats those of another start."
-            )
+    @property
+    def matched(self) -> float | str:
+        """What rows at the same density share: the target, or ``as METHOD``."""
+        return f"as {self.method}" if self.target == EMERGENT else self.target
 
 
 def make_rows(records: Sequence[RunRecord]) -> list[Row]:
@@ -112,16 +98,18 @@ def make_rows(records: Sequence[RunRecord]) -> list[Row]:
     }
     rows = []
     for key, group in groups[""].items():
-        workload, track, granularity, method, target = key
+        workload, track, _, method, target = key
         same = f"as {method}" if target == EMERGENT else target
-        random = (workload, track, granularity, RANDOM, same)
+        dense = (workload, track, "none", REFERENCE, 1.0)
         others = {
-            "dense": accuracies[""].get((workload, track, "none", REFERENCE, 1.0), {}),
-            "random": {} if method == RANDOM else accuracies[""].get(random, {}),
-            "shuffled": accuracies.get("shuffled", {}).get(key, {}),
-            "reinit": accuracies.get("reinit", {}).get(key, {}),
+            name: {} if method == name else accuracies[""].get((*key[:3], name, same), {})
+            for name in (RANDOM, MAGNITUDE)
         }
-        rows.append(_row(key, group, accuracies[""][key], others))
+        others[REFERENCE] = accuracies[""].get(dense, {})
+        for control in ("shuffled", "reinit"):
+            others[control] = accuracies.get(control, {}).get(key, {})
+        goal = target_of(groups[""].get(dense, ()))
+        rows.append(_row(key, group, accuracies[""][key], others, goal))
     order = {name: i for i, name in enumerate(dict.fromkeys(r.spec.workload for r in records))}
     return sorted(rows, key=lambda row: _sort_key(row, order))
 
@@ -157,6 +145,7 @@ def _row(
     records: Sequence[RunRecord],
     accuracies: dict[int, float],
     others: dict[str, dict[int, float]],
+    goal: float | None,
 ) -> Row:
     workload, track, granularity, method, target = key
     good = [r for r in records if r.status == "ok" and r.outcome]
@@ -169,6 +158,10 @@ def _row(
     def timed(value: Callable[[RunRecord], float]) -> float | None:
         return mean([value(r) for r in good]) if one_machine else None
 
+    def latency(of: Callable[[Cost], dict[int, float]], batch: int) -> float | None:
+        found = [of(cost).get(batch) for cost in costs] if one_machine else []
+        return mean([time for time in found if time is not None])
+
     return Row(
         workload=workload,
         track=track,
@@ -176,9 +169,11 @@ def _row(
         method=method,
         target=target,
         statuses=dict(sorted(Counter(r.status for r in records).items())),
+        accuracies=accuracies,
         accuracy=estimate(list(accuracies.values())),
-        drop=None if method == REFERENCE else paired_difference(others["dense"], accuracies),
-        gain_over_random=paired_difference(accuracies, others["random"]),
+        drop=None if method == REFERENCE else paired_difference(others[REFERENCE], accuracies),
+        gain_over_random=paired_difference(accuracies, others[RANDOM]),
+        gain_over_magnitude=paired_difference(accuracies, others[MAGNITUDE]),
         gain_over_shuffled=paired_difference(accuracies, others["shuffled"]),
         gain_over_reinit=paired_difference(accuracies, others["reinit"]),
         density=mean([c.density for c in costs]),
@@ -190,7 +185,13 @@ def _row(
         energy_nanojoule=mean([c.energy_nanojoule for c in costs]),
         train_seconds=timed(lambda r: r.train_seconds),
         samples_per_second=timed(lambda r: sum(r.spent.values()) / r.train_seconds),
-        latency_milliseconds=timed(
-            lambda r: r.outcome.cost.latency_milliseconds[1] if r.outcome else 0.0
-        ),
+        latency_milliseconds=latency(_compacted, 1),
+        latency_milliseconds_batch_128=latency(_compacted, 128),
+        masked_latency_milliseconds=latency(_masked, 1),
+        masked_latency_milliseconds_batch_128=latency(_masked, 128),
+        time_to_target=time_to_target(good, goal, one_machine),
     )
+
+
+_compacted = attrgetter("latency_milliseconds")
+_masked = attrgetter("masked_latency_milliseconds")

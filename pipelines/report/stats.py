@@ -1,15 +1,18 @@
-"""Small-sample statistics over seeds."""
+"""Small-sample statistics over seeds; docs/statistics.md has every formula and its source."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from scipy.special import stdtrit
+from scipy.special import nctdtrinc, stdtr, stdtrit
 
 CONFIDENCE = 0.95
+#: Of a test, and of a whole family of tests after Holm's correction.
+ALPHA = 0.05
+POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,69 @@ def estimate(values: Sequence[float]) -> Estimate | None:
         return None
     if len(values) < 2:
         return Estimate(values[0], None, 1)
-    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    return Estimate(fmean(values), quantile * stdev(values) / math.sqrt(len(values)), len(values))
+    half = _quantile(len(values)) * stdev(values) / math.sqrt(len(values))
+    return Estimate(fmean(values), half, len(values))
 
 
-def paired_difference(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
+def _quantile(seeds: int, alpha: float = 1 - CONFIDENCE) -> float:
+    """What the two-sided t statistic of a number of values exceeds with probability alpha."""
+    return float(stdtrit(seeds - 1, 1 - alpha / 2))
+
+
+def differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
+    """Ours - theirs, seed by seed, where both have a value."""
+    return [ours[seed] - theirs[seed] for seed in sorted(ours) if seed in theirs]
+
+
+def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
     """Mean of ours - theirs over the seeds that both have."""
-    return estimate([ours[seed] - theirs[seed] for seed in sorted(ours) if seed in theirs])
+    return estimate(differences(ours, theirs))
+
+
+def p_value(difference: Estimate) -> float:
+    """Two-sided p of the paired t test that a mean difference is zero.
+
+    Differences that are the same for every seed leave no deviation to test with; test sets are
+    small enough for that to happen by chance, so they count as no evidence: p = 1.
+    """
+    if not difference.half_width:
+        return 1.0
+    error = difference.half_width / _quantile(difference.seeds)
+    return 2 * float(stdtr(difference.seeds - 1, -abs(difference.mean) / error))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for being a family (Holm 1979), in the order given.
+
+    Rejecting those below alpha errs anywhere in the family with probability alpha at most,
+    however the tests depend on each other.
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for done, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def detectable_difference(deviation: float, seeds: int, alpha: float = ALPHA) -> float:
+    """Smallest true difference that a paired t test finds with probability `POWER`.
+
+    Parameters
+    ----------
+    deviation
+        Standard deviation of the paired differences.
+    seeds
+        Number of pairs, two at least.
+    alpha
+        Level of the test, two-sided.
+
+    Returns
+    -------
+    float
+        Noncentrality x deviation / sqrt(seeds), in the unit of `deviation`; the noncentrality is
+        that at which the noncentral t exceeds the critical value with probability `POWER`
+        (Cohen 1988, chapter 2; the far tail, below 1e-6 of it, is left out).
+    """
+    noncentrality = float(nctdtrinc(seeds - 1, 1 - POWER, _quantile(seeds, alpha)))
+    return noncentrality * deviation / math.sqrt(seeds)

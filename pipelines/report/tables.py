@@ -1,100 +1,45 @@
-"""The board as JSON, CSV and Markdown."""
+"""Tables that people read: their columns, their rows, and what the seeds allow to say."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from pipelines.core.record import RunRecord
+from pipelines.report.analysis import Standing, tables_of
+from pipelines.report.columns import METHOD, TARGET, Column, estimated, gain
+from pipelines.report.comparisons import Detectable
 from pipelines.report.rows import LISTED, RANKED, Row
-from pipelines.report.stats import Estimate
-from pipelines.report.text import MISSING, count, decimal, percent, points, target
-
-SCHEMA_VERSION = 1
+from pipelines.report.stats import ALPHA, POWER
+from pipelines.report.text import MISSING, count, decimal, percent, points
 
 
-R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Column(Generic[R]):
-    """One column of the tables that people read.
-
-    Parameters
-    ----------
-    title, help
-        Heading, and what it means.
-    text
-        Cell as text.
-    value
-        Cell as a number to sort by, or text.
-    optional
-        Whether a table in which no row has a value goes without the column.
-    """
-
-    title: str
-    help: str
-    text: Callable[[R], str]
-    value: Callable[[R], Any]
-    optional: bool = False
-
-
-def _plus_minus(row: Row) -> str:
-    if row.accuracy is None:
-        return MISSING
-    half = row.accuracy.half_width
-    return percent(row.accuracy.mean) + (f" ± {percent(half)}" if half is not None else "")
-
-
-def _gain(title: str, over: str, whom: str, *, optional: bool = True) -> Column[Row]:
-    """Column of a difference that is paired by seed."""
-
-    def gain(row: Row) -> Estimate | None:
-        value: Estimate | None = getattr(row, f"gain_over_{over}")
-        return value
-
-    def text(row: Row) -> str:
-        found = gain(row)
-        if found is None:
-            return MISSING
-        half = found.half_width
-        return points(found.mean) + (f" ± {percent(half)}" if half else "")
-
-    def value(row: Row) -> float | None:
-        found = gain(row)
-        return found.mean if found else None
-
-    meaning = f"Accuracy less that of {whom}, in points, paired by seed, ± half-width."
-    return Column(title, meaning, text, value, optional)
-
-
-def _status(row: Row) -> str:
+def status(row: Row) -> str:
+    """Runs of a row by status."""
     return ", ".join(f"{n} {name}" for name, n in row.statuses.items())
 
 
 COLUMNS: tuple[Column[Row], ...] = (
-    Column("method", "Name in dpap-bench list.", lambda r: r.method, lambda r: r.method),
+    METHOD,
     Column(
-        "target",
-        "Density asked for; emergent: the method found its own; as X: that which X found.",
-        lambda r: MISSING if r.is_reference else target(r.target),
-        lambda r: r.target,
+        "rank",
+        "1 + the rows at the same density that a corrected test separates from this and that are "
+        "better; rows that nothing separates share a rank.",
+        lambda r: MISSING if r.rank is None else str(r.rank),
+        lambda r: r.rank,
+        optional=True,
     ),
+    TARGET,
     Column(
         "density",
         "Kept / prunable weights that were reached.",
         lambda r: decimal(r.density, 3),
         lambda r: r.density,
     ),
-    Column(
+    estimated(
         "accuracy %",
         "Test accuracy of the last iterate: mean over seeds ± half-width of the 95 % t interval.",
-        _plus_minus,
-        lambda r: r.accuracy.mean if r.accuracy else None,
+        lambda r: r.accuracy,
     ),
     Column(
         "drop",
@@ -102,13 +47,14 @@ COLUMNS: tuple[Column[Row], ...] = (
         lambda r: points(r.drop.mean) if r.drop else MISSING,
         lambda r: r.drop.mean if r.drop else None,
     ),
-    _gain("over random", "random", "random pruning at the same density", optional=False),
-    _gain(
+    gain("over random", "random", "random pruning at the same density", optional=False),
+    gain("over magnitude", "magnitude", "magnitude pruning at the same density"),
+    gain(
         "over own shuffle",
         "shuffled",
         "its twin, which keeps as many units and weights per layer at each moment, at random",
     ),
-    _gain("over reinit", "reinit", "the final network, trained anew from its initialisation"),
+    gain("over reinit", "reinit", "the final network, trained anew from its initialisation"),
     Column(
         "parameters",
         "Parameters that exist after physical removal.",
@@ -139,7 +85,7 @@ COLUMNS: tuple[Column[Row], ...] = (
         lambda r: decimal(r.train_seconds, 1),
         lambda r: r.train_seconds,
     ),
-    Column("runs", "Runs by status; means are over those that are ok.", _status, _status),
+    Column("runs", "Runs by status; means are over those that are ok.", status, status),
 )
 
 
@@ -160,96 +106,47 @@ class Table:
         return f"{self.workload}, {self.granularity}, {self.track}"
 
 
-def _note(rows: Sequence[Row]) -> str:
+def _note(rows: Sequence[Row], found: Detectable | None) -> str:
     """Say what the number of seeds allows to say."""
     seeds = min(sum(row.statuses.values()) for row in rows)
     if seeds < LISTED:
         return f"{seeds} seeds: too few to list; {LISTED} are needed."
     if seeds < RANKED:
-        return (
+        note = (
             f"{seeds} seeds: listed by mean accuracy, not ranked ({RANKED} are needed); "
             "neighbours whose intervals overlap are not separated."
         )
-    return "Listed by mean accuracy; neighbours whose intervals overlap are not separated."
+    else:
+        note = (
+            "Listed by mean accuracy; rows share a rank unless a paired t test separates them, "
+            "corrected for all comparisons of the table (Holm)."
+        )
+    return note + _detectable(found)
 
 
-def make_tables(rows: Sequence[Row]) -> list[Table]:
+def _detectable(found: Detectable | None) -> str:
+    if found is None:
+        return ""
+    corrected = (
+        f", {percent(found.corrected)} as the strictest of {found.tests} comparisons"
+        if found.corrected is not None
+        else ""
+    )
+    return (
+        f" Smallest detectable difference of two rows (power {POWER:g}, alpha {ALPHA:g}, paired, "
+        f"{found.seeds} seeds): {percent(found.alone)} points{corrected}."
+    )
+
+
+def make_tables(rows: Sequence[Row], standings: Sequence[Standing] = ()) -> list[Table]:
     """Split rows into tables that are never mixed; each starts with the dense reference."""
-    keys = dict.fromkeys(
-        (row.workload, row.track, row.granularity) for row in rows if not row.is_reference
-    )
+    found = {(s.workload, s.track, s.granularity): s.detectable for s in standings}
     tables = []
-    for workload, track, granularity in keys:
-        own = tuple(
-            row
-            for row in rows
-            if (row.workload, row.track) == (workload, track)
-            and (row.is_reference or row.granularity == granularity)
-        )
+    for dense, own in tables_of(rows):
+        key = (own[0].workload, own[0].track, own[0].granularity)
+        lines = (*([dense] if dense else []), *own)
         columns = tuple(
-            c for c in COLUMNS if not c.optional or any(c.value(row) is not None for row in own)
+            c for c in COLUMNS if not c.optional or any(c.value(row) is not None for row in lines)
         )
-        tables.append(Table(workload, track, granularity, own, columns, _note(own)))
+        tables.append(Table(*key, lines, columns, _note(lines, found.get(key))))
     return tables
-
-
-def to_json(board: str, rows: Sequence[Row], records: Sequence[RunRecord]) -> str:
-    """Everything that the board shows, for programs."""
-    environments = {json.dumps(r.environment.model_dump(), sort_keys=True) for r in records}
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "board": board,
-        "cells": len(records),
-        "code_digests": sorted({f"{r.spec.method} {r.code_digest}" for r in records}),
-        "environments": [json.loads(text) for text in sorted(environments)],
-        "rows": [asdict(row) for row in rows],
-        "run_ids": sorted(r.run_id for r in records),
-    }
-    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-
-def to_csv(rows: Sequence[Row]) -> str:
-    """One line per row, plain numbers, shares in [0, 1]."""
-    buffer = io.StringIO()
-    flat = [_flat(row) for row in rows]
-    writer = csv.DictWriter(buffer, fieldnames=list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return buffer.getvalue()
-
-
-#: Fields of a row that are estimates; in CSV each takes two columns.
-ESTIMATES = ("accuracy", "drop", "gain_over_random", "gain_over_shuffled", "gain_over_reinit")
-
-
-def _flat(row: Row) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in asdict(row).items():
-        if key in ESTIMATES:
-            flat[key] = value["mean"] if value else None
-            flat[f"{key}_half_width"] = value["half_width"] if value else None
-        elif key == "statuses":
-            flat[key] = _status(row)
-        else:
-            flat[key] = value
-    return flat
-
-
-def to_markdown(board: str, tables: Sequence[Table]) -> str:
-    """The whole board, readable in a terminal too."""
-    parts = [f"# Leaderboard: {board}\n"]
-    for table in tables:
-        parts.append(f"## {table.title}\n\n{table.note}\n\n{table_markdown(table)}")
-    return "\n".join(parts)
-
-
-def table_markdown(table: Table) -> str:
-    """One table with aligned columns."""
-    header = [column.title for column in table.columns]
-    body = [[column.text(row) for column in table.columns] for row in table.rows]
-    widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *body]
-    return "".join(
-        "| " + " | ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)) + " |\n"
-        for line in lines
-    )

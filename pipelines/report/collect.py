@@ -1,0 +1,62 @@
+"""The records of a board: all of them there, and fit to be compared."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pipelines.core.errors import BenchError
+from pipelines.core.record import RunRecord
+from pipelines.core.spec import RunSpec
+from pipelines.core.store import Store
+from pipelines.core.trajectory import Trajectory
+
+
+def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
+    """Records of all cells, without what nothing shows; stray ones in the store are ignored.
+
+    Raises
+    ------
+    BenchError
+        If cells have no record, controls followed a parent that is no longer as it was, or runs
+        that are to be compared started from different checkpoints.
+    """
+    found = [_present(spec, store) for spec in specs]
+    missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
+    if missing:
+        raise BenchError(
+            f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0]}); run "
+            "dvc repro, or dpap-bench sweep."
+        )
+    records = [record for record in found if record is not None]
+    _check_starts(records)
+    return records
+
+
+def _present(spec: RunSpec, store: Store) -> RunRecord | None:
+    record = store.find(spec)
+    return None if record is None or not store.follows(record) else _light(record, spec)
+
+
+def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
+    """Leave out what nothing shows, and share the spec: thousands of records fit into memory."""
+    changes = {"spec": spec if record.spec == spec else record.spec, "trajectory": Trajectory()}
+    if record.outcome is None or not (spec.control or spec.twin_of):  # cards show their layers
+        return record.model_copy(update=changes)
+    cost = record.outcome.cost.model_copy(update={"layers": {}})
+    outcome = record.outcome.model_copy(update={"cost": cost})
+    return record.model_copy(update=changes | {"outcome": outcome})
+
+
+def _check_starts(records: Sequence[RunRecord]) -> None:
+    """Raise BenchError unless all runs of a workload and seed began with one checkpoint."""
+    starts: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for record in records:
+        if record.checkpoint:
+            starts[record.spec.workload, record.spec.seed].add(record.checkpoint)
+    for (workload, seed), hashes in starts.items():
+        if len(hashes) > 1:
+            raise BenchError(
+                f"post-training runs of {workload} seed {seed} started from {len(hashes)} "
+                "different checkpoints; run dpap-bench sweep, which repeats those of another start."
+            )
