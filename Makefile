@@ -60,7 +60,7 @@ docs: $(STAMP) ## build the documentation into build/docs; a broken link is an e
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
 	@echo 'Documentation: build/docs/index.html'
 
-check: lint types docs test slow ## all that CI holds you to
+check: lint types test slow ## all that CI holds you to
 
 bench: $(STAMP) ## measure speed in races, and write docs/performance.md
 	@mkdir -p results/local
