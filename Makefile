@@ -57,7 +57,8 @@ types: $(STAMP) ## mypy --strict
 	mypy
 
 docs: $(STAMP) ## build the documentation into build/docs; a broken link is an error
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --write-all --quiet \
+	  -d build/doctrees docs build/docs
 	@echo 'Documentation: build/docs/index.html'
 
 check: lint types test slow ## all that CI holds you to

@@ -64,8 +64,12 @@ def _included(app: Any, path: Any, parent: str, content: list[str]) -> None:
 
 
 def _docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Shapes such as [B, *weight] are no emphasis."""
+    """Shapes such as [B, *weight] are no emphasis, and columns stay columns."""
     lines[:] = [re.sub(r"(?<=[\[ ])\*(?=\w)", r"\\*", line) for line in lines]
+    if what == "module":
+        for number in reversed(range(1, len(lines))):
+            if lines[number].startswith("    ") and not lines[number - 1]:
+                lines[number:number] = ["::", ""]
 
 
 def setup(app: Any) -> None:

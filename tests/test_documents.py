@@ -58,7 +58,7 @@ def test_every_command_parses(page: str, params: Params) -> None:
         ("`dpap-bench list`, `dpap-bench run ... `", ""),
         ("`dpap-bench fetch --quick NAME`", "No such option: --quick"),
         ("`dpap-bench fetch atlantis`", "there is no data set 'atlantis'"),
-        ("`dpap-bench check NAME`, `dpap-bench check dpap_st grand`", ""),
+        ("`dpap-bench check NAME`, `dpap-bench check grad-r grand`", ""),
         ("`dpap-bench check grant`", "there is no method 'grant'"),
         ("`dpap-bench sweep --board grand`", "there is no board 'grand'"),
         ("`dpap-bench verify results/lost`", "there is no results/lost"),
