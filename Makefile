@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types check bench picture ablation tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types docs check bench picture ablation tune ui clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -65,6 +65,11 @@ lint: $(STAMP) ## ruff: format and rules
 
 types: $(STAMP) ## mypy --strict
 	mypy
+
+docs: $(STAMP) ## build the documentation into build/docs; a broken link is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --write-all --quiet \
+	  -d build/doctrees docs build/docs
+	@echo 'Documentation: build/docs/index.html'
 
 check: lint types test slow ## all that CI holds you to
 

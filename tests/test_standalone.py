@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +13,11 @@ from torch.nn import functional
 
 from dpap import DPAP, SpatioTemporalDPAP, attach
 from dpap.tracing import Emitter, emitters, undisturbed
+from tests.documents import commands
 
 STEPS = 4
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXAMPLES = [one.text for one in commands("README.md") if one.kind == "python"]
 
 
 class Block(nn.Module):
