@@ -240,6 +240,8 @@ for command in (
     authoring.new_method,
     authoring.tune,
     publishing.verify,
+    publishing.submit,
+    publishing.publish,
     publishing.show,
     export,
 ):

@@ -83,7 +83,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "budget": (lambda d: d.update(budget=d["budget"] + 1), r"has a budget of \d+ samples, \w+"),
     "not all spent": (lambda d: d.update(spent={}), "is ok, but spent 0 of"),
     "impossible accuracy": (lambda d: d["outcome"].update(test_accuracy=1.5), "accuracy of 1.5"),
-    "endless loss": (lambda d: d["outcome"].update(test_loss=math.inf), "test loss is no number"),
+    "endless loss": (lambda d: d["outcome"].update(test_loss=math.inf), "outcome.test_loss is inf, which is no number"),
     "spent": (lambda d: d["spent"].update(more=1), r"spent \d+ samples of"),
     "no outcome": (lambda d: d.update(outcome=None), "no outcome"),
     "no record": (lambda d: d.clear(), "no valid record"),
