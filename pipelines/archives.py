@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -15,6 +16,18 @@ from pipelines.core.errors import BenchError, InputError
 
 #: What an archive may hold; more is refused before it fills the disk.
 MOST_FILES, MOST_BYTES = 100_000, 2 << 30
+#: What the libraries raise where a file is no archive, is damaged, or holds what they do not know.
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+)
 
 
 def pack(folder: Path, path: Path) -> None:
@@ -77,7 +90,7 @@ def _members(path: Path) -> Iterator[tuple[str, int, bytes]]:
             yield from _zip_members(path)
         else:
             yield from _tar_members(path)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"{path} cannot be read as .tar.gz or .zip ({error}); fetch it again."
         ) from error
@@ -98,7 +111,7 @@ def _zip_members(path: Path) -> Iterator[tuple[str, int, bytes]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             kind = member.external_attr >> 28  # of Unix: 8 is a file, 0 is not said
-            if member.is_dir():
+            if member.filename.endswith("/"):
                 continue
             if kind not in (0, 8) or member.flag_bits & 1:
                 raise _refused(path, member.filename)
