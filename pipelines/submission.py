@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines import audit
+from pipelines.audit import SEAL, Fault, broken_seals, seal
+from pipelines.audit import faults as faults_of_records
 from pipelines.core.code import code_digest
 from pipelines.core.data.files import atomic_file, sha256
 from pipelines.core.errors import BenchError, InputError
@@ -102,7 +103,7 @@ def stage(
     with atomic_file(folder / MANIFEST) as file:
         text = json.dumps(made.model_dump(mode="json"), sort_keys=True, indent=1)
         file.write(f"{text}\n".encode())
-    audit.seal(folder)
+    seal(folder)
     return len(records)
 
 
@@ -127,7 +128,7 @@ def _sources(method: str) -> dict[str, str]:
     return {f"{file.parent.name}/{file.name}": sha256(file) for file in source_files(method)}
 
 
-def faults(folder: Path, params: Params) -> Iterator[audit.Fault]:
+def faults(folder: Path, params: Params) -> Iterator[Fault]:
     """Say what is wrong with a submission.
 
     Parameters
@@ -138,16 +139,16 @@ def faults(folder: Path, params: Params) -> Iterator[audit.Fault]:
         Ours, in which the method's own entries stand in for what is there.
     """
     manifest = folder / MANIFEST
-    if not (folder / audit.SEAL).is_file():
-        yield folder / audit.SEAL, "is missing; pack it with: dpap-bench submit."
-    yield from audit.broken_seals(folder)
+    if not (folder / SEAL).is_file():
+        yield folder / SEAL, "is missing; pack it with: dpap-bench submit."
+    yield from broken_seals(folder)
     try:
         submission = _read(manifest)
         missing = _missing(submission, params, Store(folder / FOLDERS[0]))
     except BenchError as error:
         yield manifest, str(error)
         return
-    yield from audit.faults(*record_folders(folder))
+    yield from faults_of_records(*record_folders(folder))
     yield from _strangers(folder, submission)
     for method, files in submission.sources.items():
         yield from ((manifest, sentence) for sentence in _other_source(method, files))
@@ -197,11 +198,11 @@ def _other_source(method: str, files: dict[str, str]) -> Iterator[str]:
             yield f"was made with another {name} than is here."
 
 
-def _strangers(folder: Path, submission: Submission) -> Iterator[audit.Fault]:
+def _strangers(folder: Path, submission: Submission) -> Iterator[Fault]:
     """Records of other methods than those that are submitted, and trials."""
     for record_folder in record_folders(folder):
         for path in sorted(record_folder.rglob("*.json")):
-            with suppress(BenchError):  # which `audit.faults` tells
+            with suppress(BenchError):  # which `faults_of_records` tells
                 spec = read_record(path).spec
                 if spec.tuning or spec.name not in submission.names:
                     yield path, f"is not of {', '.join(submission.names)}; pack it apart."
