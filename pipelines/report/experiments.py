@@ -22,17 +22,18 @@ NO_BOARD = "no board"
 
 @dataclass(frozen=True)
 class Entry:
-    """A record, its checksum, and the folder below results/ that it lies in."""
+    """A record, its file and checksum, and the folder below results/ that it lies in."""
 
     record: RunRecord
+    path: Path
     digest: str
     folder: str
 
     @property
     def name(self) -> str:
-        """Method, granularity, density and seed: what the list of runs shows."""
-        spec = self.record.spec
-        return spec.label().removeprefix(f"{spec.workload} ").replace(" density ", " ")
+        """Method, granularity, density, seed, workload: what the list of runs shows."""
+        workload, _, rest = self.record.spec.label().partition(" ")
+        return f"{rest.replace(' density ', ' ')}, {workload}"
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,8 @@ class Experiment:
 def experiments(params: Params, results: Path) -> list[Experiment]:
     """Sort the records below results/ into experiments.
 
-    A record is in each board that asks for its cell. A board whose records are all in boards
-    before it is left out: it is not being computed, but a larger one that they are part of.
+    A record is in each board that asks for its cell. A board whose records are all in smaller
+    boards is left out: what is being computed is those, of which it happens to be a superset.
 
     Parameters
     ----------
@@ -139,13 +140,13 @@ def experiments(params: Params, results: Path) -> list[Experiment]:
     """
     store = Store(results / "records")
     known = {e.record.run_id: e for e in [*_entries(store), *_entries(Store(results / "controls"))]}
+    boards = {name: [s.run_id for s in params.everything(name, store)] for name in params.boards}
     shown: set[str] = set()
     found = []
-    for board in params.boards:
-        cells = [spec.run_id for spec in params.everything(board, store)]
+    for name, cells in sorted(boards.items(), key=lambda board: len(board[1])):
         own = [run_id for run_id in dict.fromkeys(cells) if run_id in known]
         if set(own) - shown:
-            found.append(Experiment(board, len(cells), tuple(known[run_id] for run_id in own)))
+            found.append(Experiment(name, len(cells), tuple(known[run_id] for run_id in own)))
             shown |= set(own)
     rest = [entry for run_id, entry in known.items() if run_id not in shown]
     rest += _entries(Store(results / "local"))
@@ -153,4 +154,4 @@ def experiments(params: Params, results: Path) -> list[Experiment]:
 
 
 def _entries(store: Store) -> Sequence[Entry]:
-    return [Entry(record, sha256(path), store.root.name) for path, record in store.records()]
+    return [Entry(record, path, sha256(path), store.root.name) for path, record in store.records()]

@@ -15,6 +15,15 @@ from pipelines.report.layers import layers_figure
 from pipelines.report.tables import make_tables, table_markdown
 from pipelines.report.text import one_line
 
+#: What a run has of each epoch.
+CURVES = (
+    "train_loss",
+    "validation_accuracy",
+    "validation_loss",
+    "density",
+    "firing_rate",
+    "learning_rate",
+)
 #: What the parent run of a method has of each of its rows; all are means over seeds.
 MEANS = ("accuracy", "gain_over_random", "density", "flops", "synops", "energy_nanojoule")
 
@@ -51,7 +60,7 @@ def track_record(entry: Entry) -> Tracked:
     """Tell of one record."""
     record, spec = entry.record, entry.record.spec
     start, end = _times(record)
-    artifacts = {"record.json": record.to_json()}
+    artifacts = {"record.json": entry.path.read_text()}
     if record.outcome is not None:
         figure = layers_figure(record.outcome.cost, spec.label())
         artifacts["layers.svg"] = vl_convert.vegalite_to_svg(figure)
@@ -126,11 +135,11 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _curve(record: RunRecord, start: int) -> Iterator[Metric]:
-    """Accuracy, loss, density, firing rate and the rest, by epoch."""
+    """What the epochs came to; their times are those of the points."""
     for epoch, point in enumerate(record.curve, start=1):
         time = start + round(point.seconds * 1000)
-        for name, value in point.model_dump().items():
-            yield Metric(name, value, time, epoch)
+        for name in CURVES:
+            yield Metric(name, getattr(point, name), time, epoch)
 
 
 def _final(record: RunRecord, end: int) -> Iterator[Metric]:

@@ -6,9 +6,9 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.report.experiments import Experiment
 
@@ -68,9 +68,12 @@ def synchronize(
 
     for name in ("mlflow", "alembic"):  # which tell of every table that they make
         logging.getLogger(name).setLevel(logging.WARNING)
+    _write_quickly()
     client = MlflowClient(tracking_uri=uri)
     wanted = {experiment.name: _wanted(experiment) for experiment in experiments}
     digests = {key: run.digest for runs in wanted.values() for key, run in runs.items()}
+    # First: one that was deleted comes back with its runs.
+    homes = {e.name: _experiment(client, e, artifacts) for e in experiments}
     present: dict[str, Run] = {}
     gone: list[str] = []
     for key, run in list(_present(client)):
@@ -80,8 +83,8 @@ def synchronize(
         else:
             _delete(client, run)
             gone.append(key)
-    for experiment in experiments:
-        _write(client, experiment, wanted[experiment.name], present, artifacts)
+    for name, home in homes.items():
+        _write(client, home, wanted[name], present)
     replaced = len(set(gone) & (digests.keys() - present.keys()))
     return {
         "added": len(digests) - len(present) - replaced,
@@ -89,6 +92,17 @@ def synchronize(
         "deleted": len(gone) - replaced,
         "unchanged": len(present),
     }
+
+
+@cache
+def _write_quickly() -> None:
+    """Let SQLite not wait for the disk after each of many small writes: all can be made again."""
+    from sqlalchemy import Engine, event
+
+    @event.listens_for(Engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        if type(connection).__module__.startswith("sqlite3"):
+            connection.execute("PRAGMA synchronous=OFF")
 
 
 def _wanted(experiment: Experiment) -> dict[str, _Wanted]:
@@ -121,14 +135,9 @@ def _present(client: MlflowClient) -> Iterator[tuple[str, Run]]:
 
 
 def _write(
-    client: MlflowClient,
-    experiment: Experiment,
-    wanted: dict[str, _Wanted],
-    present: dict[str, Run],
-    artifacts: Path | None,
+    client: MlflowClient, home: str, wanted: dict[str, _Wanted], present: dict[str, Run]
 ) -> None:
     """Write the runs of an experiment that are not there, and nest the others where they belong."""
-    home = _experiment(client, experiment, artifacts)
     ids = {key: run.info.run_id for key, run in present.items()}
     for key, run in wanted.items():
         nested = {_PARENT: ids[run.parent]} if run.parent else {}
@@ -168,16 +177,14 @@ def _cut(note: str, most: int) -> str:
 
 def _log(client: MlflowClient, home: str, tracked: Tracked, tags: dict[str, str]) -> str:
     """Write a run; until it has ended it counts as one that is being written."""
-    from mlflow.entities import Param, RunTag
+    from mlflow.entities import Param
 
-    run = client.create_run(home, run_name=tracked.name, start_time=tracked.start, tags=tags)
-    run_id = str(run.info.run_id)
-    client.log_batch(
-        run_id,
-        metrics=tracked.metrics,
-        params=[Param(name, value) for name, value in tracked.parameters.items()],
-        tags=[RunTag(name, value) for name, value in tracked.tags.items()],
+    run = client.create_run(
+        home, run_name=tracked.name, start_time=tracked.start, tags=tracked.tags | tags
     )
+    run_id = str(run.info.run_id)
+    parameters = [Param(name, value) for name, value in tracked.parameters.items()]
+    client.log_batch(run_id, metrics=tracked.metrics, params=parameters)
     for name, text in tracked.artifacts.items():
         client.log_text(run_id, text, name)
     client.set_terminated(
