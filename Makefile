@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BOARD ?= quick
+PORT ?= 5000
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -91,9 +92,10 @@ tune: $(STAMP) ## tune every method, and write what is best into params.yaml
 	dpap-bench tune --all
 	dpap-bench verify results/tuning --no-rerun --seal
 
-ui: $(STAMP) ## open MLflow on 127.0.0.1:5000
+ui: $(STAMP) ## open MLflow on 127.0.0.1; PORT=5001 takes another port
 	dpap-bench sync
-	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+	@echo 'Open http://127.0.0.1:$(PORT); Ctrl-C stops it.'
+	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean: ## remove what was computed, keep .venv
-	rm -rf results/records/digits-* results/controls/digits-* results/checkpoints results/local results/boards mlflow.db dvc.lock pipelines/desk/dvc.lock
+	rm -rf results/records/digits-* results/controls/digits-* results/checkpoints results/local results/boards mlflow.db mlruns site dvc.lock pipelines/desk/dvc.lock

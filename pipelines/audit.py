@@ -1,10 +1,9 @@
-"""What can be wrong with a folder of records, and what a second run says of one of them."""
+"""What can be wrong with folders of records, and what a second run says of one of them."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,10 @@ from typing import Any
 from pipelines.core.cell import TOLERANCE
 from pipelines.core.code import code_digest
 from pipelines.core.data.files import atomic_file, sha256
-from pipelines.core.errors import BenchError
+from pipelines.core.errors import BenchError, InputError
 from pipelines.core.record import TIMINGS, Outcome, RunRecord, read_record
+from pipelines.core.store import Store
+from pipelines.plausibility import contradictions
 
 #: The seal: a line for each record, as ``sha256sum`` writes and checks it.
 SEAL = "SHA256SUMS"
@@ -33,12 +34,12 @@ def seal(folder: Path) -> int:
     return len(files)
 
 
-def faults(folder: Path, *, any_code: bool = False) -> Iterator[Fault]:
-    """Hold the records of a folder to their seal, to their specs, and to one another.
+def faults(*folders: Path, any_code: bool = False) -> Iterator[Fault]:
+    """Hold the records of folders to their seals, to their specs, and to one another.
 
     Parameters
     ----------
-    folder
+    folders
         With records at any depth.
     any_code
         Whether records may have been made by other code than is here.
@@ -48,27 +49,21 @@ def faults(folder: Path, *, any_code: bool = False) -> Iterator[Fault]:
     tuple of Path and str
         A file, and a sentence that says what is wrong with it.
     """
-    yield from _broken_seals(folder)
-    places: dict[str, Path] = {}
-    budgets: dict[str, tuple[int, Path]] = {}
-    for path in sorted(folder.rglob("*.json")):
-        try:
-            record = read_record(path)
-        except BenchError as error:
-            yield path, str(error).removeprefix(f"{path} ")
-            continue
-        if (first := places.setdefault(record.run_id, path)) != path:
-            yield path, f"holds the same run as {first.name} in {first.parent}; delete one."
-        elif path.stem != record.run_id:
-            yield path, f"must be called {record.run_id}.json, after its run."
-        spec = record.spec
-        kind = f"{spec.settings.model_dump_json()} {spec.track}"
-        budget, other = budgets.setdefault(kind, (record.budget, path))
-        if record.budget != budget:
-            yield path, f"has a budget of {record.budget} samples, {other.name} one of {budget}."
-        yield from ((path, sentence) for sentence in _contradictions(record))
-        if not any_code and record.code_digest != _digest(spec.method):
-            yield path, "was made by other code than is here; run its cell again."
+    records: dict[Path, RunRecord] = {}
+    for folder in folders:
+        yield from broken_seals(folder)
+        for path in sorted(folder.rglob("*.json")):
+            try:
+                records[path] = read_record(path)
+            except BenchError as error:
+                yield path, str(error).removeprefix(f"{path} ")
+    yield from _misplaced(records)
+    yield from _unequal(records)
+    yield from _without_parent(records)
+    for path, record in records.items():
+        yield from ((path, sentence) for sentence in contradictions(record))
+        if not any_code and (sentence := _other_code(record)):
+            yield path, sentence
 
 
 def differences(record: RunRecord, again: RunRecord) -> list[str]:
@@ -103,51 +98,73 @@ def timeless(record: RunRecord) -> dict[str, Any]:
     return fields
 
 
-def _broken_seals(folder: Path) -> Iterator[Fault]:
-    """Records that were edited, removed or added since the folder was sealed."""
+def broken_seals(folder: Path) -> Iterator[Fault]:
+    """Find what was edited, removed or added since a folder was sealed, if it ever was."""
     if not (folder / SEAL).exists():
         return
-    lines = (folder / SEAL).read_text().splitlines()
-    pairs = [line.partition("  ") for line in lines]
-    sealed = {folder / name: digest for digest, _, name in pairs}
-    for path, digest in sealed.items():
-        if not path.is_file():
-            yield path, f"is in {SEAL}, but gone; bring it back."
-        elif sha256(path) != digest:
-            yield path, f"is not what was sealed in {SEAL}; bring that back."
-    for path in sorted(set(folder.rglob("*.json")) - set(sealed)):
-        yield path, f"is not in {SEAL}; seal the folder once you have looked at it."
+    lines = (folder / SEAL).read_text(errors="replace").splitlines()
+    sealed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    here = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.json"))}
+    for name, digest in sealed.items():
+        if name not in here:
+            yield folder / name, f"is in {SEAL}, but gone; bring it back."
+        elif sha256(here[name]) != digest:
+            yield here[name], f"is not what was sealed in {SEAL}; bring that back."
+    for name in sorted(here.keys() - sealed.keys()):
+        yield here[name], f"is not in {SEAL}; seal the folder once you have looked at it."
 
 
-def _contradictions(record: RunRecord) -> Iterator[str]:
-    """What a record says twice, differently."""
-    spent = sum(record.spent.values())
-    if record.code_digest != record.code_digest_end:
-        yield "was made by code that changed during the run; run its cell again."
-    if spent > record.budget:
-        yield f"spent {spent} samples of {record.budget}."
-    if record.status != "ok":
+def _misplaced(records: Mapping[Path, RunRecord]) -> Iterator[Fault]:
+    """Runs that are there twice, or do not lie where a store puts them."""
+    places: dict[str, Path] = {}
+    for path, record in records.items():
+        place = Store(Path()).path(record.spec).parts[-3:]
+        if (first := places.setdefault(record.run_id, path)) != path:
+            yield path, f"holds the same run as {first.name} in {first.parent}; delete one."
+        elif path.resolve().parts[-3:] != place:
+            yield path, f"must be called {'/'.join(place)}, after its run."
+
+
+def _unequal(records: Mapping[Path, RunRecord]) -> Iterator[Fault]:
+    """Budgets that differ within a workload, and curves that two seeds cannot share."""
+    budgets: dict[str, tuple[int, Path]] = {}
+    curves: dict[tuple[float, ...], tuple[int, Path]] = {}
+    for path, record in records.items():
+        spec = record.spec
+        kind = f"{spec.settings.model_dump_json()} {spec.track}"
+        budget, other = budgets.setdefault(kind, (record.budget, path))
+        if record.budget != budget:
+            yield path, f"has a budget of {record.budget} samples, {other.name} one of {budget}."
+        losses = tuple(point.train_loss for point in record.curve)
+        seed, other = curves.setdefault(losses, (spec.seed, path))
+        if losses and spec.seed != seed:
+            yield path, f"has seed {spec.seed}, and the very losses of {other.name}, seed {seed}."
+
+
+def _without_parent(records: Mapping[Path, RunRecord]) -> Iterator[Fault]:
+    """Controls whose parent is gone, or no longer as it was; a folder of controls may be alone."""
+    by_run = {record.run_id: record for record in records.values()}
+    if all(record.spec.control for record in records.values()):
         return
-    if spent < record.budget:
-        yield f"is ok, but spent {spent} of {record.budget} samples."
-    if record.outcome is None:
-        yield "is ok and has no outcome."
-    else:
-        yield from _impossible(record, record.outcome)
+    for path, record in records.items():
+        if not record.spec.control:
+            continue
+        parent = by_run.get(record.spec.parent.run_id)
+        if parent is None:
+            yield path, f"is a control of {record.spec.parent.run_id}, which is gone."
+        elif record.parent and record.parent != parent.trajectory.digest:
+            yield path, f"followed a run {parent.run_id} that is not the one here; run it again."
 
 
-def _impossible(record: RunRecord, outcome: Outcome) -> Iterator[str]:
-    """What the outcome of a run that is ok cannot be."""
-    target, density = record.spec.target, outcome.cost.density
-    if target is not None and abs(density - target) > TOLERANCE[record.spec.granularity]:
-        yield f"is ok, but its density {density:.4f} misses {target:g}."
-    if record.curve and record.curve[-1].validation_accuracy != outcome.validation_accuracy:
-        yield "ends its curve with another validation accuracy than its outcome has."
-    for accuracy in (outcome.test_accuracy, outcome.validation_accuracy):
-        if accuracy is not None and not 0 <= accuracy <= 1:
-            yield f"has an accuracy of {accuracy:g}, which must be in [0, 1]."
-    if outcome.test_loss is not None and not math.isfinite(outcome.test_loss):
-        yield "is ok, but its test loss is no number."
+def _other_code(record: RunRecord) -> str | None:
+    """Say that a record cannot be repeated with the code that is here."""
+    try:
+        same = record.code_digest == _digest(record.spec.method)
+    except InputError:
+        return (
+            f"is of the method {record.spec.method}, which is not here; put its file there first."
+        )
+    return None if same else "was made by other code than is here; run its cell again."
 
 
 def _measures(outcome: Outcome) -> dict[str, float]:

@@ -229,12 +229,26 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Bring MLflow up to date with the records; repeats change nothing."""
-    from pipelines.core.store import Store
+    from filelock import FileLock, Timeout
+
+    from pipelines.grid import load_params
+    from pipelines.report.experiments import experiments
     from pipelines.report.tracking import synchronize
 
     root = _root()
-    stores = [Store(root / "results" / name) for name in ("records", "controls", "local")]
-    counts = synchronize(stores, uri or f"sqlite:///{root / 'mlflow.db'}")
+    results = root / "results"
+    (results / "local").mkdir(parents=True, exist_ok=True)
+    try:
+        # MLflow's tables are made by the first who writes; two at a time would break them.
+        with FileLock(results / "local" / "sync.lock", timeout=0):
+            found = experiments(load_params(root), results)
+            counts = (
+                synchronize(found, uri)
+                if uri
+                else synchronize(found, f"sqlite:///{root / 'mlflow.db'}", root / "mlruns")
+            )
+    except Timeout:
+        raise BenchError("another dpap-bench sync is running here; wait until it ends.") from None
     if as_json:
         _print_json(counts)
     else:
@@ -246,6 +260,8 @@ for command in (
     authoring.new_method,
     authoring.tune,
     publishing.verify,
+    publishing.submit,
+    publishing.publish,
     publishing.show,
     export,
 ):

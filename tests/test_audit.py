@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from pipelines import audit
+from pipelines.core import data
 from pipelines.core.cell import run_cell
 from pipelines.core.record import SCHEMA_VERSION, RunRecord
 from pipelines.core.store import Store
 from pipelines.grid import Params
+from pipelines.plausibility import SIZES, contradictions
 from tests.test_cli import call
 
 Edit = Callable[[dict[str, Any]], None]
@@ -65,28 +67,68 @@ def test_honest_records_have_no_fault(folder: Path, made: list[RunRecord]) -> No
     assert len(lines) == 2
 
 
-def _accuracy(document: dict[str, Any]) -> None:
-    document["outcome"]["validation_accuracy"] += 0.01
+def _change(*path: str | int, by: Callable[[Any], Any]) -> Edit:
+    """Build an edit of the value at a path."""
+
+    def change(document: Any) -> None:
+        for step in path[:-1]:
+            document = document[step]
+        document[path[-1]] = by(document[path[-1]])
+
+    return change
 
 
-def _density(document: dict[str, Any]) -> None:
-    document["outcome"]["cost"]["density"] += 0.1
+def _set(*path: str | int, to: Any) -> Edit:
+    return _change(*path, by=lambda _: to)
 
 
+def _add(*path: str | int, number: float) -> Edit:
+    return _change(*path, by=lambda value: value + number)
+
+
+_COST = ("outcome", "cost")
 EDITS: dict[str, tuple[Edit, str]] = {
-    "accuracy": (_accuracy, "ends its curve with another validation accuracy"),
-    "density": (_density, r"density 0\.6\d* misses 0\.5"),
+    "accuracy": (_add("outcome", "validation_accuracy", number=-1 / 180), "another validation acc"),
+    "no share of the test split": (_set("outcome", "test_accuracy", to=0.951), "no 450 samples"),
+    "impossible accuracy": (_set("outcome", "test_accuracy", to=1.5), "test accuracy of 1.5"),
+    "density": (_add(*_COST, "density", number=0.1), r"density 0\.6\d* misses 0\.5"),
+    "density within the tolerance": (_add(*_COST, "density", number=2e-4), "weights do not give"),
+    "density of whole weights": (_add(*_COST, "density", number=1 / 12944), "ends its curve at"),
+    "target": (_set("status", to="off-target"), "is what it should be"),
+    "status": (_set("status", to="failed"), "is failed and has an outcome"),
+    "message": (_set("message", to="fine"), "is ok, and says 'fine'"),
     "digest": (lambda d: d.update(code_digest="0", code_digest_end="0"), "made by other code"),
-    "digest of the end": (lambda d: d.update(code_digest_end="0"), "changed during the run"),
-    "schema": (lambda d: d.update(schema_version=SCHEMA_VERSION + 1), "update dpap-bench"),
-    "spec": (lambda d: d["spec"].update(seed=9), "run_id is not that of its spec"),
-    "budget": (lambda d: d.update(budget=d["budget"] + 1), r"has a budget of \d+ samples, \w+"),
-    "not all spent": (lambda d: d.update(spent={}), "is ok, but spent 0 of"),
-    "impossible accuracy": (lambda d: d["outcome"].update(test_accuracy=1.5), "accuracy of 1.5"),
-    "endless loss": (lambda d: d["outcome"].update(test_loss=math.inf), "test loss is no number"),
+    "digest of the end": (_set("code_digest_end", to="0"), "changed during the run"),
+    "schema": (_set("schema_version", to=SCHEMA_VERSION + 1), "update dpap-bench"),
+    "spec": (_set("spec", "seed", to=9), "run_id is not that of its spec"),
+    "budget": (_add("budget", number=1), r"has a budget of \d+ samples, \w+"),
+    "budget of the workload": (_add("budget", number=1), "its workload one of 1167"),
+    "not all spent": (_set("spent", to={}), "is ok, but spent 0 of"),
     "spent": (lambda d: d["spent"].update(more=1), r"spent \d+ samples of"),
-    "no outcome": (lambda d: d.update(outcome=None), "no outcome"),
+    "less than nothing": (lambda d: d["spent"].update(a=-5, b=5), "fewer than no samples"),
+    "no outcome": (_set("outcome", to=None), "no outcome"),
     "no record": (lambda d: d.clear(), "no valid record"),
+    "endless loss": (_set("outcome", "test_loss", to=math.inf), "outcome.test_loss is inf, which"),
+    "no number": (_set("curve", 0, "train_loss", to=math.nan), r"curve\[0\].train_loss is nan"),
+    "negative loss": (_set("outcome", "test_loss", to=-1.0), "a test loss of -1"),
+    "short curve": (_set("curve", to=[]), "curve of 0 points, and began 1 epochs"),
+    "long curve": (_change("curve", by=lambda c: 2 * c), "curve of 2 points, and began 1 epochs"),
+    "curve that stands still": (_change("curve", by=lambda c: 2 * c), "does not go on"),
+    "curve of another budget": (_add("curve", 0, "samples", number=-7), "after 1160 samples, and"),
+    "clock of an epoch": (_set("curve", 0, "seconds", to=-1.0), "clock that runs backwards"),
+    "clock of the run": (_set("total_seconds", to=0.0), "clock that runs backwards"),
+    "slower than the curve": (
+        _add("train_seconds", number=1e-3),
+        "longer than its curve|backwards",
+    ),
+    "tomorrow": (_set("started_at", to="2199-01-01T00:00:00Z"), "2199-01-01, which is still to"),
+    "no time zone": (_set("started_at", to="2026-01-01T00:00:00"), "which time zone"),
+    "checkpoint": (_set("checkpoint", to="0" * 64), "that a from-scratch run cannot have"),
+    "parent": (_set("parent", to="0" * 64), "that a from-scratch run cannot have"),
+    "threads": (_set("environment", "threads", to=8), "ran with 8 threads, its spec asks for 1"),
+    "macs": (_add(*_COST, "macs", number=-1), "has MACs of"),
+    "synops": (_add(*_COST, "synops", number=9.0), "has SynOps of"),
+    "energy": (_change(*_COST, "energy_nanojoule", by=lambda e: e / 2), "has energy of"),
 }
 
 
@@ -116,12 +158,120 @@ def test_the_seal_tells_edited_removed_and_added_records(folder: Path) -> None:
     assert "must be called" in found(folder)
 
 
-def test_a_run_that_is_there_twice(folder: Path) -> None:
+def _remove(folder: Path) -> None:
+    first(folder).unlink()
+
+
+def _double(folder: Path) -> None:
+    """Put a record there twice, and seal both."""
     copy = folder / "copy" / first(folder).name
     copy.parent.mkdir()
     copy.write_text(first(folder).read_text())
     audit.seal(folder)
-    assert "holds the same run" in found(folder)
+
+
+def _better(folder: Path) -> None:
+    """Edit a record by hand, without sealing it again."""
+    document = json.loads(first(folder).read_text())
+    document["outcome"]["test_accuracy"] = 449 / 450
+    first(folder).write_text(json.dumps(document))
+
+
+TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "edited accuracy": (_better, "is not what was sealed in SHA256SUMS; bring that back."),
+    "wrong digest": (
+        lambda folder: edit(folder, EDITS["digest"][0]),
+        "was made by other code than is here; run its cell again.",
+    ),
+    "density": (
+        lambda folder: edit(folder, EDITS["density"][0]),
+        r"is ok, but its density 0\.6\d* misses 0\.5\.",
+    ),
+    "duplicate run": (_double, r"holds the same run as \w+\.json in .*; delete one\."),
+    "removed record": (_remove, "is in SHA256SUMS, but gone; bring it back."),
+    "newer schema": (
+        lambda folder: edit(folder, EDITS["schema"][0]),
+        r"has schema version \d+, this program knows up to \d+; update dpap-bench\.",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_the_command_names_what_was_tampered_with(
+    folder: Path,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+) -> None:
+    assert call(monkeypatch, "verify", str(folder), "--no-rerun") == 0
+    tamper, sentence = TAMPERED[what]
+    tamper(folder)
+    capsys.readouterr()
+    assert call(monkeypatch, "verify", str(folder), "--no-rerun") == 1
+    out, err = capsys.readouterr()
+    assert re.search(rf"^fault  \S+\.json: {sentence}$", out, re.MULTILINE), out
+    faults = out.splitlines()
+    assert all(line.startswith("fault  ") for line in faults)
+    assert f"dpap-bench: {len(faults)} faults in " in err
+
+
+def test_losses_of_another_seed(folder: Path) -> None:
+    """A record whose seed is another, and whose file and run_id were made to fit."""
+    document = json.loads(first(folder).read_text())
+    path = first(folder)
+    record = RunRecord.model_validate(document)
+    spec = record.spec.model_copy(update={"seed": 7})
+    copied = record.model_copy(update={"spec": spec, "run_id": spec.run_id})
+    path.with_name(f"{spec.run_id}.json").write_text(copied.to_json())
+    audit.seal(folder)
+    assert "and the very losses of" in found(folder)
+
+
+def test_a_record_in_the_wrong_folder(folder: Path) -> None:
+    path = first(folder)
+    path.rename(folder / path.name)
+    audit.seal(folder)
+    assert f"must be called digits-ann/magnitude/{path.name}" in found(folder)
+
+
+@pytest.mark.parametrize("field", ["workload", "variant", "twin_of"])
+def test_a_name_that_leads_out_of_the_folder(made: list[RunRecord], field: str) -> None:
+    spec = made[0].spec.model_copy(update={field: "../../elsewhere"})
+    record = made[0].model_copy(update={"spec": spec})
+    assert f"has the {field} '../../elsewhere', which is no name." in [*contradictions(record)]
+
+
+def test_controls_are_held_to_their_parents(folder: Path, made: list[RunRecord]) -> None:
+    store, parent = Store(folder), made[0]
+    spec = parent.spec.model_copy(update={"control": "shuffled"})
+    fields = {"spec": spec, "run_id": spec.run_id, "parent": parent.trajectory.digest}
+    control = parent.model_copy(update=fields)
+    store.write(control)
+    both = folder, folder.parent / "controls"
+    assert not list(audit.faults(*both))
+    assert not list(audit.faults(both[1])), "a folder of controls may be looked at alone"
+    store.write(control.model_copy(update={"parent": "0" * 64}))
+    assert "that is not the one here" in next(audit.faults(*both))[1]
+    store.path(parent.spec).unlink()
+    audit.seal(folder)
+    assert f"is a control of {parent.run_id}, which is gone." in [s for _, s in audit.faults(*both)]
+
+
+def test_the_sizes_are_those_of_the_data_sets(data_root: Path) -> None:
+    assert set(SIZES) == set(data.SOURCES)
+    for name, sizes in SIZES.items():
+        said = re.search(r"([\d,]+) train / ([\d,]+) validation / ([\d,]+) test", summary(name))
+        assert said is not None
+        assert [int(number.replace(",", "")) for number in said.groups()] == [*sizes], name
+    digits = data.load_training("digits", data_root)
+    assert (len(digits.train), len(digits.validation)) == SIZES["digits"][:2]
+
+
+def summary(name: str) -> str:
+    """What is said of a data set, or of the one that it shares its splits with."""
+    text = data.SOURCES[name].summary
+    return data.SOURCES["fashion-mnist"].summary if text.endswith("same splits") else text
 
 
 def test_a_second_run(made: list[RunRecord]) -> None:
@@ -156,7 +306,7 @@ def test_the_command_finds_by_a_second_run_what_nothing_else_tells(
     command = ("verify", str(folder), "--seal")
     assert call(monkeypatch, *command) == 0
     assert "1 records: no fault" in capsys.readouterr().out
-    edit(folder, lambda d: d["outcome"].update(test_accuracy=1.0))
+    edit(folder, _set("outcome", "test_accuracy", to=1.0))
     assert call(monkeypatch, *command, "--no-rerun") == 0
     assert call(monkeypatch, *command) == 1
     out, err = capsys.readouterr()

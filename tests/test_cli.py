@@ -24,11 +24,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
-@pytest.fixture
-def small(project: Path) -> Path:
-    """A project whose board is small and whose networks are tiny."""
-    path = project / "params.yaml"
-    text = path.read_text()
+def smaller(text: str) -> str:
+    """A params.yaml with a small quick board and tiny networks."""
     for old, new in [
         ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
         ("epochs: 15", "epochs: 1"),
@@ -41,8 +38,14 @@ def small(project: Path) -> Path:
         text = text.replace(old, new)
     board = "dpap: [dpap]\n    densities: [0.5]\n"
     assert board in text
-    text = text.replace(board, f"{board}    emergent: true\n    controls: [shuffled]\n")
-    path.write_text(text)
+    return text.replace(board, f"{board}    emergent: true\n    controls: [shuffled]\n")
+
+
+@pytest.fixture
+def small(project: Path) -> Path:
+    """A project whose board is small and whose networks are tiny."""
+    path = project / "params.yaml"
+    path.write_text(smaller(path.read_text()))
     return project
 
 

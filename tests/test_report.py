@@ -1,4 +1,4 @@
-"""Rows, statistics, tables, page and MLflow, from records made by hand."""
+"""Rows, statistics, tables and page, from records made by hand."""
 
 from __future__ import annotations
 
@@ -354,53 +354,3 @@ def test_figure_has_every_row_and_the_reference(records: list[RunRecord]) -> Non
         ("dpap", "emergent"),
     }
     assert "98.1" in json.dumps(figure), "the dense line"
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_mlflow_follows_the_records(
-    params: Params, records: list[RunRecord], tmp_path: Path
-) -> None:
-    from mlflow.tracking import MlflowClient
-
-    from pipelines.report.tracking import synchronize
-
-    store = Store(tmp_path / "records")
-    for one in records:
-        store.write(one)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    number = len(records)
-    assert synchronize([store], uri)["added"] == number
-    again = synchronize([store], uri)
-    assert again == {"added": 0, "replaced": 0, "deleted": 0, "unchanged": number}
-
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name("digits-snn")
-    runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    assert len(runs) == number
-    run = next(r for r in runs if r.data.tags["dpap_bench.run_id"] == records[2].run_id)
-    assert run.data.metrics["test_accuracy"] == 0.95
-    assert run.data.metrics["flops"] == 2000
-    assert run.data.metrics["parameters"] == 60
-    assert run.data.metrics["train_seconds"] == 2.0
-    assert run.info.end_time - run.info.start_time == 3000
-    assert run.data.params["method"] == "magnitude"
-    assert run.data.params["settings.recipe.epochs"] == "15"
-    curve = client.get_metric_history(run.info.run_id, "validation_accuracy")
-    assert [point.step for point in curve] == [1, 2]
-    failed = [r for r in runs if r.info.status == "FAILED"]
-    assert [r.data.tags["status"] for r in failed] == ["diverged"]
-
-    store.write(records[2].model_copy(update={"train_seconds": 9.0}))
-    store.path(records[0].spec).unlink()
-    foreign = client.create_run(experiment.experiment_id)
-    assert synchronize([store], uri) == {
-        "added": 0,
-        "replaced": 1,
-        "deleted": 1,
-        "unchanged": number - 2,
-    }
-    runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    assert len(runs) == number, "the foreign run stays"
-    assert foreign.info.run_id in {r.info.run_id for r in runs}
-    by_id = {r.data.tags.get("dpap_bench.run_id"): r for r in runs}
-    assert by_id[records[2].run_id].data.metrics["train_seconds"] == 9.0

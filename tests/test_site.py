@@ -1,49 +1,179 @@
-"""The documentation builds without a warning, and a page asks no other server for anything."""
+"""The site: complete, the same bytes from the same records, and the old one stays if it stops."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
-import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-ROOT = Path(__file__).parent.parent
-#: What a browser loads by itself, unlike a link that is followed.
-LOADED = re.compile(r"""(?:\bsrc=|<link[^>]*\bhref=|url\(|@import )["']?(https?:)?//""")
+from pipelines.core.errors import BenchError, InputError
+from pipelines.core.store import Store
+from pipelines.grid import Params, load_params
+from pipelines.report import site
+from tests.conftest import ROOT
+from tests.test_cli import call
+from tests.test_report import record
 
-
-def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet"]
-    return subprocess.run(
-        [*command, "-d", str(target / "doctrees"), str(source), str(target / "site")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.mark.slow
-def test_the_site_is_whole_and_needs_no_network(tmp_path: Path) -> None:
-    done = build(ROOT / "docs", tmp_path)
-    assert done.returncode == 0, done.stderr
-    site = tmp_path / "site"
-    names = {path.relative_to(ROOT / "docs").with_suffix("") for path in documents()}
-    assert all((site / name.with_suffix(".html")).exists() for name in names)
-    files = [path for path in site.rglob("*") if path.suffix in (".html", ".css", ".svg")]
-    assert not [path for path in files if LOADED.search(path.read_text())]
-    rules = (site / "rules.html").read_text()
-    assert (ROOT / "RULES.md").read_text().split("**")[1].rstrip(".") in rules
-    assert 'href="rules.html"' in (site / "baselines.html").read_text(), "not a copy of the file"
+BOARDS = {
+    "small": {
+        "workloads": ["digits-snn"],
+        "baselines": ["dense", "magnitude"],
+        "granularities": ["none", "unstructured"],
+        "densities": [0.5],
+        "seeds": [0, 1],
+    },
+    "other": {"workloads": ["digits-ann"], "baselines": ["dense", "random"], "seeds": [0]},
+}
 
 
-def documents() -> list[Path]:
-    return [path for end in ("md", "rst") for path in (ROOT / "docs").rglob(f"*.{end}")]
+@pytest.fixture
+def params(project: Path) -> Params:
+    """Two small boards, written into the project."""
+    fields = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"boards": BOARDS}
+    (project / "params.yaml").write_text(yaml.safe_dump(fields))
+    return load_params(project)
 
 
-def test_what_a_page_loads_is_seen() -> None:
-    assert LOADED.search('<script src="https://cdn.example.org/x.js">')
-    assert LOADED.search("@import url(//fonts.example.org/x.css)")
-    assert LOADED.search('<link rel="stylesheet" href="https://example.org/x.css">')
-    assert not LOADED.search('<a href="https://arxiv.org/abs/2211.12714">')
+@pytest.fixture
+def store(params: Params, project: Path) -> Store:
+    """All records of the first board; the second has one cell, and no record."""
+    made = Store(project / "results" / "records")
+    for cell in params.cells("small"):
+        made.write(record(params, cell.method, cell.seed, 0.9, granularity=cell.granularity))
+    return made
+
+
+class _Links(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: Any) -> None:
+        self.found += [value for name, value in attributes if name in ("href", "src")]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_the_site_is_whole_and_the_same_bytes(params: Params, store: Store, project: Path) -> None:
+    to = project / "site"
+    assert site.write_site(params, ["small"], store, to) == 4
+    made = contents(to)
+    pages = ["boards.json", "index.html", "SHA256SUMS"]
+    board = [f"small/leaderboard.{ending}" for ending in ("csv", "html", "json", "md")]
+    figures = [f"small/figures/digits-snn-accuracy-density.{ending}" for ending in ("png", "svg")]
+    assert {*pages, *board, *figures} <= {*made}
+    links = _Links(made["index.html"].decode()).found
+    local = [link for link in links if not link.startswith("#")]
+    assert {*board, figures[1], "SHA256SUMS", "boards.json"} <= {*local}
+    assert all(link in made for link in local), "every link leads to a file of the site"
+    assert str(project).encode() not in b"".join(made.values())
+    (entry,) = json.loads(made["boards.json"])
+    assert (entry["name"], entry["records"], entry["ok"], entry["methods"]) == ("small", 4, 4, 2)
+    results = project / "results"
+    done = subprocess.run(["sha256sum", "-c", to / "SHA256SUMS"], cwd=results, check=False)
+    assert done.returncode == 0, "the seal is one that sha256sum checks"
+    assert site.write_site(params, ["small"], store, project / "again") == 4
+    assert contents(project / "again") == made
+    assert site.write_site(params, ["small"], store, to) == 4, "a site is replaced"
+    assert contents(to) == made
+    assert not [path.name for path in project.iterdir() if path.name.startswith(".")]
+
+
+def test_names_are_escaped(params: Params, store: Store, project: Path) -> None:
+    boards = {"<b>&": params.board("small")}
+    site.write_site(params.model_copy(update={"boards": boards}), ["<b>&"], store, project / "s")
+    assert "<b>&" not in re.sub(r"<b>\d+</b>", "", (project / "s" / "index.html").read_text())
+
+
+@pytest.mark.parametrize("when", ["build", "_overview", "_replace"])
+def test_the_old_site_stays_if_it_stops(
+    params: Params, store: Store, project: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    to = project / "site"
+    site.write_site(params, ["small"], store, to)
+    before = contents(to)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site, when, stop)
+        with pytest.raises(KeyboardInterrupt):
+            site.write_site(params, ["small"], store, to)
+    assert contents(to) == before
+    assert not [path.name for path in project.iterdir() if path.name.startswith(".")]
+
+
+def test_a_site_that_was_moved_aside_comes_back(
+    params: Params, store: Store, project: Path
+) -> None:
+    to = project / "site"
+    site.write_site(params, ["small"], store, to)
+    before = contents(to)
+    to.rename(project / ".site.old")  # as if killed in the moment between two renames
+    with pytest.raises(BenchError, match="cells have no record"):
+        site.write_site(params, ["other"], store, to)
+    assert contents(to) == before
+    assert not (project / ".site.old").exists()
+
+
+def test_a_folder_with_something_else_is_left_alone(
+    params: Params, store: Store, project: Path
+) -> None:
+    (project / "home").mkdir()
+    (project / "home" / "thesis.tex").write_text("ten years")
+    (project / "file").write_text("x")
+    for name in ("home", "file"):
+        with pytest.raises(InputError, match="holds something else than a site"):
+            site.write_site(params, ["small"], store, project / name)
+    assert (project / "home" / "thesis.tex").read_text() == "ten years"
+    (project / "empty").mkdir()
+    assert site.write_site(params, ["small"], store, project / "empty") == 4
+
+
+@pytest.fixture
+def quick_build(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pages need seconds; what the command does needs none of them."""
+
+    def build(params: Params, board: str, store: Store, results: Path) -> None:
+        results.mkdir(parents=True)
+        (results / "leaderboard.html").write_text(board)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site, "build", build)
+        yield
+
+
+@pytest.mark.usefixtures("quick_build", "store")
+def test_the_command(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "publish", "--to", "site") == 0
+    out, err = capsys.readouterr()
+    assert out == "small: 4 records, site/index.html\n"
+    assert "other is left out: 1 of 1 cells have no record (first: digits-ann dense" in err
+    assert (project / "site" / "small" / "leaderboard.html").read_text() == "small"
+    before = contents(project / "site")
+    assert call(monkeypatch, "publish", "--to", "site", "--board", "other") == 1
+    err = capsys.readouterr().err
+    assert "1 of 1 cells have no record" in err
+    assert err.count("\n") == 1
+    assert call(monkeypatch, "publish", "--to", "site", "--board", "othr") == 2
+    assert "did you mean 'other'?" in capsys.readouterr().err
+    assert contents(project / "site") == before
+    for path in (project / "results").rglob("*.json"):
+        path.unlink()
+    assert call(monkeypatch, "publish", "--to", "site") == 1
+    assert "no board has all its records" in capsys.readouterr().err
+    assert contents(project / "site") == before

@@ -2,178 +2,200 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.core.data.files import sha256
-from pipelines.core.record import RunRecord
-from pipelines.core.store import Store
+from pipelines.report.experiments import Experiment
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-_ID, _DIGEST, _SOURCE = "dpap_bench.run_id", "dpap_bench.sha256", "dpap_bench.store"
+    from pipelines.report.tracked import Tracked
+
+#: Tags by which a run is known again: what it is, and the checksum of what it shows.
+_KEY, _DIGEST, _PARENT = "dpap_bench.key", "dpap_bench.sha256", "mlflow.parentRunId"
+#: Part of every checksum: another one, and all runs are written anew.
+_FORMAT = "2"
+#: How an experiment is shown: as training runs, with this metric first.
+_SHOWN = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "test_accuracy",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+}
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A record, its checksum, and the store that it lies in."""
+class _Wanted:
+    """A run that should be there; `parent` is the key of the run that it is nested in."""
 
-    record: RunRecord
     digest: str
-    source: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.source, self.record.run_id
+    tracked: Callable[[], Tracked]
+    parent: str = ""
 
 
-def synchronize(stores: Sequence[Store], uri: str) -> dict[str, int]:
+def synchronize(
+    experiments: Sequence[Experiment], uri: str, artifacts: Path | None = None
+) -> dict[str, int]:
     """Make the runs of a tracking store equal to the records.
 
     A new record becomes a run, a changed one replaces its run, the run of a vanished one is
-    deleted. Runs that this function did not make are left alone.
+    deleted, and one that was being written when a synchronisation stopped is written again. Runs
+    that this function did not make are left alone.
 
     Parameters
     ----------
-    stores
-        Where the records are.
+    experiments
+        What should be there.
     uri
         MLflow tracking URI.
+    artifacts
+        Folder for the artifacts of new experiments; None: where the tracking server has them.
 
     Returns
     -------
     dict
-        How many runs were added, replaced, deleted and left as they are.
+        How many runs were added, replaced, deleted and left as they are; the parent run of each
+        method is one of them.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.tracking import MlflowClient
 
+    for name in ("mlflow", "alembic"):  # which tell of every table that they make
+        logging.getLogger(name).setLevel(logging.WARNING)
+    _write_quickly()
     client = MlflowClient(tracking_uri=uri)
-    wanted = {entry.key: entry for store in stores for entry in _entries(store)}
-    present = dict(_present(client))
-    counts = {"added": 0, "replaced": 0, "deleted": 0, "unchanged": 0}
-    for key, (run_id, digest) in present.items():
-        if key in wanted and wanted[key].digest == digest:
-            counts["unchanged"] += 1
-            continue
-        client.delete_run(run_id)
-        counts["replaced" if key in wanted else "deleted"] += 1
-    experiments: dict[str, str] = {}
-    for key, entry in wanted.items():
-        if key in present and present[key][1] == entry.digest:
-            continue
-        counts["added"] += key not in present
-        workload = entry.record.spec.workload
-        if workload not in experiments:
-            experiments[workload] = _experiment(client, workload)
-        _log(client, experiments[workload], entry)
-    return counts
+    wanted = {experiment.name: _wanted(experiment) for experiment in experiments}
+    digests = {key: run.digest for runs in wanted.values() for key, run in runs.items()}
+    # First: one that was deleted comes back with its runs.
+    homes = {e.name: _experiment(client, e, artifacts) for e in experiments}
+    present: dict[str, Run] = {}
+    gone: list[str] = []
+    for key, run in list(_present(client)):
+        whole = run.info.status != "RUNNING" and run.data.tags[_DIGEST] == digests.get(key)
+        if whole and key not in present:
+            present[key] = run
+        else:
+            _delete(client, run)
+            gone.append(key)
+    for name, home in homes.items():
+        _write(client, home, wanted[name], present)
+    replaced = len(set(gone) & (digests.keys() - present.keys()))
+    return {
+        "added": len(digests) - len(present) - replaced,
+        "replaced": replaced,
+        "deleted": len(gone) - replaced,
+        "unchanged": len(present),
+    }
 
 
-def _entries(store: Store) -> Iterator[_Entry]:
-    for path, record in store.records():
-        yield _Entry(record, sha256(path), store.root.name)
+@cache
+def _write_quickly() -> None:
+    """Let SQLite not wait for the disk after each of many small writes: all can be made again."""
+    from sqlalchemy import Engine, event
+
+    @event.listens_for(Engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        if type(connection).__module__.startswith("sqlite3"):
+            connection.execute("PRAGMA synchronous=OFF")
 
 
-def _present(client: MlflowClient) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """(store, run_id) -> (MLflow's id, checksum) of every run that came from a record."""
+def _wanted(experiment: Experiment) -> dict[str, _Wanted]:
+    """Key -> run, parents before the runs that are nested in them."""
+    from pipelines.report.tracked import track_group, track_record
+
+    runs: dict[str, _Wanted] = {}
+    for group in experiment.groups:
+        parent = f"{experiment.name}/{group.name}"
+        runs[parent] = _Wanted(f"{_FORMAT} {group.digest}", partial(track_group, group))
+        for entry in group.entries:
+            key = f"{experiment.name}/{entry.folder}/{entry.record.run_id}"
+            made = _Wanted(f"{_FORMAT} {entry.digest}", partial(track_record, entry), parent)
+            runs[key] = made
+    return runs
+
+
+def _present(client: MlflowClient) -> Iterator[tuple[str, Run]]:
+    """Key and run of everything that came from a record."""
     for experiment in client.search_experiments():
         token: str | None = None
         while True:
             page = client.search_runs(
                 [experiment.experiment_id], max_results=1000, page_token=token
             )
-            for run in page:
-                tags = run.data.tags
-                if _ID in tags:
-                    yield (tags[_SOURCE], tags[_ID]), (run.info.run_id, tags[_DIGEST])
+            yield from ((r.data.tags.get(_KEY, ""), r) for r in page if _DIGEST in r.data.tags)
             token = page.token
             if not token:
                 break
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
-    found = client.get_experiment_by_name(name)
+def _write(
+    client: MlflowClient, home: str, wanted: dict[str, _Wanted], present: dict[str, Run]
+) -> None:
+    """Write the runs of an experiment that are not there, and nest the others where they belong."""
+    ids = {key: run.info.run_id for key, run in present.items()}
+    for key, run in wanted.items():
+        nested = {_PARENT: ids[run.parent]} if run.parent else {}
+        if key not in present:
+            tags = nested | {_KEY: key, _DIGEST: run.digest}
+            ids[key] = _log(client, home, run.tracked(), tags)
+        elif nested and present[key].data.tags.get(_PARENT) != nested[_PARENT]:
+            client.set_tag(ids[key], _PARENT, nested[_PARENT])
+
+
+def _experiment(client: MlflowClient, experiment: Experiment, artifacts: Path | None) -> str:
+    """Make an experiment if need be, and say in it what it shows."""
+    from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
+
+    found = client.get_experiment_by_name(experiment.name)
     if found is None:
-        return str(client.create_experiment(name))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+        place = None if artifacts is None else artifacts.resolve().as_uri()
+        home = str(client.create_experiment(experiment.name, artifact_location=place))
+    else:
+        home = str(found.experiment_id)
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(home)
+    tags = _SHOWN | {"mlflow.note.content": _cut(experiment.note, MAX_EXPERIMENT_TAG_VAL_LENGTH)}
+    for name, value in tags.items():
+        if found is None or found.tags.get(name) != value:
+            client.set_experiment_tag(home, name, value)
+    return home
 
 
-def _log(client: MlflowClient, experiment: str, entry: _Entry) -> None:
-    """Write one record as one run, in one batch."""
-    from mlflow.entities import Param, RunTag
+def _cut(note: str, most: int) -> str:
+    """A note that is short enough, cut at the end of a line."""
+    if len(note) <= most:
+        return note
+    rest = "\n\nThe rest is in results/boards/."
+    return note[: most - len(rest)].rpartition("\n")[0] + rest
 
-    record, spec = entry.record, entry.record.spec
-    name = spec.label().removeprefix(f"{spec.workload} ")
-    start = round(record.started_at.timestamp() * 1000)
-    run = client.create_run(experiment, run_name=name, start_time=start)
-    tags = {
-        _ID: record.run_id,
-        _DIGEST: entry.digest,
-        _SOURCE: entry.source,
-        "status": record.status,
-        "message": record.message,
-        "code_digest": record.code_digest,
-        "processor": record.environment.processor,
-        "torch": record.environment.torch,
-    }
-    parameters = dict(_flat(spec.model_dump(mode="json")))
-    client.log_batch(
-        run.info.run_id,
-        metrics=_metrics(record, start),
-        params=[Param(key, str(value)) for key, value in parameters.items()],
-        tags=[RunTag(key, value) for key, value in tags.items()],
+
+def _log(client: MlflowClient, home: str, tracked: Tracked, tags: dict[str, str]) -> str:
+    """Write a run; until it has ended it counts as one that is being written."""
+    from mlflow.entities import Param
+
+    run = client.create_run(
+        home, run_name=tracked.name, start_time=tracked.start, tags=tracked.tags | tags
     )
+    run_id = str(run.info.run_id)
+    parameters = [Param(name, value) for name, value in tracked.parameters.items()]
+    client.log_batch(run_id, metrics=tracked.metrics, params=parameters)
+    for name, text in tracked.artifacts.items():
+        client.log_text(run_id, text, name)
     client.set_terminated(
-        run.info.run_id,
-        "FINISHED" if record.status == "ok" else "FAILED",
-        end_time=start + round(record.total_seconds * 1000),
+        run_id, "FINISHED" if tracked.finished else "FAILED", end_time=tracked.end
     )
+    return run_id
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            yield from _flat(inner, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", inner
+def _delete(client: MlflowClient, run: Run) -> None:
+    """Delete a run, and its artifacts, which MLflow would keep."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-
-def _metrics(record: RunRecord, start: int) -> list[Metric]:
-    """Curves by epoch, then the final figures; times in milliseconds from `start`."""
-    from mlflow.entities import Metric
-
-    metrics = []
-    for epoch, point in enumerate(record.curve, start=1):
-        milliseconds = start + round(point.seconds * 1000)
-        metrics += [
-            Metric(name, value, milliseconds, epoch) for name, value in point.model_dump().items()
-        ]
-    final: dict[str, float] = {"train_seconds": record.train_seconds}
-    if record.outcome is not None:
-        cost = record.outcome.cost
-        final |= {
-            "flops": 2 * cost.macs,
-            "parameters": cost.parameters,
-            "final_density": cost.density,
-            "effective_macs": cost.effective_macs,
-            "synops": cost.synops,
-            "energy_nanojoule": cost.energy_nanojoule,
-        }
-        test = {
-            "test_accuracy": record.outcome.test_accuracy,
-            "test_loss": record.outcome.test_loss,
-        }
-        final |= {name: value for name, value in test.items() if value is not None}
-        final |= {
-            f"latency_milliseconds_batch_{size}": value
-            for size, value in cost.latency_milliseconds.items()
-        }
-    end = start + round(record.total_seconds * 1000)
-    return metrics + [Metric(name, value, end, 0) for name, value in final.items()]
+    get_artifact_repository(run.info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
+    client.delete_run(run.info.run_id)

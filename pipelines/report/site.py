@@ -1,0 +1,168 @@
+"""The site: every board's page and its downloads, an overview, and a seal of the records shown."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from pipelines.core.data.files import atomic_file, sha256
+from pipelines.core.errors import BenchError, InputError
+from pipelines.core.store import Store
+from pipelines.grid import Params
+from pipelines.report.build import build
+from pipelines.report.collect import collect
+
+#: Says that a folder is a site, which may be replaced; programs read it too.
+MANIFEST = "boards.json"
+SEAL = "SHA256SUMS"
+_HERE = Path(__file__).parent
+_PAGE = "leaderboard.html"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What the overview says of a board; paths as seen from the overview."""
+
+    name: str
+    page: str
+    downloads: tuple[str, ...]
+    figures: tuple[str, ...]
+    workloads: tuple[str, ...]
+    methods: int
+    seeds: int
+    records: int
+    ok: int
+
+
+def complete(params: Params, store: Store) -> Iterator[str]:
+    """Boards whose cells all have records; why another is left out goes to stderr."""
+    for board in params.boards:
+        try:
+            collect(params.everything(board, store), store)
+        except BenchError as error:
+            print(f"{board} is left out: {error}", file=sys.stderr)
+        else:
+            yield board
+
+
+def write_site(params: Params, boards: Sequence[str], store: Store, to: Path) -> int:
+    """Write the site of some boards; the same records give the same bytes.
+
+    It is built beside `to` and takes its place at the end, so a run that stops leaves the old one.
+
+    Parameters
+    ----------
+    params, store
+        Where boards and records come from.
+    boards
+        Names.
+    to
+        Folder; a site that is there is replaced.
+
+    Returns
+    -------
+    int
+        How many records the boards show.
+
+    Raises
+    ------
+    InputError
+        If there is no such board, or the folder holds something else than a site.
+    BenchError
+        If cells of a board have no record, or the disk does not take the site.
+    """
+    to = to.resolve()
+    _recover(to)
+    if to.exists() and not (to / MANIFEST).is_file() and (to.is_file() or any(to.iterdir())):
+        raise InputError(f"{to} holds something else than a site; name a new or an empty folder.")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as temporary:
+            folder = Path(temporary) / "site"
+            shown = _fill(params, boards, store, folder)
+            _replace(to, folder)
+    except OSError as error:
+        raise BenchError(f"cannot write {to} ({error.strerror or error}).") from error
+    return shown
+
+
+def _fill(params: Params, boards: Sequence[str], store: Store, folder: Path) -> int:
+    entries: list[_Entry] = []
+    files: dict[str, Path] = {}
+    for board in dict.fromkeys(boards):
+        build(params, board, store, folder / board)
+        records = collect(params.everything(board, store), store)
+        paths = [store.path(record.spec) for record in records]
+        files |= {path.relative_to(store.root.parent).as_posix(): path for path in paths}
+        entries.append(
+            _Entry(
+                name=board,
+                page=f"{board}/{_PAGE}",
+                downloads=_names(folder, f"{board}/leaderboard.*", _PAGE),
+                figures=_names(folder, f"{board}/figures/*.svg"),
+                workloads=params.board(board).workloads,
+                methods=len({record.spec.name for record in records}),
+                seeds=len({record.spec.seed for record in records}),
+                records=len(records),
+                ok=sum(record.status == "ok" for record in records),
+            )
+        )
+    documents = {
+        "index.html": _overview(entries, len(files)),
+        MANIFEST: json.dumps([asdict(entry) for entry in entries], indent=1) + "\n",
+        SEAL: "".join(f"{sha256(path)}  {name}\n" for name, path in sorted(files.items())),
+    }
+    for name, text in documents.items():
+        with atomic_file(folder / name) as file:
+            file.write(text.encode())
+    return len(files)
+
+
+def _names(folder: Path, pattern: str, but: str = "") -> tuple[str, ...]:
+    found = sorted(path for path in folder.glob(pattern) if path.name != but)
+    return tuple(path.relative_to(folder).as_posix() for path in found)
+
+
+def _overview(entries: Sequence[_Entry], records: int) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("site.html.j2").render(
+        entries=entries,
+        records=records,
+        seal=SEAL,
+        version=version("dpap-bench"),
+        style=Markup((_HERE / "page.css").read_text()),  # noqa: S704 - our own text
+    )
+
+
+def _old(to: Path) -> Path:
+    """Where the old site lies for the moment in which the new one takes its place."""
+    return to.with_name(f".{to.name}.old")
+
+
+def _replace(to: Path, folder: Path) -> None:
+    if to.exists():
+        to.replace(_old(to))
+    folder.replace(to)
+    shutil.rmtree(_old(to), ignore_errors=True)
+
+
+def _recover(to: Path) -> None:
+    """Bring back the old site, if the program was killed in that moment."""
+    if _old(to).exists() and not to.exists():
+        _old(to).replace(to)
+    shutil.rmtree(_old(to), ignore_errors=True)

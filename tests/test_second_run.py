@@ -1,0 +1,87 @@
+"""Second runs of cells that start from something: a dense checkpoint, a parent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.core.cell import TOLERANCE
+from pipelines.core.record import RunRecord, read_record
+from pipelines.core.spec import RunSpec
+from pipelines.core.store import Store
+from pipelines.core.workloads import Workload
+from pipelines.engine import run_cells
+from pipelines.grid import Params
+from pipelines.second_run import draw, second_run
+
+
+@pytest.fixture
+def root(tmp_path: Path, data_root: Path) -> Path:
+    (tmp_path / "data").symlink_to(data_root)
+    return tmp_path
+
+
+def run(spec: RunSpec, root: Path) -> RunRecord:
+    store = Store(root / "results" / "records")
+    (record,) = run_cells([spec], root / "data", store, "serial", 1)
+    assert record.status == "ok", record.message
+    return record
+
+
+def better(record: RunRecord) -> RunRecord:
+    assert record.outcome is not None
+    outcome = record.outcome.model_copy(update={"test_accuracy": 1.0})
+    return record.model_copy(update={"outcome": outcome})
+
+
+def test_a_post_training_cell(params: Params, tiny: dict[str, Workload], root: Path) -> None:
+    spec = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0, "post-training")
+    record = run(spec.model_copy(update={"settings": tiny["digits-ann"]}), root)
+    assert record.checkpoint
+    assert second_run(record, root) == []
+    assert second_run(better(record), root) == ["outcome differs in a second run."]
+    other = record.model_copy(update={"checkpoint": "0" * 64})
+    assert second_run(other, root) == ["checkpoint differs in a second run."]
+
+
+def test_a_control_and_its_parent(params: Params, tiny: dict[str, Workload], root: Path) -> None:
+    settings = tiny["digits-ann"].of_track("from-scratch")
+    cell = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0)
+    parent = run(cell.model_copy(update={"settings": settings}), root)
+    control = run(parent.spec.model_copy(update={"control": "shuffled"}), root)
+    assert second_run(control, root) == []
+    assert second_run(better(control), root) == ["outcome differs in a second run."]
+
+
+def test_a_control_whose_parent_does_not_end_well(
+    params: Params, tiny: dict[str, Workload], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOLERANCE, "structured", -1.0)  # no density is near enough
+    settings = tiny["digits-ann"].of_track("from-scratch")
+    cell = params.spec("digits-ann", "magnitude", "structured", 0.5, 0)
+    spec = cell.model_copy(update={"settings": settings})
+    store = Store(root / "results" / "records")
+    (parent,) = run_cells([spec], root / "data", store, "serial", 1)
+    assert parent.status == "off-target"
+    claimed = spec.model_copy(update={"control": "shuffled"})
+    record = parent.model_copy(update={"spec": claimed, "status": "ok", "message": ""})
+    (sentence,) = second_run(record, root)
+    assert sentence.startswith("has a parent that a second run finds off-target: density")
+
+
+def test_what_cannot_run_here_is_not_drawn(
+    params: Params, tiny: dict[str, Workload], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    settings = tiny["digits-ann"].of_track("from-scratch")
+    spec = params.spec("digits-ann", "dense", None, 1.0, 0)
+    record = run(spec.model_copy(update={"settings": settings}), root)
+    store = Store(root / "results" / "records")
+    elsewhere = record.spec.model_copy(update={"device": "cuda"})
+    store.write(record.model_copy(update={"spec": elsewhere, "run_id": elsewhere.run_id}))
+    files = sorted(store.root.rglob("*.json"))
+    assert len(files) == 2
+    assert all(draw(files) == store.path(record.spec) for _ in range(10))
+    assert draw([store.path(elsewhere)]) is None
+    assert read_record(store.path(elsewhere)).spec.device == "cuda"
