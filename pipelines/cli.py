@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines import authoring, publishing
+from pipelines import authoring, planning, publishing
 from pipelines.core.errors import BenchError, InputError
 from pipelines.export import export
 from pipelines.listing import Topic, rows_of, to_text
@@ -241,6 +241,7 @@ for command in (
     authoring.tune,
     publishing.verify,
     publishing.show,
+    planning.plan,
     export,
 ):
     app.command()(command)
