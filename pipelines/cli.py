@@ -190,6 +190,7 @@ def report(
         Path | None, typer.Option(help="Only put the board's tables into this document.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the board built last.")] = False,
+    device: On = None,
 ) -> None:
     """Build tables, figures and the page of a board from its records, or show them."""
     root = _root()
@@ -199,12 +200,12 @@ def report(
         from pipelines.grid import load_params
         from pipelines.report.build import build, update_tables
 
-        store = Store(root / "results" / "records")
+        store, params = Store(root / "results" / "records"), load_params(root, device)
         if update is not None:
-            update_tables(load_params(root), board, store, update)
+            update_tables(params, board, store, update)
             print(f"Tables of {board}: {update}")
             return
-        build(load_params(root), board, store, results)
+        build(params, board, store, results)
     table = results / "leaderboard.md"
     if not table.exists():
         raise BenchError(
