@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pipelines.core.augmentation import Augmentation
 from pipelines.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from pipelines.core.data.events import Binning, Events
-    from pipelines.core.data.splits import Split, TrainingData
+    from pipelines.core.data.splits import Samples, Split, TrainingData
+    from pipelines.core.workloads import Normalization
 
 
 class Loader(Protocol):
@@ -20,10 +22,10 @@ class Loader(Protocol):
     def fetch(self, folder: Path) -> None:
         """Put verified files into `folder`; do nothing where they are."""
 
-    def load_training(self, folder: Path) -> TrainingData:
-        """Read the train and validation split."""
+    def load_training(self, folder: Path, normalization: Normalization = "data") -> TrainingData:
+        """Read the train and validation split; what is in memory, as pixels."""
 
-    def load_test(self, folder: Path) -> Split:
+    def load_test(self, folder: Path, normalization: Normalization = "data") -> Samples:
         """Read the test split."""
 
 
@@ -48,14 +50,26 @@ class EventLoader(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its module in this package, one line about it, and whether it has events.
+    """A data set.
 
-    `member` is the name of an object in a module that serves several data sets.
+    Parameters
+    ----------
+    module
+        Its module in this package.
+    summary
+        One line about it.
+    events
+        Whether it has recordings.
+    files
+        Whether its images are files of any size, read when they are needed.
+    member
+        Name of its object, where a module serves several data sets.
     """
 
     module: str
     summary: str
     events: bool = False
+    files: bool = False
     member: str = ""
 
     @property
@@ -151,20 +165,44 @@ def fetch(name: str, root: Path) -> Path:
     return folder
 
 
-def load_training(name: str, root: Path, binning: Binning | None = None) -> TrainingData:
-    """Train and validation split of a fetched data set; of recordings, as frames."""
+def load_training(
+    name: str,
+    root: Path,
+    binning: Binning | None = None,
+    normalization: Normalization = "data",
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 -- frozen
+) -> TrainingData:
+    """Train and validation split of a fetched data set; of recordings, as frames.
+
+    Images in memory are normalised here, unless they are augmented first, batch by batch.
+
+    Raises
+    ------
+    InputError
+        If images of this kind cannot be augmented so.
+    """
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_training(folder, _needed(name, binning))
-    return source.loader.load_training(folder)
+    data = source.loader.load_training(folder, normalization)
+    if augmentation.colours and data.input_shape[0] != 3:
+        raise InputError(f"{name} is grey; policy and colour_jitter are for colour images.")
+    if augmentation.resized_crop and not source.files:
+        raise InputError(f"images of {name} have one size; ask for 'crop', not 'resized_crop'.")
+    return data if augmentation != Augmentation() else data.normalized()
 
 
-def load_test(name: str, root: Path, binning: Binning | None = None) -> Split:
+def load_test(
+    name: str,
+    root: Path,
+    binning: Binning | None = None,
+    normalization: Normalization = "data",
+) -> Samples:
     """Test split of a fetched data set; for `pipelines.core.evaluate` alone."""
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_test(folder, _needed(name, binning))
-    return source.loader.load_test(folder)
+    return source.loader.load_test(folder, normalization).normalized()
 
 
 def _needed(name: str, binning: Binning | None) -> Binning:
