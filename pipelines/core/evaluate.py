@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from pipelines.core.losses import loss_of
 from pipelines.core.networks import Network
 from pipelines.core.workloads import Loss, Workload
 
-_BATCH = 512
+#: Samples of a batch, and numbers in it at one step, at most.
+_BATCH, _NUMBERS = 512, 2**24
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def evaluate(network: Network, split: Samples, kind: Loss = "cross-entropy") -> 
     network.eval()
     counter = ActivityCounter(network.steps)
     right, loss = 0, 0.0
-    cuts = [slice(start, start + _BATCH) for start in range(0, len(split), _BATCH)]
+    size = min(_BATCH, max(1, _NUMBERS // math.prod(split.shape)))
+    cuts = [slice(start, start + size) for start in range(0, len(split), size)]
     for inputs, labels in split.batches(cuts):
         scores, activity = network.run(inputs)
         counter.add(activity)

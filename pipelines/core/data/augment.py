@@ -51,12 +51,6 @@ class Augmenter:
         seeds = torch.randint(2**62, (samples,), generator=generator)
         return cls(asked, draws.to(device), seeds)
 
-    def numbers(self, at: Tensor | slice) -> list[int]:
-        """Sample numbers, one by one."""
-        if isinstance(at, slice):
-            return list(range(*at.indices(len(self.seeds))))
-        return [int(number) for number in at.tolist()]
-
     def chance(self, number: int, purpose: str) -> random.Random:
         """Random numbers of one sample; for each purpose others."""
         return random.Random(f"{purpose}:{int(self.seeds[number])}")  # noqa: S311
@@ -87,7 +81,7 @@ class Augmenter:
         if not self.asked.erasing:
             return inputs
         inputs = inputs.clone()  # they may be a view of the data
-        for sample, number in zip(inputs, self.numbers(at), strict=True):
+        for sample, number in zip(inputs, numbers(at, len(self.seeds)), strict=True):
             chance = self.chance(number, "erasing")
             if chance.random() < self.asked.erasing:
                 _erase(sample, chance)
@@ -110,7 +104,7 @@ class Augmenter:
         ]
 
     def _rotate(self, pixels: Tensor, draws: Tensor) -> Tensor:
-        """Turn each sample about its centre; each pixel takes the nearest old one."""
+        """Turn each sample about its centre, to the left if positive, by the nearest pixels."""
         height, width = pixels.shape[-2:]
         angle = (2 * draws[:, _ANGLE] - 1) * math.radians(self.asked.rotation)
         cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -126,9 +120,16 @@ class Augmenter:
         images = pixels.cpu().numpy()
         changed = [
             change_colours(image, self.asked, self.chance(number, "colours"))
-            for image, number in zip(images, self.numbers(at), strict=True)
+            for image, number in zip(images, numbers(at, len(self.seeds)), strict=True)
         ]
         return torch.stack([torch.from_numpy(image) for image in changed]).to(pixels.device)
+
+
+def numbers(at: Tensor | slice, samples: int) -> list[int]:
+    """Sample numbers, one by one."""
+    if isinstance(at, slice):
+        return list(range(*at.indices(samples)))
+    return [int(number) for number in at.tolist()]
 
 
 def _erase(sample: Tensor, chance: random.Random) -> None:

@@ -142,5 +142,5 @@ def _statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
 
 
 def _split(images: Images, normalizer: Normalizer) -> Split:
-    pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
-    return Split(pixels, labels, normalizer)
+    pixels = np.require(images.pixels, requirements="W")  # what a file is mapped to is not
+    return Split(torch.from_numpy(pixels), torch.from_numpy(images.labels), normalizer)

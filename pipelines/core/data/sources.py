@@ -109,6 +109,13 @@ SOURCES = {
         "CIFAR-100, 32 x 32 colour, 100 classes; 45,000 train / 5,000 validation / 10,000 test",
         member="CIFAR_100",
     ),
+    "imagenet": Source(
+        "imagenet",
+        "ImageNet, colour, cut to 224 x 224, 1,000 classes; 1,231,167 train / 50,000 validation / "
+        "50,000 test; put there by hand",
+        files=True,
+        member="IMAGENET",
+    ),
     "fashion-dvs": Source(
         "fashion_dvs",
         "Fashion-MNIST as simulated events of three saccades, 34 x 34, 2 polarities; same splits",
@@ -126,6 +133,20 @@ SOURCES = {
         "110 validation / 264 test; needs tonic",
         events=True,
         member="DVS_GESTURE",
+    ),
+    "dvs-gesture-288": Source(
+        "dvs_gesture",
+        "The same as cut by its authors, 128 x 128, 2 polarities, 11 classes; 1,058 train / 118 "
+        "validation / 288 test; put there by hand",
+        events=True,
+        member="OFFICIAL",
+    ),
+    "dvs-gesture-280": Source(
+        "dvs_gesture",
+        "The same with 280 of these test recordings, as many as DPAP's paper names; which ones is "
+        "our choice",
+        events=True,
+        member="REDUCED",
     ),
     "cifar10-dvs": Source(
         "tonic_sets",

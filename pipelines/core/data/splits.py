@@ -16,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipelines.core.data.ahead import ahead
 from pipelines.core.data.augment import Augmenter
 from pipelines.core.data.normalizer import Normalizer
 
 Indices = NDArray[np.int64]
 Batch = tuple[Tensor, Tensor]
+_BATCHES_AHEAD = 3
 
 
 class Samples(Protocol):
@@ -97,13 +99,7 @@ class Split:
 
     def batch(self, at: Tensor | slice, augmenter: Augmenter | None = None) -> Batch:
         """See `Samples`."""
-        inputs = self.inputs[at]
-        if augmenter is not None:
-            inputs = augmenter.pixels(inputs, at)
-        if self.normalizer is not None:
-            inputs = self.normalizer(inputs)
-        if augmenter is not None:
-            inputs = augmenter.erase(inputs, at)
+        inputs = finished(self.inputs[at], at, self.normalizer, augmenter)
         if inputs.dim() == 5:  # a byte for each number in memory, four only in a batch
             inputs = inputs.transpose(0, 1).to(torch.get_default_dtype())
         return inputs, self.labels[at]
@@ -111,7 +107,9 @@ class Split:
     def batches(
         self, cuts: Sequence[Tensor | slice], augmenter: Augmenter | None = None
     ) -> Iterator[Batch]:
-        """See `Samples`; made when they are asked for."""
+        """See `Samples`; made when they are asked for, but colours are changed ahead."""
+        if augmenter is not None and augmenter.asked.colours:
+            return ahead(lambda at: self.batch(at, augmenter), cuts, _BATCHES_AHEAD)
         return (self.batch(at, augmenter) for at in cuts)
 
     def part(self, indices: Indices) -> Split:
@@ -162,6 +160,19 @@ class TrainingData:
     def normalized(self) -> TrainingData:
         """Return both splits with pixels normalised, as far as they are in memory."""
         return TrainingData(self.train.normalized(), self.validation.normalized(), self.classes)
+
+
+def finished(
+    inputs: Tensor, at: Tensor | slice, normalizer: Normalizer | None, augmenter: Augmenter | None
+) -> Tensor:
+    """Augment and normalise the inputs of a batch, as far as it is asked for."""
+    if augmenter is not None:
+        inputs = augmenter.pixels(inputs, at)
+    if normalizer is not None:
+        inputs = normalizer(inputs)
+    if augmenter is not None:
+        inputs = augmenter.erase(inputs, at)
+    return inputs
 
 
 def batch_sizes(samples: int, size: int) -> list[int]:
