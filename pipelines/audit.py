@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.cell import TOLERANCE
 from pipelines.core.code import code_digest
 from pipelines.core.data.files import atomic_file, sha256
 from pipelines.core.errors import BenchError
 from pipelines.core.record import TIMINGS, Outcome, RunRecord, read_record
+from pipelines.core.tolerance import TOLERANCE
 
 #: The seal: a line for each record, as ``sha256sum`` writes and checks it.
 SEAL = "SHA256SUMS"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Literal, cast
+from typing import cast
 
 import snntorch as snn
 import torch
@@ -15,8 +15,10 @@ from torch.utils.hooks import RemovableHandle
 
 from baselines.activity import Unwritten
 from pipelines.core.budget import BudgetMeter
-from pipelines.core.data.splits import Split, batch_sizes
+from pipelines.core.data.splits import Samples, batch_sizes
+from pipelines.core.losses import Reduction, loss_of
 from pipelines.core.networks import Network, Stage
+from pipelines.core.workloads import Loss
 
 
 class _Twin(Network):
@@ -59,22 +61,26 @@ class NetworkProbe:
     meter
         Charged before samples are used.
     generator
-        Draws the samples.
+        Draws the samples, which are never augmented.
+    kind
+        The recipe's loss.
     """
 
     def __init__(
         self,
         network: Network,
-        train: Split,
+        train: Samples,
         batch_size: int,
         meter: BudgetMeter,
         generator: torch.Generator,
+        kind: Loss = "cross-entropy",
     ) -> None:
         self.network = network
         self.train = train
         self.batch_size = batch_size
         self.meter = meter
         self.generator = generator
+        self.kind = kind
         self._paid: dict[int, Tensor] = {}  # labels of batches that have not passed yet, by id
 
     def batches(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -87,13 +93,12 @@ class NetworkProbe:
         inputs: Tensor,
         labels: Tensor,
         *,
-        reduction: Literal["mean", "sum", "none"] = "mean",
+        reduction: Reduction = "mean",
         parameters: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Cross-entropy of a batch."""
+        """The workload's loss of a batch."""
         self._pay(labels)
-        scores = self._pass(inputs, parameters)
-        return functional.cross_entropy(scores, labels, reduction=reduction)
+        return loss_of(self.kind, self._pass(inputs, parameters), labels, reduction)
 
     def per_example(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Gradients of each sample's own loss, layer by layer."""
@@ -120,7 +125,7 @@ class NetworkProbe:
         rounds = range(-(-samples // len(self.train)))
         orders = [torch.randperm(len(self.train), generator=self.generator) for _ in rounds]
         order = torch.cat([torch.empty(0, dtype=torch.long), *orders])[:samples]
-        order = order.to(self.train.inputs.device)
+        order = order.to(self.train.device)
         for batch in order.split(batch_sizes(samples, self.batch_size)):
             inputs, labels = self.train.batch(batch)
             self._paid[id(labels)] = labels
@@ -154,7 +159,7 @@ class NetworkProbe:
                 )
         self._twin.eval()
         try:
-            loss = functional.cross_entropy(self._pass(inputs, None), labels, reduction="sum")
+            loss = loss_of(self.kind, self._pass(inputs, None), labels, "sum")
         finally:
             self._twin.train()
             for handle in handles:

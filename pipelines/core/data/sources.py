@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pipelines.core.augmentation import Augmentation
 from pipelines.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from pipelines.core.data.events import Binning, Events
-    from pipelines.core.data.splits import Split, TrainingData
+    from pipelines.core.data.splits import Samples, Split, TrainingData
+    from pipelines.core.workloads import Normalization
 
 
 class Loader(Protocol):
@@ -20,10 +22,10 @@ class Loader(Protocol):
     def fetch(self, folder: Path) -> None:
         """Put verified files into `folder`; do nothing where they are."""
 
-    def load_training(self, folder: Path) -> TrainingData:
-        """Read the train and validation split."""
+    def load_training(self, folder: Path, normalization: Normalization = "data") -> TrainingData:
+        """Read the train and validation split; what is in memory, as pixels."""
 
-    def load_test(self, folder: Path) -> Split:
+    def load_test(self, folder: Path, normalization: Normalization = "data") -> Samples:
         """Read the test split."""
 
 
@@ -88,14 +90,17 @@ class Source:
         How much it holds.
     events
         Whether it holds recordings of events.
+    files
+        Whether its images are files of any size, read when they are needed.
     member
-        Name of its object in a module that serves several data sets.
+        Name of its object, where a module serves several data sets.
     """
 
     module: str
     about: str
     size: Size
     events: bool = False
+    files: bool = False
     member: str = ""
 
     @property
@@ -132,6 +137,13 @@ SOURCES = {
     "cifar-100": Source(
         "cifar", "CIFAR-100", Size((3, 32, 32), 100, 45_000, 5_000, 10_000), member="CIFAR_100"
     ),
+    "imagenet": Source(
+        "imagenet",
+        "ImageNet, cut to one size (put there by hand)",
+        Size((3, 224, 224), 1000, 1_231_167, 50_000, 50_000),
+        files=True,
+        member="IMAGENET",
+    ),
     "fashion-dvs": Source(
         "fashion_dvs",
         "Fashion-MNIST as simulated events of three saccades",
@@ -150,6 +162,20 @@ SOURCES = {
         Size((2, 128, 128), 11, 967, 110, 264),
         events=True,
         member="DVS_GESTURE",
+    ),
+    "dvs-gesture-288": Source(
+        "dvs_gesture",
+        "the same as cut by its authors (put there by hand)",
+        Size((2, 128, 128), 11, 1_058, 118, 288),
+        events=True,
+        member="OFFICIAL",
+    ),
+    "dvs-gesture-280": Source(
+        "dvs_gesture",
+        "the same with 280 of these test recordings, as many as DPAP's paper names",
+        Size((2, 128, 128), 11, 1_058, 118, 280),
+        events=True,
+        member="REDUCED",
     ),
     "cifar10-dvs": Source(
         "tonic_sets",
@@ -189,20 +215,44 @@ def fetch(name: str, root: Path) -> Path:
     return folder
 
 
-def load_training(name: str, root: Path, binning: Binning | None = None) -> TrainingData:
-    """Train and validation split of a fetched data set; of recordings, as frames."""
+def load_training(
+    name: str,
+    root: Path,
+    binning: Binning | None = None,
+    normalization: Normalization = "data",
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 -- frozen
+) -> TrainingData:
+    """Train and validation split of a fetched data set; of recordings, as frames.
+
+    Images in memory are normalised here, unless they are augmented first, batch by batch.
+
+    Raises
+    ------
+    InputError
+        If images of this kind cannot be augmented so.
+    """
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_training(folder, _needed(name, binning))
-    return source.loader.load_training(folder)
+    data = source.loader.load_training(folder, normalization)
+    if augmentation.colours and data.input_shape[0] != 3:
+        raise InputError(f"{name} is grey; policy and colour_jitter are for colour images.")
+    if augmentation.resized_crop and not source.files:
+        raise InputError(f"images of {name} have one size; ask for 'crop', not 'resized_crop'.")
+    return data if augmentation != Augmentation() else data.normalized()
 
 
-def load_test(name: str, root: Path, binning: Binning | None = None) -> Split:
+def load_test(
+    name: str,
+    root: Path,
+    binning: Binning | None = None,
+    normalization: Normalization = "data",
+) -> Samples:
     """Test split of a fetched data set; for `pipelines.core.evaluate` alone."""
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_test(folder, _needed(name, binning))
-    return source.loader.load_test(folder)
+    return source.loader.load_test(folder, normalization).normalized()
 
 
 def _needed(name: str, binning: Binning | None) -> Binning:
