@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.core.data.files import atomic_file
-from pipelines.core.networks import READOUT, Network, Stage
+from pipelines.core.networks import READOUT, Network
+from pipelines.core.stages import Stage
 
 try:
     import nir
