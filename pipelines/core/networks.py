@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import snntorch as snn
@@ -116,10 +116,29 @@ class Network(nn.Module):
         activity[READOUT] = (features, scores.unsqueeze(0))
         return scores, activity
 
+    def neuron_currents(self, normed: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """What drives the neurons of each layer of a spiking network, shortcuts added.
+
+        Parameters
+        ----------
+        normed
+            Layer -> what its batch norm gives, [T, B, ...]; projection shortcuts are layers too.
+        """
+        carried = torch.zeros(())
+        for stage in self.stages:
+            current = normed(stage.name)
+            if stage.shortcut:
+                name = stage.shortcut.name
+                current = current + (normed(name) if name else carried)
+            yield stage.name, current
+            if stage.carries == "current":
+                carried = self._pooled(stage.pool, current)
+
     def _folded(self, x: Tensor) -> tuple[Tensor, dict[str, Recorded]]:
         """Layer by layer, time folded into the batch: the readout's input, and all pairs."""
         activity: dict[str, Recorded] = {}
         carried = x  # what the next shortcut is given
+        sent: Tensor | Unwritten
         for stage in self.stages:
             x = x.flatten(2) if isinstance(stage.weights, nn.Linear) else x
             current, received = _over_time(stage.weights, x), x
@@ -256,7 +275,8 @@ class Network(nn.Module):
 
 def _over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a function of [N, ...] to all steps of [T, B, ...] at once."""
-    return function(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    y: Tensor = function(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    return y
 
 
 def first_step(network: nn.Module, x: Tensor) -> Tensor:
