@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pipelines.core.cell import build_network
 from pipelines.core.cost import ActivityCounter, operations, timestep_sparsity
-from pipelines.core.layouts import NetworkSpec, parse_layout
+from pipelines.core.layouts import NetworkSpec
 from pipelines.core.networks import READOUT, Network
+from pipelines.core.tokens import parse_layout
 
 LAYOUT = "4C3-MP2-6C5-AP2-7FC"
 

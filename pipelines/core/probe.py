@@ -13,37 +13,38 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from baselines.activity import Unwritten
 from pipelines.core.budget import BudgetMeter
 from pipelines.core.data.splits import Samples, batch_sizes
 from pipelines.core.losses import Reduction, loss_of
-from pipelines.core.networks import Network, Stage
+from pipelines.core.networks import Network
+from pipelines.core.stages import Stage
 from pipelines.core.workloads import Loss
 
 
 class _Twin(Network):
     """The folded network with neurons that can be differentiated twice, and its linear part."""
 
-    def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
+    def _fire(self, stage: Stage, current: Tensor) -> Tensor:
         if not isinstance(stage.neuron, snn.Leaky):
-            return super()._emit(stage, y)
-        y = stage.norm(y.flatten(0, 1)).unflatten(0, y.shape[:2])
-        membrane, spikes = torch.zeros_like(y[0]), []
+            return super()._fire(stage, current)
+        membrane, spikes = torch.zeros_like(current[0]), []
         for t in range(self.steps):
-            fired, membrane = stage.neuron(y[t if len(y) > 1 else 0], membrane)
+            fired, membrane = stage.neuron(current[t if len(current) > 1 else 0], membrane)
             spikes.append(fired)
         stage.neuron.mem = torch.zeros(0)  # the module must not keep the graph alive
-        y = self._gated(stage.name, torch.stack(spikes))
-        return self._pooled(stage.pool, y), y
+        return torch.stack(spikes)
 
     def forward(self, inputs: Tensor, linear: bool = False) -> Tensor:
         """Class scores; with `linear`, those of weights and pooling alone."""
         if not linear:
             return super().forward(inputs)
-        x = inputs
+        x = carried = inputs
         for stage in self.stages:
-            x = x.flatten(1) if isinstance(stage.weights, nn.Linear) else x
-            x = stage.pool(stage.weights(x))
+            x = stage.weights(x.flatten(1) if isinstance(stage.weights, nn.Linear) else x)
+            if stage.shortcut:
+                x = x + (stage.shortcut.weights or nn.Identity())(carried)
+            x = stage.pool(x)
+            carried = x if stage.carries else carried
         return cast(Tensor, self.readout(x.flatten(1)))
 
 
