@@ -71,11 +71,16 @@ def test_pipelines_do_not_reach_into_each_other(params: Params) -> None:
             assert not folders & set(stage["deps"])
 
 
-def test_the_report_of_the_paper_waits_for_each_of_its_workloads(params: Params) -> None:
-    board = params.board("paper")
-    needed = {f"results/{kind}/{w}" for kind in ("records", "controls") for w in board.workloads}
-    assert needed == {d for d in PAPER["report"]["deps"] if d.startswith("results/")}
-    assert set(board.workloads) <= set(params.workloads)
+@pytest.mark.parametrize(
+    ("stage", "name"), [("report", "paper"), ("report-imagenet", "paper-imagenet")]
+)
+def test_reports_of_the_paper_wait_for_each_of_their_workloads(
+    params: Params, stage: str, name: str
+) -> None:
+    workloads = params.board(name).workloads
+    needed = {f"results/{kind}/{w}" for kind in ("records", "controls") for w in workloads}
+    assert needed == {d for d in PAPER[stage]["deps"] if d.startswith("results/")}
+    assert set(workloads) <= set(params.workloads)
     assert all(stage["wdir"] == "../.." for stage in PAPER.values())
 
 

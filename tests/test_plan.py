@@ -13,6 +13,8 @@ import yaml
 from pipelines.calibration import calibrate, dense_macs, input_shape
 from pipelines.cli import main
 from pipelines.core import data
+from pipelines.core.data.dvs_gesture import Trials
+from pipelines.core.data.imagenet import ImageFolders
 from pipelines.core.data.images import Published
 from pipelines.core.data.tonic_sets import TEST, TonicSet
 from pipelines.core.store import Store
@@ -125,6 +127,10 @@ def test_sizes_are_what_the_loaders_say(name: str, data_root: Path) -> None:
         assert size.test == (loader.test or loader.counts[TEST])
     elif isinstance(loader, Published):
         assert (size.classes, size.validation) == (loader.classes, loader.validation)
+    elif isinstance(loader, Trials | ImageFolders):
+        assert (size.classes, size.validation) == (loader.classes, loader.validation)
+        assert size.train + size.validation == loader.training
+        assert size.test == (getattr(loader, "kept", 0) or loader.test)
     elif not source.events:
         found = data.load_training(name, data_root)
         test = data.load_test(name, data_root)
