@@ -129,7 +129,7 @@ def numbers(at: Tensor | slice, samples: int) -> list[int]:
     """Sample numbers, one by one."""
     if isinstance(at, slice):
         return list(range(*at.indices(samples)))
-    return [int(number) for number in at.tolist()]
+    return [int(number) for number in at.cpu().tolist()]
 
 
 def _erase(sample: Tensor, chance: random.Random) -> None:
