@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
@@ -100,6 +100,7 @@ def test_frames_of_a_recording_are_changed_alike() -> None:
     assert torch.equal(inputs[0], still)
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 5), st.booleans(), st.floats(0, 180), st.integers(1, 6), st.integers(0, 2**32)
 )

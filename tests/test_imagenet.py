@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
@@ -216,6 +216,7 @@ def test_the_centre_by_hand() -> None:
     assert tall.size == (224, 224)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32))
 def test_a_random_part_is_inside(width: int, height: int, seed: int) -> None:
     image = Image.new("RGB", (width, height), (255, 255, 255))
@@ -320,7 +321,7 @@ def test_a_cell_on_streamed_images_repeats_itself(
 ) -> None:
     monkeypatch.setattr(image_files, "SIDE", 16)
     monkeypatch.setattr(image_files, "_RESIZED", 18)
-    settings = Workload.model_validate(
+    workload = Workload.model_validate(
         {
             "data": "imagenet",
             "network": {"kind": "ann", "layout": "4C3-MP2-8FC"},
@@ -334,7 +335,7 @@ def test_a_cell_on_streamed_images_repeats_itself(
         }
     )
     spec = RunSpec(
-        workload="tiny", settings=settings, method="dense", granularity="none", density=1, seed=0
+        workload="tiny", settings=workload, method="dense", granularity="none", density=1, seed=0
     )
     first, second = run_cell(spec, small), run_cell(spec, small)
     assert first.status == "ok", first.message

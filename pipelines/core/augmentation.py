@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+_POLICY = re.compile(r"rand-m\d+(-n\d+)?(-mstd\d+(\.\d+)?)?-inc1")
 
 
 class Augmentation(BaseModel):
@@ -40,9 +44,18 @@ class Augmentation(BaseModel):
     crop: int = Field(0, ge=0)
     flip: bool = False
     rotation: float = Field(0.0, ge=0, le=180)
-    policy: str = Field("", pattern=r"^(rand-m\d+(-n\d+)?(-mstd\d+(\.\d+)?)?-inc1)?$")
+    policy: str = ""
     colour_jitter: float = Field(0.0, ge=0, le=1)
     erasing: float = Field(0.0, ge=0, le=1)
+
+    @field_validator("policy")
+    @classmethod
+    def _known(cls, policy: str) -> str:
+        if policy and not _POLICY.fullmatch(policy):
+            raise ValueError(
+                f"'{policy}' is no policy of this suite; write one like rand-m9-mstd0.5-inc1"
+            )
+        return policy
 
     @property
     def colours(self) -> bool:
