@@ -37,7 +37,7 @@ def test_a_spiking_resnet18_trains_and_loses_units() -> None:
     spec = NetworkSpec(kind="snn", layout="ResNet18-CIFAR", time_steps=2)
     net = build_network(spec, (3, 32, 32), 10, 0, Execution(plan="fused"))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    x, labels = torch.rand(8, 3, 32, 32), torch.arange(8)
+    x, labels = torch.rand(4, 3, 32, 32), torch.arange(4)
     losses = []
     for _ in range(2):
         optimizer.zero_grad()
