@@ -47,7 +47,7 @@ def mean_potentials(
         y: Tensor = functional.batch_norm(
             weights(x.flatten(0, 1)), None, None, norm.weight, norm.bias, True, eps=norm.eps
         )
-        return y.unflatten(0, x.shape[:2])
+        return cast(Tensor, y.unflatten(0, x.shape[:2]))
 
     means: dict[str, Tensor] = {}
     currents: Iterator[tuple[str, Tensor]] = cast(Any, network).neuron_currents(normalised)
