@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,9 @@ def mean_potentials(
     Parameters
     ----------
     network
-        Behind each prunable LAYER it has batch norm ``LAYER_norm`` and snnTorch's
-        ``LAYER_neuron``.
+        Behind each prunable LAYER it has batch norm ``LAYER_norm``, and snnTorch's ``LAYER_neuron``
+        unless the layer is a shortcut; what its ``neuron_currents`` makes of the former drives the
+        latter.
     structure
         The layers and their groups.
     activity
@@ -37,21 +38,26 @@ def mean_potentials(
         Group name -> means [units] over steps, samples and map, before the reset, with batch
         norm over this batch; summed over the layers of a group.
     """
-    means: dict[str, Tensor] = {}
-    for layer in structure.layers:
-        weights = network.get_submodule(layer.name)
-        norm = cast(nn.BatchNorm1d, network.get_submodule(f"{layer.name}_norm"))
-        neuron = network.get_submodule(f"{layer.name}_neuron")
-        received, sent = activity[layer.name]
-        x = received.flatten(2) if layer.kind == "linear" else received
-        y = functional.batch_norm(
+
+    def normalised(layer: str) -> Tensor:
+        weights = network.get_submodule(layer)
+        norm = cast(nn.BatchNorm1d, network.get_submodule(f"{layer}_norm"))
+        x, _ = activity[layer]
+        x = x.flatten(2) if isinstance(weights, nn.Linear) else x
+        y: Tensor = functional.batch_norm(
             weights(x.flatten(0, 1)), None, None, norm.weight, norm.bias, True, eps=norm.eps
-        ).unflatten(0, x.shape[:2])
-        potential, name = torch.zeros_like(y[0]), structure.group_of(layer.name).name
-        for t in range(len(sent)):
+        )
+        return cast(Tensor, y.unflatten(0, x.shape[:2]))
+
+    means: dict[str, Tensor] = {}
+    currents: Iterator[tuple[str, Tensor]] = cast(Any, network).neuron_currents(normalised)
+    for layer, y in currents:
+        neuron, steps = network.get_submodule(f"{layer}_neuron"), len(activity.sent(layer))
+        potential, name = torch.zeros_like(y[0]), structure.group_of(layer).name
+        for t in range(steps):
             _, potential = neuron(y[t if len(y) > 1 else 0], potential)
             mean = potential.abs().transpose(0, 1).flatten(1).mean(1)
-            means[name] = mean.cpu() / len(sent) + means.get(name, 0)
+            means[name] = mean.cpu() / steps + means.get(name, 0)
         neuron.mem = torch.zeros(0)  # the module must not keep it alive
     return means
 

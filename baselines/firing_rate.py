@@ -53,7 +53,8 @@ class FiringRate(GradualPruner):
     def observe(self, activity: Activity) -> None:
         """Average the rates of this batch in, summed over each unit's map."""
         for group in self.context.structure.groups if not self.finished else ():
-            rate = torch.stack([activity.sent(x).mean((0, 1)) for x in group.producers]).sum(0)
+            layers = self.context.structure.emitters(group)
+            rate = torch.stack([activity.sent(x).mean((0, 1)) for x in layers]).sum(0)
             self.rates[group.name] = self.rates.get(group.name, rate).lerp(rate, 1 - self.momentum)
 
     def unit_scores(self) -> dict[str, Tensor]:

@@ -31,11 +31,15 @@ class PrunableLayer:
         ``conv`` or ``linear``.
     shape
         Shape of its weight, [outputs, inputs, ...].
+    drives
+        The layer to whose current it adds, if it has no neurons of its own: a projection shortcut
+        does. In its activity, what it sends is what the neurons of that layer send.
     """
 
     name: str
     kind: Literal["conv", "linear"]
     shape: tuple[int, ...]
+    drives: str | None = None
 
     @property
     def weight(self) -> str:
@@ -133,6 +137,11 @@ class Structure:
             if layer in group.producers:
                 return group
         raise KeyError(f"the outputs of layer '{layer}' belong to no unit group")
+
+    def emitters(self, group: UnitGroup) -> tuple[str, ...]:
+        """Producers of a group that have neurons of their own."""
+        own = {layer.name for layer in self.layers if layer.drives is None}
+        return tuple(name for name in group.producers if name in own)
 
     def axes(
         self, units: Mapping[str, Tensor], parameters: Container[str] | None = None

@@ -99,7 +99,7 @@ class DPAP(Preset, Pruner):
                 rule=self.rule,
                 evidence=self.evidence,
                 synapses=hybrid and layer.kind == "linear",
-                steps=context.steps if temporal else 0,
+                steps=context.steps if temporal and layer.drives is None else 0,
             )
             for layer in context.structure.layers
         }

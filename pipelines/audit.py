@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.cell import TOLERANCE
 from pipelines.core.code import code_digest
 from pipelines.core.data.files import atomic_file, sha256
 from pipelines.core.errors import BenchError, InputError
 from pipelines.core.record import TIMINGS, Outcome, RunRecord, read_record
 from pipelines.core.store import Store
+from pipelines.core.tolerance import TOLERANCE
 from pipelines.plausibility import contradictions
 
 #: The seal: a line for each record, as ``sha256sum`` writes and checks it.

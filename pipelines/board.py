@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.info import Granularity, PrunerInfo, Track
 from pipelines.core.catalogue import info
@@ -38,6 +38,8 @@ class Board(BaseModel):
         Only these; all that a method can do if empty.
     densities
         Target densities of every method.
+    workload_densities
+        Workload -> its own targets, instead of `densities`.
     emergent
         Whether methods that can also run without a target.
     seeds
@@ -55,10 +57,18 @@ class Board(BaseModel):
     dpap: tuple[str, ...] = ()
     granularities: tuple[Granularity, ...] = ()
     densities: tuple[Density, ...] = ()
+    workload_densities: dict[str, tuple[Density, ...]] = Field(default_factory=dict)
     emergent: bool = False
     seeds: tuple[int, ...] = Field(min_length=1)
     tracks: tuple[Track, ...] = Field(("from-scratch",), min_length=1)
     controls: tuple[Control, ...] = ()
+
+    @model_validator(mode="after")
+    def _own_workloads(self) -> Board:
+        for name in self.workload_densities:
+            if name not in self.workloads:
+                raise ValueError(f"workload_densities names '{name}', which is not on the board")
+        return self
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -97,11 +107,11 @@ class Board(BaseModel):
                 about = info(name.partition(":")[0])
                 if fits(about, known.get(workload)):
                     for track in (t for t in self.tracks if t in about.tracks):
-                        for granularity, density in self._targets(about):
+                        for granularity, density in self._targets(about, workload):
                             for seed in self.seeds:
                                 yield Place(workload, name, granularity, density, seed, track)
 
-    def _targets(self, about: PrunerInfo) -> Iterator[tuple[str, float | str]]:
+    def _targets(self, about: PrunerInfo, workload: str) -> Iterator[tuple[str, float | str]]:
         for granularity in self.granularities or about.granularities:
             if granularity not in about.granularities:
                 continue
@@ -110,7 +120,7 @@ class Board(BaseModel):
                 continue
             if self.emergent and about.emergent:
                 yield granularity, EMERGENT
-            for density in self.densities:
+            for density in self.workload_densities.get(workload, self.densities):
                 yield granularity, density
 
 

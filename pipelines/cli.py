@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines import authoring, publishing
+from pipelines import authoring, planning, publishing
 from pipelines.core.errors import BenchError, InputError
 from pipelines.export import export
 from pipelines.listing import Topic, rows_of, to_text
@@ -193,6 +193,7 @@ def report(
     literature: Annotated[
         bool, typer.Option("--literature", help="Only print published results beside our rows.")
     ] = False,
+    device: On = None,
 ) -> None:
     """Build tables, figures and the page of a board from its records, or show them."""
     root = _root()
@@ -202,15 +203,15 @@ def report(
         from pipelines.grid import load_params
         from pipelines.report.build import build, literature_markdown, update_tables
 
-        store = Store(root / "results" / "records")
+        store, params = Store(root / "results" / "records"), load_params(root, device)
         if literature:
-            print(literature_markdown(load_params(root), board, store))
+            print(literature_markdown(params, board, store))
             return
         if update is not None:
-            update_tables(load_params(root), board, store, update)
+            update_tables(params, board, store, update)
             print(f"Tables of {board}: {update}")
             return
-        build(load_params(root), board, store, results)
+        build(params, board, store, results)
     table = results / "leaderboard.md"
     if not table.exists():
         raise BenchError(
@@ -263,6 +264,7 @@ for command in (
     publishing.submit,
     publishing.publish,
     publishing.show,
+    planning.plan,
     export,
 ):
     app.command()(command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.board import Board, fits
+from pipelines.board import Board, Place, fits
 from pipelines.core.catalogue import canonical, info
 from pipelines.core.errors import BenchError, InputError, unknown
 from pipelines.core.spec import EMERGENT, Device, RunSpec
@@ -141,6 +141,13 @@ class Params(BaseModel):
             )
             for place in emergent
             for density in _reached(store.find(self.spec(*place)))
+            for name in self.twin_names(board, place)
+        ]
+
+    def twin_names(self, board: str, place: Place) -> list[str]:
+        """Return the board's baselines that can be run as an emergent cell was."""
+        return [
+            name
             for name in self.board(board).baselines
             if place.granularity in info(name).granularities
             and place.track in info(name).tracks

@@ -9,6 +9,8 @@ snnTorch:
   ``zero`` forgets its potential one step later, before it decays, which gives the same spikes.
 - ``IF`` with R = 1 / DT is the neuron whose beta is 1.
 - The largest of spikes is 1 if their sum is above 0.5: ``SumPool2d``, then ``Threshold``.
+- Inputs of a node are added up, so an identity shortcut is no node: all that drives the neurons
+  before a residual block drives those at its end as well.
 
 Batch norm is folded into the weights before it. The graph gives one vector per time step; the class
 scores are their mean.
@@ -19,9 +21,8 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import snntorch as snn
@@ -30,7 +31,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.core.data.files import atomic_file
-from pipelines.core.networks import READOUT, Network, Stage
+from pipelines.core.networks import READOUT, Network
+from pipelines.core.stages import Shortcut
 
 try:
     import nir
@@ -55,6 +57,12 @@ def refusal(network: Network) -> str | None:
             f"NIR resets neurons to a value; those of layer '{network.stages[0].name}' lose their "
             "threshold (reset: subtract)."
         )
+    for stage in network.stages:
+        if stage.carries == "current" and isinstance(stage.pool, nn.MaxPool2d):
+            return (
+                "NIR has no maximum of currents, which the shortcut behind layer "
+                f"'{stage.name}' carries."
+            )
     silenced = [name for name, kept in network.gates.items() if not kept.all()]
     if silenced:
         return f"NIR has no silenced time steps; layer '{silenced[0]}' has some."
@@ -92,39 +100,93 @@ def write_graph(path: Path, network: Network, origin: Mapping[str, str]) -> None
 @torch.no_grad()
 def to_graph(network: Network, origin: Mapping[str, str]) -> Any:
     """Build the ``nir.NIRGraph`` of a network; see `write_graph`."""
-    shape: Shape = network.input_shape
-    nodes: dict[str, Any] = {"input": nir.Input(np.array(shape))}
+    graph = _Graph()
+    signal = carried = graph.add("input", nir.Input(np.array(network.input_shape)))
     for stage in network.stages:
-        if isinstance(stage.weights, nn.Linear):
-            shape = _flatten(nodes, shape)
-        nodes[stage.name] = _weights(stage, shape)
-        shape = tuple(int(n) for n in nodes[stage.name].output_type["output"])
-        nodes[f"{stage.name}_neuron"] = _neurons(cast(snn.Leaky, stage.neuron), shape)
-        if not isinstance(stage.pool, nn.Identity):
-            shape = _pool(nodes, stage, shape)
-    _flatten(nodes, shape)
-    readout = network.readout
-    nodes[READOUT] = nir.Affine(weight=_array(readout.weight), bias=_array(readout.bias))
-    nodes["output"] = nir.Output(np.array([network.classes]))
+        signal = graph.flat(signal) if isinstance(stage.weights, nn.Linear) else signal
+        current = graph.weights(stage.name, stage.weights, stage.norm, signal)
+        if stage.shortcut:
+            added = graph.shortcut(stage.shortcut, carried)
+            current = Signal(current.nodes + added.nodes, current.shape)
+        neurons = _neurons(cast(snn.Leaky, stage.neuron), current.shape)
+        spikes = graph.add(f"{stage.name}_neuron", neurons, current)
+        signal = graph.pool(f"{stage.name}_pool", stage.pool, spikes)
+        if stage.carries == "output":
+            carried = signal
+        elif stage.carries == "current":
+            carried = graph.pool(f"{stage.name}_current_pool", stage.pool, current)
+    readout = nir.Affine(weight=_array(network.readout.weight), bias=_array(network.readout.bias))
+    scores = graph.add(READOUT, readout, graph.flat(signal))
+    graph.add("output", nir.Output(np.array([network.classes])), scores)
     metadata = {"dt": DT, "time_steps": network.steps, "input": _INPUT, "scores": _SCORES}
-    return nir.NIRGraph(nodes, list(pairwise(nodes)), {**origin, **metadata})
+    return nir.NIRGraph(graph.nodes, graph.edges, {**origin, **metadata})
+
+
+class Signal(NamedTuple):
+    """The sum of what some nodes give, and its shape at one time step."""
+
+    nodes: tuple[str, ...]
+    shape: Shape
+
+
+class _Graph:
+    """Nodes and edges, as far as they are built."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Any] = {}
+        self.edges: list[tuple[str, str]] = []
+
+    def add(
+        self, name: str, node: Any, source: Signal | None = None, shape: Shape | None = None
+    ) -> Signal:
+        """Add a node that reads a signal; its shape is needed where the node does not know it."""
+        self.nodes[name] = node
+        self.edges += [(before, name) for before in source.nodes] if source else []
+        return Signal((name,), shape or tuple(int(n) for n in node.output_type["output"]))
+
+    def flat(self, signal: Signal) -> Signal:
+        """Flatten maps, if there are any."""
+        if len(signal.shape) == 1:
+            return signal
+        node = nir.Flatten(np.array(signal.shape), start_dim=0, end_dim=-1)
+        return self.add("flatten", node, signal, (math.prod(signal.shape),))
+
+    def weights(
+        self, name: str, weights: nn.Conv2d | nn.Linear, norm: nn.Module, source: Signal
+    ) -> Signal:
+        """Weights with the batch norm after them."""
+        node = _affine(weights, cast(nn.BatchNorm2d, norm), source.shape)
+        return self.add(name, node, source)
+
+    def shortcut(self, shortcut: Shortcut, carried: Signal) -> Signal:
+        """What a shortcut adds to a current; the identity needs no node."""
+        if shortcut.weights is None or shortcut.norm is None:
+            return carried
+        return self.weights(shortcut.name, shortcut.weights, shortcut.norm, carried)
+
+    def pool(self, name: str, pool: nn.Module, source: Signal) -> Signal:
+        """Average pooling as it is, max pooling of spikes as a sum and a threshold."""
+        if not isinstance(pool, nn.MaxPool2d | nn.AvgPool2d):
+            return source
+        kernel, stride, padding = (
+            np.array([n, n] if isinstance(n, int) else n)
+            for n in (pool.kernel_size, pool.stride, pool.padding)
+        )
+        places = (np.array(source.shape[1:]) + 2 * padding - kernel) // stride + 1
+        kind = nir.AvgPool2d if isinstance(pool, nn.AvgPool2d) else nir.SumPool2d
+        node, shape = kind(kernel, stride, padding), (source.shape[0], *map(int, places))
+        pooled = self.add(name, node, source, shape)
+        if kind is nir.AvgPool2d:
+            return pooled
+        return self.add(f"{name}_any", nir.Threshold(np.full(shape, 0.5)), pooled)
 
 
 def _array(tensor: Tensor) -> Array:
     return tensor.detach().cpu().contiguous().float().numpy().copy()
 
 
-def _flatten(nodes: dict[str, Any], shape: Shape) -> Shape:
-    """Flatten maps, once."""
-    if len(shape) == 1:
-        return shape
-    nodes["flatten"] = nir.Flatten(np.array(shape), start_dim=0, end_dim=-1)
-    return (math.prod(shape),)
-
-
-def _weights(stage: Stage, shape: Shape) -> Any:
-    """Weights with the batch norm after them, folded in double precision."""
-    weights, norm = stage.weights, cast(nn.BatchNorm2d, stage.norm)
+def _affine(weights: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d, shape: Shape) -> Any:
+    """Weights and batch norm as one node, folded in double precision."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
@@ -156,18 +218,3 @@ def _neurons(neuron: snn.Leaky, shape: Shape) -> Any:
         v_threshold=threshold,
         v_reset=zeros,
     )
-
-
-def _pool(nodes: dict[str, Any], stage: Stage, shape: Shape) -> Shape:
-    """Average pooling as it is, max pooling of spikes as a sum and a threshold."""
-    pool = stage.pool
-    assert isinstance(pool, nn.MaxPool2d | nn.AvgPool2d)
-    assert isinstance(pool.kernel_size, int)
-    size, name = pool.kernel_size, f"{stage.name}_pool"
-    kind = nir.AvgPool2d if isinstance(pool, nn.AvgPool2d) else nir.SumPool2d
-    window = np.array([size, size])
-    nodes[name] = kind(kernel_size=window, stride=window, padding=np.array([0, 0]))
-    shape = (shape[0], shape[1] // size, shape[2] // size)
-    if isinstance(pool, nn.MaxPool2d):
-        nodes[f"{name}_any"] = nir.Threshold(np.full(shape, 0.5))
-    return shape

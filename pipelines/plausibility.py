@@ -7,35 +7,13 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
-from pipelines.core.cell import TOLERANCE
 from pipelines.core.cost import PICOJOULE_AC, PICOJOULE_MAC, Cost
+from pipelines.core.data.sources import SOURCES, Size
 from pipelines.core.record import Outcome, RunRecord
+from pipelines.core.tolerance import TOLERANCE
 
-
-class Sizes(NamedTuple):
-    """Samples of each split of a data set."""
-
-    train: int
-    validation: int
-    test: int
-
-
-_MNIST, _CIFAR = Sizes(55_000, 5_000, 10_000), Sizes(45_000, 5_000, 10_000)
-#: What accuracies are multiples of, and budgets too; any other data set is not held to it.
-SIZES = {
-    "digits": Sizes(1_167, 180, 450),
-    "mnist": _MNIST,
-    "fashion-mnist": _MNIST,
-    "fashion-dvs": _MNIST,
-    "n-mnist": _MNIST,
-    "cifar-10": _CIFAR,
-    "cifar-100": _CIFAR,
-    "dvs-gesture": Sizes(967, 110, 264),
-    "cifar10-dvs": Sizes(8_100, 900, 1_000),
-    "shd": Sizes(7_340, 816, 2_264),
-}
 #: Statuses of runs that reached their end, and have an outcome.
 FINISHED = ("ok", "off-target")
 #: How far the clocks of two machines may be apart.
@@ -98,6 +76,12 @@ def _wrong_status(record: RunRecord) -> Iterator[str]:
         yield f"is {status}, and says {record.message!r} of it."
 
 
+def _sizes(record: RunRecord) -> Size | None:
+    """Samples of each split: accuracies are multiples of them, and budgets too."""
+    source = SOURCES.get(record.spec.settings.data)
+    return source.size if source else None
+
+
 def _wrong_budget(record: RunRecord) -> Iterator[str]:
     spent = sum(record.spent.values())
     if any(samples < 0 for samples in record.spent.values()):
@@ -106,7 +90,7 @@ def _wrong_budget(record: RunRecord) -> Iterator[str]:
         yield f"spent {spent} samples of {record.budget}."
     if record.status in FINISHED and spent < record.budget:
         yield f"is {record.status}, but spent {spent} of {record.budget} samples."
-    sizes = SIZES.get(record.spec.settings.data)
+    sizes = _sizes(record)
     if sizes is None:
         return
     given = record.spec.settings.budget(sizes.train, record.spec.track).samples
@@ -166,7 +150,7 @@ def _wrong_origin(record: RunRecord) -> Iterator[str]:
 
 def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
     """Accuracies that are no number of right answers."""
-    sizes = SIZES.get(record.spec.settings.data)
+    sizes = _sizes(record)
     last = record.curve[-1].validation_accuracy if record.curve else None
     for split, accuracy in (
         ("test", outcome.test_accuracy),

@@ -130,7 +130,10 @@ def show(
             raise InputError(
                 f"{name} has {len(train)} training samples; the last is {len(train) - 1}."
             )
-        label, drawn = int(train.labels[number]), picture.grey(train.inputs[number].numpy())
+        label, drawn = (
+            int(train.labels[number]),
+            picture.grey(train.batch(slice(number, number + 1))[0][0].numpy()),
+        )
         words = "an image"
     path = to or root / "results" / "local" / "show" / f"{name}-{number}.png"
     picture.write_png(drawn, path)

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from pipelines import audit
-from pipelines.core import data
 from pipelines.core.cell import run_cell
 from pipelines.core.record import SCHEMA_VERSION, RunRecord
 from pipelines.core.store import Store
 from pipelines.grid import Params
-from pipelines.plausibility import SIZES, contradictions
+from pipelines.plausibility import contradictions
 from tests.test_cli import call
 
 Edit = Callable[[dict[str, Any]], None]
@@ -256,22 +255,6 @@ def test_controls_are_held_to_their_parents(folder: Path, made: list[RunRecord])
     store.path(parent.spec).unlink()
     audit.seal(folder)
     assert f"is a control of {parent.run_id}, which is gone." in [s for _, s in audit.faults(*both)]
-
-
-def test_the_sizes_are_those_of_the_data_sets(data_root: Path) -> None:
-    assert set(SIZES) == set(data.SOURCES)
-    for name, sizes in SIZES.items():
-        said = re.search(r"([\d,]+) train / ([\d,]+) validation / ([\d,]+) test", summary(name))
-        assert said is not None
-        assert [int(number.replace(",", "")) for number in said.groups()] == [*sizes], name
-    digits = data.load_training("digits", data_root)
-    assert (len(digits.train), len(digits.validation)) == SIZES["digits"][:2]
-
-
-def summary(name: str) -> str:
-    """What is said of a data set, or of the one that it shares its splits with."""
-    text = data.SOURCES[name].summary
-    return data.SOURCES["fashion-mnist"].summary if text.endswith("same splits") else text
 
 
 def test_a_second_run(made: list[RunRecord]) -> None:

@@ -157,7 +157,7 @@ def test_a_broken_rule_is_told(data: TrainingData, changes: dict[str, Any], sent
 
 def test_what_is_in_the_way_is_named_with_its_place(data: TrainingData) -> None:
     where = [place for place, _ in faults(type("Bad", (Bad,), {"due": lambda *_: False}), {}, data)]
-    assert where == ["", "", "structured on snn"]
+    assert where == ["", "", "structured on snn", "structured on residual snn"]
 
 
 @dataclass

@@ -127,6 +127,39 @@ def test_average_pooling_makes_analogue_inputs() -> None:
     assert operations(net, counter)["fc1"] == (6, 3.0, 0.0)
 
 
+def test_costs_of_a_residual_block_by_hand() -> None:
+    """A stride of 2 leaves one place of a 2 x 2 map, to the block and to its shortcut."""
+    spec = NetworkSpec(kind="snn", layout="2C1-[1C1s2-3C1]", time_steps=2)
+    net = build_network(spec, (1, 2, 2), 2, seed=0)
+    seen, unseen = torch.zeros(2, 1, 2, 2, 2), torch.zeros(2, 1, 2, 2, 2)
+    seen[1, 0, :, 0, 0] = 1  # both channels, where the stride begins
+    unseen[:, 0, :, 1, 1] = 1
+    spikes, one = seen + unseen, torch.ones(2, 1, 1, 1, 1)
+    fires = torch.zeros(2, 1, 3, 1, 1)
+    fires[0, 0, 0] = 1
+    counter = ActivityCounter(2)
+    counter.add(
+        {
+            "conv1": (torch.full((1, 1, 1, 2, 2), 0.5), spikes),
+            "conv2": (spikes, one),
+            "conv3": (one, fires),
+            "conv3_shortcut": (spikes, fires),
+            READOUT: (fires.flatten(2), torch.zeros(1, 1, 2)),
+        }
+    )
+    assert operations(net, counter) == {
+        "conv1": (16, 16.0, 0.0),
+        "conv2": (4, 0.0, 2.0),
+        "conv3": (6, 0.0, 6.0),
+        "conv3_shortcut": (12, 0.0, 6.0),
+        READOUT: (12, 0.0, 2.0),
+    }
+    updates = {"conv1": 16, "conv2": 2, "conv3": 6, "conv3_shortcut": 0, READOUT: 0}
+    assert membrane_updates(net, counter) == updates
+    assert counter.firing_rates() == {"conv1": 6 / 16, "conv2": 1.0, "conv3": pytest.approx(1 / 6)}
+    assert counter.activation_sparsity() == (10 + 0 + 5) / (16 + 2 + 6)
+
+
 def test_parameters_leave_out_masked_weights() -> None:
     net = spiking(1)
     structure = weight_structure(net, READOUT)

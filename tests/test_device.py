@@ -19,6 +19,7 @@ from baselines.masks import Masks
 from dpap import DPAP, attach
 from pipelines.audit import timeless
 from pipelines.core import cell
+from pipelines.core.augmentation import Augmentation
 from pipelines.core.errors import InputError
 from pipelines.core.layouts import Execution
 from pipelines.core.methods import methods
@@ -86,6 +87,20 @@ def test_a_cell_on_another_device_gives_the_same_record(
     spec = spec.model_copy(update={"settings": short(tiny["digits-snn"])})
     there = elsewhere(run, spec, data_root, NAME)
     assert there["status"] in ("ok", "off-target"), there["message"]
+    assert there == run(spec, data_root, "cpu")
+
+
+def test_augmentation_on_another_device(
+    elsewhere: Call, params: Params, tiny: dict[str, Workload], data_root: Path
+) -> None:
+    spec = params.spec("digits-snn", "dense", None, 1.0, 1)
+    settings = short(tiny["digits-snn"])
+    asked = Augmentation(crop=1, flip=True, rotation=5, erasing=0.5)
+    recipe = settings.recipe.model_copy(update={"augmentation": asked, "loss": "mse"})
+    settings = settings.model_copy(update={"recipe": recipe})
+    spec = spec.model_copy(update={"settings": settings})
+    there = elsewhere(run, spec, data_root, NAME)
+    assert there["status"] == "ok", there["message"]
     assert there == run(spec, data_root, "cpu")
 
 

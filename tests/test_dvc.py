@@ -18,7 +18,14 @@ from pipelines.core.methods import methods, shared_files, source_files
 from pipelines.grid import Params
 
 ROOT = Path(__file__).parent.parent
-STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def stages_of(file: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / file).read_text())["stages"]
+    return found
+
+
+STAGES, PAPER = stages_of("dvc.yaml"), stages_of("pipelines/paper/dvc.yaml")
 
 
 def test_stages_name_every_shared_file() -> None:
@@ -51,9 +58,30 @@ def test_the_data_of_the_larger_workloads_have_a_pipeline_of_their_own(params: P
     desk = yaml.safe_load((ROOT / "pipelines" / "desk" / "dvc.yaml").read_text())["stages"]
     fetched = set(desk["fetch"]["matrix"]["data"])
     assert fetched <= set(SOURCES)
-    elsewhere = set(STAGES["fetch"]["matrix"]["data"])
-    assert {w.data for w in params.workloads.values()} - elsewhere == fetched
+    assert not fetched & set(STAGES["fetch"]["matrix"]["data"])
+    assert {w.data for w in params.workloads.values()} >= fetched
     assert desk["fetch"]["wdir"] == "../.."
+
+
+def test_pipelines_do_not_reach_into_each_other(params: Params) -> None:
+    """A folder as a dependency would make `dvc repro` compute every stage that writes into it."""
+    folders = {"results/records", "results/controls", "data"}
+    for stages in (STAGES, PAPER):
+        for stage in stages.values():
+            assert not folders & set(stage["deps"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"), [("report", "paper"), ("report-imagenet", "paper-imagenet")]
+)
+def test_reports_of_the_paper_wait_for_each_of_their_workloads(
+    params: Params, stage: str, name: str
+) -> None:
+    workloads = params.board(name).workloads
+    needed = {f"results/{kind}/{w}" for kind in ("records", "controls") for w in workloads}
+    assert needed == {d for d in PAPER[stage]["deps"] if d.startswith("results/")}
+    assert set(workloads) <= set(params.workloads)
+    assert all(stage["wdir"] == "../.." for stage in PAPER.values())
 
 
 def dvc(project: Path, *arguments: str) -> str:

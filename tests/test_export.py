@@ -27,6 +27,7 @@ CELLS = {
     "hybrid": ("digits-snn", "dpap", "hybrid"),
     "spatio-temporal": ("digits-snn", "dpap-st", "spatio-temporal"),
     "ann": ("digits-ann", "magnitude", "structured"),
+    "residual": ("digits-residual", "magnitude", "structured"),
 }
 
 
@@ -39,6 +40,10 @@ def made(params: Params, tiny: dict[str, Workload], data_root: Path) -> dict[str
         )
         for name, workload in tiny.items()
     }
+    network = longer["digits-snn"].network.model_copy(
+        update={"layout": "6C3s2-[5C3-6C3]-[6C3s2-8C3]-GAP-12FC"}
+    )
+    longer["digits-residual"] = longer["digits-snn"].model_copy(update={"network": network})
     small = params.model_copy(update={"workloads": longer})
     cells = {
         kind: small.spec(place, name, granularity, 0.5, 0)
@@ -79,11 +84,12 @@ def test_the_network_of_a_run(
         right = int((network(split.inputs).argmax(1) == split.labels).sum())
     assert right / len(split) == record.outcome.test_accuracy
     assert network.layout == record.outcome.layout
-    weights = [stage.weights.weight for stage in network.stages]
+    names = record.outcome.cost.layers.keys() - {"readout"}
+    weights = [network.get_parameter(f"{name}.weight") for name in names]
     cost = record.outcome.cost
     there = sum(int((weight != 0).sum()) for weight in weights) / cost.prunable
     assert there == pytest.approx(cost.density)
-    if kind == "structured":
+    if kind in ("structured", "residual"):
         assert sum(weight.numel() for weight in weights) / cost.prunable == there
     silenced = sum(int((~kept).sum()) for kept in network.gates.values())
     assert (silenced > 0) == (kind == "spatio-temporal") == (cost.timestep_sparsity > 0)
@@ -148,7 +154,7 @@ def test_names_of_runs(home: Path, made: dict[str, RunRecord]) -> None:
     record = made["ann"]
     with pytest.raises(InputError, match="no record in results/ has a run id that begins"):
         export.find(home, "zz")
-    with pytest.raises(InputError, match=r"5 runs begin with '' \(.*give more of it"):
+    with pytest.raises(InputError, match=rf"{len(made)} runs begin with '' \(.*give more of it"):
         export.find(home, "")
     Store(home / "results" / "records").write(record)
     assert export.find(home, record.run_id[:12]) == record, "a run in two folders is one run"

@@ -16,7 +16,7 @@ from baselines.masks import Masks
 from pipelines.core import admission, shrink
 from pipelines.core.budget import Budget, BudgetMeter
 from pipelines.core.cell import build_network, build_structure, run_cell, stream
-from pipelines.core.data.splits import Split, TrainingData
+from pipelines.core.data.splits import Split, TrainingData, batch_sizes
 from pipelines.core.layouts import NetworkSpec
 from pipelines.core.methods import make
 from pipelines.core.probe import NetworkProbe
@@ -256,6 +256,26 @@ def test_saliency_takes_samples_from_training(at: float) -> None:
     result = run.run()
     assert run.meter.phases == {"saliency": 11, "training": 29}
     assert result.curve[-1].samples == 40
+
+
+@pytest.mark.parametrize("samples", [2, 7, 11, 19])
+def test_batches_after_saliency_are_cut_from_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, samples: int
+) -> None:
+    """As if each batch were cut when it is needed."""
+    run = trainer(Sampling(at=0.4, samples=samples))
+    sizes: list[int] = []
+    step = Trainer._step
+
+    def note(self: Trainer, inputs: Tensor, labels: Tensor) -> None:
+        left = min(40 - sum(sizes), run.meter.remaining)
+        assert len(labels) == batch_sizes(left, RECIPE.batch_size)[0]
+        sizes.append(len(labels))
+        step(self, inputs, labels)
+
+    monkeypatch.setattr(Trainer, "_step", note)
+    run.run()
+    assert sum(sizes) == 40 - samples
 
 
 def test_a_cell_charges_what_begin_samples(

@@ -46,10 +46,10 @@ class Stepped(NeuroBenchModel):
         return self.network
 
 
-@pytest.fixture
-def network() -> Network:
-    """Three spiking layers, active but not saturated, and max pooling."""
-    spec = NetworkSpec(kind="snn", layout="4C3-MP2-6C3-MP2-7FC", time_steps=STEPS)
+@pytest.fixture(params=["4C3-MP2-6C3-MP2-7FC", "4C3-[3C3-4C3]-[6C3s2-6C3]-MP2-7FC"])
+def network(request: pytest.FixtureRequest) -> Network:
+    """Spiking layers, active but not saturated, max pooling, and residual blocks."""
+    spec = NetworkSpec(kind="snn", layout=request.param, time_steps=STEPS)
     net = build_network(spec, SHAPE, 3, seed=0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

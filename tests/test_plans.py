@@ -19,6 +19,9 @@ from pipelines.core.networks import Network
 from pipelines.core.neurons import lif_scan, make_neuron
 
 LAYOUT = "4C3-MP2-6C5-AP2-5C3-7FC-9FC"
+#: A stem whose current is pooled for an identity, one more identity, projections with and without
+#: a stride, windows that overlap.
+RESIDUAL = "4C3-MP2-[5C3-4C3]-[4C3]-[6C3s2-5C3]-MP3s2-[6C1-7C3]P-GAP-9FC"
 needs_compiler = pytest.mark.skipif(
     not fused.available(torch.zeros(1)), reason="the plan 'fused' needs a C compiler"
 )
@@ -34,7 +37,8 @@ def fresh_library() -> Iterator[None]:
 
 def networks(*plans: str, **fields: object) -> list[Network]:
     """The same network in several plans, with batch norm statistics that let neurons fire."""
-    spec = NetworkSpec(kind="snn", layout=LAYOUT, time_steps=3, beta=0.8, **fields)
+    fields = {"kind": "snn", "layout": LAYOUT, "time_steps": 3, "beta": 0.8} | fields
+    spec = NetworkSpec(**fields)
     nets = [build_network(spec, (2, 9, 9), 5, 0, Execution(plan=plan)).double() for plan in plans]
     torch.manual_seed(0)
     for _ in range(40):
@@ -73,8 +77,9 @@ def same(nets: list[Network], x: Tensor) -> None:
 @pytest.mark.parametrize("reset", ["zero", "subtract"])
 @pytest.mark.parametrize("surrogate", ["atan", "fast_sigmoid"])
 @pytest.mark.parametrize("static", [True, False])
-def test_plans_agree_in_evaluation(reset: str, surrogate: str, static: bool) -> None:
-    nets = networks("step", "folded", "fused", reset=reset, surrogate=surrogate)
+@pytest.mark.parametrize("layout", [LAYOUT, RESIDUAL], ids=["stack", "residual"])
+def test_plans_agree_in_evaluation(reset: str, surrogate: str, static: bool, layout: str) -> None:
+    nets = networks("step", "folded", "fused", reset=reset, surrogate=surrogate, layout=layout)
     x = torch.randn(4, 2, 9, 9) if static else torch.randn(3, 4, 2, 9, 9)
     for net in nets:
         net.eval()  # batch norm per step, the plan 'step', is another function in training
@@ -85,8 +90,9 @@ def test_plans_agree_in_evaluation(reset: str, surrogate: str, static: bool) -> 
 @pytest.mark.usefixtures("snntorch_in_float64")
 @needs_compiler
 @pytest.mark.parametrize("static", [True, False])
-def test_fused_is_folded_in_training(static: bool) -> None:
-    nets = networks("folded", "fused")
+@pytest.mark.parametrize("layout", [LAYOUT, RESIDUAL], ids=["stack", "residual"])
+def test_fused_is_folded_in_training(static: bool, layout: str) -> None:
+    nets = networks("folded", "fused", layout=layout)
     x = torch.randn(6, 2, 9, 9) if static else torch.randn(3, 6, 2, 9, 9)
     same(nets, 2 * x.double())
 
@@ -231,8 +237,9 @@ def test_the_state_is_kept_in_float32(plan: str) -> None:
 
 
 @pytest.mark.parametrize("plan", ["step", "folded", pytest.param("fused", marks=needs_compiler)])
-def test_half_precision_trains_float32_weights(plan: str) -> None:
-    spec = NetworkSpec(kind="snn", layout=LAYOUT, time_steps=3)
+@pytest.mark.parametrize("layout", [LAYOUT, RESIDUAL], ids=["stack", "residual"])
+def test_half_precision_trains_float32_weights(plan: str, layout: str) -> None:
+    spec = NetworkSpec(kind="snn", layout=layout, time_steps=3)
     net = build_network(spec, (2, 9, 9), 5, 0, Execution(plan=plan, precision="bfloat16"))
     x, labels = torch.randn(16, 2, 9, 9), torch.arange(16) % 5
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)

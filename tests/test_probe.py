@@ -153,14 +153,24 @@ def test_spikes_can_be_differentiated_twice() -> None:
 
 
 @KINDS
+@pytest.mark.parametrize(
+    ("layout", "layers"),
+    [
+        ("4C3-MP2-5C3-6FC", ["conv1", "conv2", "fc1", "readout"]),
+        (
+            "4C3-[3C3-4C3]-[5C3s2]-GAP",
+            ["conv1", "conv2", "conv3", "conv4", "conv4_shortcut", "readout"],
+        ),
+    ],
+)
 @in_float64
-def test_gradients_per_example_against_a_loop(kind: str) -> None:
-    net = network(kind)
+def test_gradients_per_example_against_a_loop(kind: str, layout: str, layers: list[str]) -> None:
+    net = network(kind, layout)
     found = probe(net)
     inputs, labels = next(found.batches(8))
     statistics: dict[torch.nn.Module, tuple[Tensor, Tensor]] = {}
-    for stage in net.stages:
-        stage.norm.register_forward_pre_hook(
+    for norm in (m for n, m in net.named_modules() if n.endswith("norm")):
+        norm.register_forward_pre_hook(
             lambda norm, x: statistics.update(
                 {norm: torch.var_mean(x[0], _but_1(x[0]), correction=0)}
             )
@@ -177,7 +187,7 @@ def test_gradients_per_example_against_a_loop(kind: str) -> None:
         for i in range(len(labels))
     ]
     gradients = dict(found.per_example(inputs, labels))
-    assert list(gradients) == ["conv1", "conv2", "fc1", "readout"]
+    assert list(gradients) == layers
     for found_here, *loop in zip(gradients.values(), *wanted, strict=True):
         torch.testing.assert_close(found_here, torch.stack(loop))
 
@@ -200,6 +210,17 @@ def test_the_linear_network_by_hand(kind: str) -> None:
     assert found.linear(x, ones).tolist() == [[12.0] * 3]
     assert found.linear(x).std() > 0, "without parameters it uses the network's own"
     assert not found.meter.spent
+
+
+@KINDS
+def test_the_linear_residual_network_by_hand(kind: str) -> None:
+    net = network(kind, "1C1-[1C1]-[2C1s2]-GAP")
+    ones = {name: torch.ones_like(p) for name, p in net.named_parameters()}
+    ones["readout.bias"].zero_()
+    ones["conv3_shortcut.weight"] *= 5
+    found = probe(net)
+    # The identity doubles the stem's 1; both channels get 2 x 1 and 2 x 5; the readout adds up.
+    assert found.linear(found.example() + 1, ones).tolist() == [[24.0] * 3]
 
 
 def test_an_unknown_parameter_is_refused() -> None:

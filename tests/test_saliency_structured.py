@@ -31,6 +31,7 @@ from pipelines.core.data.splits import Split
 from pipelines.core.layouts import NetworkSpec
 from pipelines.core.networks import Network
 from pipelines.core.probe import NetworkProbe
+from pipelines.core.stages import Stage
 
 
 def network(kind: str = "ann", layout: str = "2C3-2FC", weight: float = 2.0) -> Network:
@@ -246,6 +247,47 @@ def test_firing_rates_by_hand() -> None:
     silent = {"conv1": (spikes, 0 * spikes), "fc1": (spikes, neurons)}
     pruner.observe(Activity(silent))
     assert pruner.rates["conv1"].tolist() == pytest.approx([2 / 3, 0])
+
+
+def test_neurons_that_two_layers_drive_count_once() -> None:
+    net = network("snn", layout="2C1-[2C1]P-[2C1]-GAP")
+    pruner = begin(FiringRate(momentum=0.5), net)
+    ones, twos = torch.ones(3, 2, 2, 2, 2), 2 * torch.ones(3, 2, 2, 2, 2)
+    sent = {"conv1": ones, "conv2": ones, "conv2_shortcut": ones, "conv3": twos}
+    pruner.observe(Activity({name: (ones, post) for name, post in sent.items()}))
+    assert pruner.context.structure.group_of("conv2").producers == (
+        "conv2",
+        "conv2_shortcut",
+        "conv3",
+    )
+    assert pruner.rates["conv2"].tolist() == [4 * (1 + 2)] * 2
+
+
+def test_potentials_of_residual_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the currents that the neurons really got, in a group of three layers."""
+    net = network("snn", layout="3C3-[2C3-3C3]-[4C1]P-[3C1-4C3]", weight=0).train()
+    currents: dict[str, Tensor] = {}
+    fire = net._fire
+
+    def watched(stage: Stage, current: Tensor) -> Tensor:
+        currents[stage.name] = current.detach().clone()
+        return fire(stage, current)
+
+    monkeypatch.setattr(net, "_fire", watched)
+    draw = torch.Generator().manual_seed(0)
+    activity = Activity(net.record(torch.randn(5, 1, 2, 2, generator=draw))[1])
+    found = mean_potentials(net, build_structure(net, "structured"), activity)
+    wanted = {}
+    for stage in net.stages:
+        membrane, total = torch.zeros(()), torch.zeros(len(currents[stage.name][0, 0]))
+        for t in range(3):
+            current = currents[stage.name][t if len(currents[stage.name]) > 1 else 0]
+            _, membrane = stage.neuron(current, torch.zeros_like(current) + membrane)
+            total += membrane.detach().abs().mean((0, 2, 3)) / 3
+        wanted[stage.name] = total
+    torch.testing.assert_close(found["conv1"], wanted["conv1"] + wanted["conv3"])
+    torch.testing.assert_close(found["conv4"], wanted["conv4"] + wanted["conv6"])
+    torch.testing.assert_close(found["conv2"], wanted["conv2"])
 
 
 def test_potentials_are_those_of_stepping() -> None:

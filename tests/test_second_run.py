@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.cell import TOLERANCE
 from pipelines.core.record import RunRecord, read_record
 from pipelines.core.spec import RunSpec
 from pipelines.core.store import Store
+from pipelines.core.tolerance import TOLERANCE
 from pipelines.core.workloads import Workload
 from pipelines.engine import run_cells
 from pipelines.grid import Params

@@ -43,7 +43,10 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def network(kind: str = "snn") -> Network:
-    spec = NetworkSpec(kind=kind, layout="8C3-MP2-10C3-MP2-14FC", time_steps=3)
+    layout = "8C3-MP2-10C3-MP2-14FC"
+    if kind.startswith("residual"):
+        kind, layout = kind.removeprefix("residual "), "8C3-MP2-[7C3-8C3]-[10C3s2-10C3]-20FC"
+    spec = NetworkSpec(kind=kind, layout=layout, time_steps=3)
     return build_network(spec, (1, 8, 8), 4, seed=0).double()
 
 
@@ -96,7 +99,12 @@ def train(
 @pytest.mark.parametrize(("name", "granularity"), REMOVING)
 @pytest.mark.parametrize(
     ("kind", "optimizer", "penalty"),
-    [("snn", "adamw", False), ("ann", "adam", True), ("snn", "sgd", True)],
+    [
+        ("snn", "adamw", False),
+        ("ann", "adam", True),
+        ("snn", "sgd", True),
+        ("residual snn", "adamw", False),
+    ],
 )
 @pytest.mark.usefixtures("snntorch_in_float64")
 def test_the_result_is_that_of_the_masked_run(
@@ -126,9 +134,10 @@ def test_the_result_is_that_of_the_masked_run(
         torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7, msg=n)
 
 
+@pytest.mark.parametrize("kind", ["snn", "residual snn"])
 @pytest.mark.usefixtures("snntorch_in_float64")
-def test_the_method_sees_dense_activity() -> None:
-    live = train(True, "dpap", "structured", "snn", "adamw", False)
+def test_the_method_sees_dense_activity(kind: str) -> None:
+    live = train(True, "dpap", "structured", kind, "adamw", False)
     x = torch.randn(5, 1, 8, 8, dtype=torch.float64)
     pairs = live.network.eval().run(x)[1]
     wanted = Activity(live.full.eval().run(x)[1])
@@ -153,6 +162,18 @@ def test_cut_and_spread_are_inverse() -> None:
         small = extent.cut(name, zeroed)
         back = extent.spread(name, small, torch.full_like(zeroed, torch.nan))
         assert torch.equal(back, zeroed), name
+
+
+def test_a_shortcut_has_the_width_of_the_layer_that_it_adds_to() -> None:
+    structure = build_structure(network("residual ann").float(), "structured")
+    units = {g.name: torch.arange(g.size) % 2 == 0 for g in structure.groups}
+    extent = Extent(structure, units)
+    assert extent.widths == [4, 4, 4, 5, 5, 10], "of the layers with neurons"
+    assert extent.shares == [4 / 8, 4 / 7, 4 / 8, 5 / 10, 5 / 10, 10 / 20]
+    small = network("residual ann").narrowed(extent.widths)
+    assert small.layout == "4C3-MP2-[4C3-4C3]-[5C3s2-5C3]-10FC"
+    for name, parameter in network("residual ann").named_parameters():
+        assert extent.cut(name, parameter).shape == small.get_parameter(name).shape, name
 
 
 def test_units_that_come_back_are_told() -> None:

@@ -15,8 +15,11 @@ from pipelines.core.cell import build_network, build_structure
 from pipelines.core.layouts import NetworkSpec
 from pipelines.core.networks import READOUT, Network
 
+STACK = "6C3-MP2-8C3-AP2-10FC-9FC"
+RESIDUAL = "6C3-MP2-[4C3-6C3]-[8C3s2-8C3]-[8C3]-[5C1-7C3]P-GAP-9FC"
 
-def network(kind: str, layout: str = "6C3-MP2-8C3-AP2-10FC-9FC") -> Network:
+
+def network(kind: str, layout: str = STACK) -> Network:
     spec = NetworkSpec(kind=kind, layout=layout, time_steps=3, beta=0.8)
     return build_network(spec, (1, 8, 8), 4, seed=0)
 
@@ -57,10 +60,13 @@ def test_groups_of_a_stack() -> None:
 
 @pytest.mark.parametrize("kind", ["snn", "ann"])
 @pytest.mark.parametrize("granularity", ["structured", "hybrid", "spatio-temporal"])
-@pytest.mark.parametrize("density", [0.5, 0.1, 0.02])
+@pytest.mark.parametrize(
+    ("layout", "density"),
+    [(STACK, 0.5), (STACK, 0.1), (STACK, 0.02), (RESIDUAL, 0.5), (RESIDUAL, 0.15)],
+)
 @pytest.mark.usefixtures("snntorch_in_float64")
-def test_masked_equals_compacted(kind: str, granularity: str, density: float) -> None:
-    net = network(kind).double()
+def test_masked_equals_compacted(kind: str, granularity: str, layout: str, density: float) -> None:
+    net = network(kind, layout).double()
     torch.manual_seed(0)
     x = 2 * torch.randn(16, 1, 8, 8, dtype=torch.double)
     with torch.no_grad():  # batch norm shifts that would make a masked channel fire
@@ -71,7 +77,8 @@ def test_masked_equals_compacted(kind: str, granularity: str, density: float) ->
         net(x)
     structure, masks = random_masks(net, granularity, density)
     if granularity == "spatio-temporal":
-        steps = {x.name: torch.rand(x.shape[0], net.steps) < 0.7 for x in structure.layers}
+        firing = [x for x in structure.layers if x.drives is None]
+        steps = {x.name: torch.rand(x.shape[0], net.steps) < 0.7 for x in firing}
         masks = replace(masks, steps=steps)
     masks.project(net)
     net.silence(masks.steps)
@@ -82,7 +89,7 @@ def test_masked_equals_compacted(kind: str, granularity: str, density: float) ->
     net.silence(surviving_steps(structure, masks))
     assert sum(p.numel() for p in net.parameters()) < before
     torch.testing.assert_close(net(x), masked, rtol=1e-6, atol=1e-6)
-    widths = [int(kept.sum()) for kept in masks.units.values()]
+    widths = [int(masks.units[structure.group_of(s.name).name].sum()) for s in net.stages]
     assert [s.weights.weight.shape[0] for s in net.stages] == widths
     rebuilt = Network(net.spec.with_widths(widths), (1, 8, 8), 4).double().eval()
     rebuilt.load_state_dict(net.state_dict())
@@ -95,6 +102,25 @@ def test_removal_leaves_the_classes() -> None:
     structure, masks = random_masks(net, "structured", 0.01)
     remove_units(structure, masks)
     assert net(torch.randn(2, 1, 8, 8)).shape == (2, 4)
+
+
+def test_groups_of_residual_blocks() -> None:
+    structure = build_structure(network("snn", RESIDUAL), "structured")
+    producers = [group.producers for group in structure.groups]
+    assert producers == [
+        ("conv1", "conv3"),
+        ("conv2",),
+        ("conv4",),
+        ("conv5", "conv5_shortcut", "conv6"),
+        ("conv7",),
+        ("conv8", "conv8_shortcut"),
+        ("fc1",),
+    ]
+    assert structure.emitters(structure.group_of("conv6")) == ("conv5", "conv6")
+    drives = {layer.name: layer.drives for layer in structure.layers if layer.drives}
+    assert drives == {"conv5_shortcut": "conv5", "conv8_shortcut": "conv8"}
+    weights = build_structure(network("snn", RESIDUAL), "unstructured")
+    assert weights.layers == structure.layers
 
 
 class Residual(nn.Module):
@@ -128,8 +154,9 @@ def test_residual_layers_share_a_group_and_compact() -> None:
     torch.testing.assert_close(net(example), masked)
 
 
-def test_counts_equal_masks_equal_removal() -> None:
-    net = network("ann")
+@pytest.mark.parametrize("layout", [STACK, RESIDUAL])
+def test_counts_equal_masks_equal_removal(layout: str) -> None:
+    net = network("ann", layout)
     structure, masks = random_masks(net, "structured", 0.3)
     counts = structure.count(masks.units)
     for layer in structure.layers:

@@ -52,7 +52,8 @@ def find(names: Sequence[str]) -> dict[str, type[Pruner]]:
 
 def cases(method: type[Pruner]) -> list[Case]:
     """All that a method can be asked for."""
-    kinds: tuple[Kind, ...] = ("snn",) if method.info.needs_spikes else ("snn", "ann")
+    spiking: tuple[Kind, ...] = ("snn", "residual snn")
+    kinds = spiking if method.info.needs_spikes else (*spiking, "ann")
     found: list[Case] = []
     for granularity in method.info.granularities:
         found += [(granularity, kind, 1.0 if granularity == "none" else DENSITY) for kind in kinds]

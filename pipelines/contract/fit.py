@@ -51,7 +51,8 @@ def require_fit(masks: Masks, network: Network, structure: Structure) -> None:
         _require_mask(f"units of '{name}'", kept, sizes.get(name))
         if not bool(kept.any()):
             raise ContractError(f"no unit of '{name}' is left: keep at least one in each group.")
-    widths = {layer.name: (layer.shape[0], network.steps) for layer in structure.layers}
+    firing = [layer for layer in structure.layers if layer.drives is None]
+    widths = {layer.name: (layer.shape[0], network.steps) for layer in firing}
     for name, kept in masks.steps.items():
         _require_mask(f"steps of '{name}'", kept, widths.get(name))
 

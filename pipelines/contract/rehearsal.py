@@ -29,11 +29,13 @@ from pipelines.core.rates import learning_rate
 from pipelines.core.train import Trainer
 from pipelines.core.workloads import Recipe
 
-Kind = Literal["snn", "ann"]
+Kind = Literal["snn", "ann", "residual snn"]
 _LAYOUT = "6C3-MP2-8C3-MP2-12FC"
+_RESIDUAL = "6C3s2-[5C3-6C3]-[6C3s2-8C3]-12FC"
 _NETWORKS = {
     "snn": NetworkSpec(kind="snn", layout=_LAYOUT, time_steps=4),
     "ann": NetworkSpec(kind="ann", layout=_LAYOUT),
+    "residual snn": NetworkSpec(kind="snn", layout=_RESIDUAL, time_steps=4),
 }
 _RECIPE = Recipe(epochs=1, batch_size=64, optimizer="adamw", learning_rate=0.004, warmup=0.1)
 
@@ -45,7 +47,8 @@ class Rehearsal:
     Parameters
     ----------
     kind
-        Of the network: ``snn`` or ``ann``.
+        Of the network; ``residual snn`` has a block around which the identity leads, and one with
+        a projection.
     granularity, target
         What the method was asked for; target None: its own density.
     structure

@@ -9,7 +9,7 @@ import torch
 from baselines.masks import Masks
 from pipelines.contract.fit import ContractError
 from pipelines.contract.rehearsal import Rehearsal
-from pipelines.core.cell import TOLERANCE
+from pipelines.core.tolerance import TOLERANCE
 
 #: The tiny network is coarser than a real one: one of its units holds up to 8 % of it.
 SLACK = TOLERANCE | {"structured": 0.08}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import torch
 
@@ -34,6 +35,10 @@ def build_network(
 def build_structure(network: Network, granularity: str) -> Structure:
     """What can be pruned at a granularity."""
     if granularity in ("none", "unstructured"):
-        return weight_structure(network, READOUT)
-    example = next(network.parameters()).new_zeros(1, *network.input_shape)
-    return unit_structure(network, READOUT, example, first_step)
+        structure = weight_structure(network, READOUT)
+    else:
+        example = next(network.parameters()).new_zeros(1, *network.input_shape)
+        structure = unit_structure(network, READOUT, example, first_step)
+    drives = {stage.shortcut.name: stage.name for stage in network.stages if stage.shortcut}
+    layers = (replace(layer, drives=drives.get(layer.name)) for layer in structure.layers)
+    return replace(structure, layers=tuple(layers))

@@ -39,17 +39,10 @@ from pipelines.core.probe import NetworkProbe
 from pipelines.core.rates import learning_rate
 from pipelines.core.record import Outcome, RunRecord, Status, environment
 from pipelines.core.spec import RunSpec
+from pipelines.core.tolerance import off_target
 from pipelines.core.train import DivergedError, Trainer, require_finite
 from pipelines.core.trajectory import Trajectory
 
-#: Allowed distance from the target density: whole units are coarser than single weights.
-TOLERANCE = {
-    "none": 0.0,
-    "structured": 0.02,
-    "unstructured": 0.005,
-    "hybrid": 0.005,
-    "spatio-temporal": 0.005,
-}
 LATENCY_BATCHES = (1, 128)
 
 
@@ -96,11 +89,12 @@ class _Run:
                 spec.recipe.batch_size,
                 self.meter,
                 stream(spec.seed, "saliency"),  # the same samples for every method
+                spec.recipe.loss,
             ),
             partial(learning_rate, spec.recipe),
         )
         pruner.begin(network, context)
-        order = "batches" if self.start is None else "batches of fine-tuning"
+        of_track = "" if self.start is None else " of fine-tuning"
         self.trainer = Trainer(
             network,
             pruner,
@@ -108,7 +102,8 @@ class _Run:
             self.data,
             spec.recipe,
             self.meter,
-            stream(spec.seed, order),
+            stream(spec.seed, f"batches{of_track}"),
+            stream(spec.seed, f"augmentation{of_track}"),
         )
         self._warm_up()
         self.trainer.run()
@@ -124,15 +119,16 @@ class _Run:
         remove_units(structure, masks)
         network.silence(surviving_steps(structure, masks))
         compact_latency = latency(network, inputs, LATENCY_BATCHES)
-        validation, spec = evaluate(network, self.data.validation), self.spec
+        spec = self.spec
+        validation = evaluate(network, self.data.validation, spec.recipe.loss)
         test = None if spec.tuning else evaluate_test(network, spec.settings, self.data_root)
         last = test or validation
         require_finite(last.loss, self.meter)
         cost = measure(network, structure, masks, last.activity, compact_latency, masked_latency)
         if spec.control == "reinit":
             cost = self._beside_parent(cost)
-        else:
-            self._check_density(cost.density)
+        elif message := off_target(spec, cost.density):
+            self.status, self.message = "off-target", message
         return Outcome(
             test_accuracy=test.accuracy if test else None,
             test_loss=test.loss if test else None,
@@ -172,12 +168,6 @@ class _Run:
         whole = self.parent.outcome.cost.prunable
         return cost.model_copy(update={"density": cost.prunable / whole, "prunable": whole})
 
-    def _check_density(self, density: float) -> None:
-        target = self.spec.target
-        if target is not None and abs(density - target) > TOLERANCE[self.spec.granularity]:
-            self.status = "off-target"
-            self.message = f"density {density:.4f} instead of {target}"
-
 
 def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
     """Set this process up for a cell, and read its data."""
@@ -185,7 +175,10 @@ def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
     torch.set_num_threads(spec.threads)
     prefer_huge_pages()
     keep_freed_memory()
-    return load_training(spec.settings.data, data_root, spec.settings.binning).to(device)
+    asked = spec.settings
+    return load_training(
+        asked.data, data_root, asked.binning, asked.normalization, asked.recipe.augmentation
+    ).to(device)
 
 
 def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:

@@ -24,6 +24,7 @@ from baselines.groups import PrunableLayer, Structure
 from baselines.masks import Masks
 from pipelines.core.device import clock
 from pipelines.core.networks import READOUT, Network
+from pipelines.core.stages import has_neurons
 
 #: Energy of one 32-bit operation at 45 nm in pJ, as the field quotes Horowitz (ISSCC 2014).
 PICOJOULE_MAC, PICOJOULE_AC = 4.6, 0.9
@@ -43,7 +44,8 @@ class LayerCost(BaseModel):
     membrane_updates
         Neurons x steps; 0 where no neuron has a membrane. None: not measured then.
     firing_rate
-        1 - the layer's activation sparsity; None for the readout, which has no neurons.
+        1 - the layer's activation sparsity; None for the readout and projection shortcuts, which
+        have no neurons of their own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,19 +133,17 @@ class ActivityCounter:
             self.active[name] = self.active.get(name, torch.zeros_like(active)) + active
             spikes_only = bool(((pre == 0) | (pre == 1)).all())
             self.binary[name] = self.binary.get(name, True) and spikes_only
-            fired = post != 0
-            rate = float(fired.double().mean()) * post.shape[1]
-            self.spikes[name] = self.spikes.get(name, 0.0) + rate
-            if name != READOUT:
+            if has_neurons(name):
+                fired = post != 0
+                rate = float(fired.double().mean()) * post.shape[1]
+                self.spikes[name] = self.spikes.get(name, 0.0) + rate
                 self.neurons[name] = post[0, 0].numel()
                 self.fired[name] = self.fired.get(name, 0) + int(fired.sum())
         self.samples += pre.shape[1]
 
     def firing_rates(self) -> dict[str, float]:
-        """Mean activity of each layer's neurons, in [0, 1] per step; the readout has none."""
-        rates = {name: total / self.samples for name, total in self.spikes.items()}
-        rates.pop(READOUT, None)
-        return rates
+        """Mean activity of each layer's neurons, in [0, 1] per step, where it has any."""
+        return {name: total / self.samples for name, total in self.spikes.items()}
 
     def activation_sparsity(self) -> float:
         """Share of zeros among the outputs of all neurons, steps and samples, in [0, 1]."""

@@ -1,35 +1,40 @@
-"""How a network is written down: a layout such as ``16C3-MP2-32C3-MP2-64FC``, and its settings.
-
-Tokens: ``nCk`` convolution of n channels and k x k kernel (padding k // 2) with batch norm,
-``MPk`` / ``APk`` max / average pooling, ``nFC`` linear layer of n neurons with batch norm. A
-linear readout of one output per class is added; it is never pruned.
-"""
+"""The settings of a network: its layout, by name or in tokens, its neurons, its execution."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pipelines.core.tokens import parse_layout, with_widths
+
+_RESNET18 = (
+    "[64C3-64C3]-[64C3-64C3]-[128C3s2-128C3]-[128C3-128C3]-[256C3s2-256C3]-[256C3-256C3]-"
+    "[512C3s2-512C3]-[512C3-512C3]-GAP"
+)
 #: Networks by the names that papers give them, without the readout, which is always added.
 #: 2Conv2FC and 6Conv2FC: DPAP (arXiv 2211.12714, Table I). VGG16: configuration D of Simonyan and
 #: Zisserman (arXiv 1409.1556) with batch norm, and 512 neurons on top as usual on 32 x 32.
+#: ResNet18, ResNet50: He et al. (arXiv 1512.03385, Table 1, shortcuts of option B), for 224 x 224;
+#: the stride of ResNet50's blocks is in their 3 x 3 convolution, as torchvision has it.
+#: ResNet18-CIFAR: the usual form for 32 x 32, with a 3 x 3 stem and no pooling behind it.
 NAMED = {
     "2Conv2FC": "15C3-AP2-40C3-AP2-300FC",
     "6Conv2FC": "128C3-128C3-MP2-256C3-256C3-MP2-512C3-512C3-512FC",
     "VGG16": "64C3-64C3-MP2-128C3-128C3-MP2-256C3-256C3-256C3-MP2-512C3-512C3-512C3-MP2-"
     "512C3-512C3-512C3-MP2-512FC",
+    "ResNet18": f"64C7s2-MP3s2-{_RESNET18}",
+    "ResNet18-CIFAR": f"64C3-{_RESNET18}",
+    "ResNet50": "64C7s2-MP3s2-"
+    f"[64C1-64C3-256C1]P-{2 * '[64C1-64C3-256C1]-'}"
+    f"[128C1-128C3s2-512C1]-{3 * '[128C1-128C3-512C1]-'}"
+    f"[256C1-256C3s2-1024C1]-{5 * '[256C1-256C3-1024C1]-'}"
+    f"[512C1-512C3s2-2048C1]-{2 * '[512C1-512C3-2048C1]-'}GAP",
 }
 
 Reset = Literal["zero", "subtract"]
 Surrogate = Literal["atan", "fast_sigmoid"]
-
-_TOKEN = re.compile(
-    r"(?P<conv>[1-9]\d*)C(?P<kernel>\d+)|(?P<pool>[MA])P(?P<size>\d+)|(?P<fc>[1-9]\d*)FC"
-)
 
 
 class NetworkSpec(BaseModel):
@@ -40,7 +45,7 @@ class NetworkSpec(BaseModel):
     kind
         ``snn``: `snntorch.Leaky` neurons over `time_steps`; ``ann``: ReLU, one step.
     layout
-        See `pipelines.core.layouts`; or a name in `NAMED`, which stands for its layout.
+        See `pipelines.core.tokens`; or a name in `NAMED`, which stands for its layout.
     time_steps
         T; a static input is shown T times (direct encoding).
     beta
@@ -100,54 +105,3 @@ class Execution(BaseModel):
     plan: Literal["step", "folded", "fused"] = "folded"
     precision: Literal["float32", "bfloat16"] = "float32"
     live_shrink: bool = True
-
-
-@dataclass(frozen=True)
-class Token:
-    """One token of a layout: kind ``conv``, ``fc``, ``max`` or ``avg``, and its numbers."""
-
-    kind: Literal["conv", "fc", "max", "avg"]
-    size: int
-    kernel: int = 1
-
-
-def parse_layout(layout: str) -> list[Token]:
-    """Read a layout.
-
-    Raises
-    ------
-    ValueError
-        If a token is unknown, pooling comes first or after a linear layer, or a convolution
-        follows a linear layer.
-    """
-    tokens: list[Token] = []
-    for text in layout.split("-"):
-        match = _TOKEN.fullmatch(text)
-        if match is None:
-            raise ValueError(f"layout '{layout}': '{text}' is none of nCk, MPk, APk, nFC")
-        if match["conv"]:
-            token = Token("conv", int(match["conv"]), int(match["kernel"]))
-        elif match["fc"]:
-            token = Token("fc", int(match["fc"]))
-        else:
-            token = Token("max" if match["pool"] == "M" else "avg", int(match["size"]))
-        if token.kind != "fc" and any(t.kind == "fc" for t in tokens):
-            raise ValueError(f"layout '{layout}': '{text}' follows a linear layer")
-        if token.kind in ("max", "avg") and (not tokens or tokens[-1].kind != "conv"):
-            raise ValueError(f"layout '{layout}': '{text}' must follow a convolution")
-        tokens.append(token)
-    return tokens
-
-
-def with_widths(layout: str, widths: Sequence[int]) -> str:
-    """Write a layout with other widths, one for each of its ``C`` and ``FC`` tokens."""
-    left = iter(widths)
-    tokens = []
-    for token in parse_layout(layout):
-        if token.kind == "conv":
-            tokens.append(f"{next(left)}C{token.kernel}")
-        elif token.kind == "fc":
-            tokens.append(f"{next(left)}FC")
-        else:
-            tokens.append(f"{'M' if token.kind == 'max' else 'A'}P{token.size}")
-    return "-".join(tokens)

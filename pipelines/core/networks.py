@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import snntorch as snn
@@ -12,21 +11,12 @@ from torch import Tensor, nn
 
 from baselines.activity import Activity, Pair, Recorded, Unwritten
 from pipelines.core import fused, triton_scan
-from pipelines.core.layouts import Execution, NetworkSpec, parse_layout, with_widths
-from pipelines.core.neurons import lif_scan, make_neuron
+from pipelines.core.layouts import Execution, NetworkSpec
+from pipelines.core.neurons import lif_scan
+from pipelines.core.stages import READOUT, Stage, build_stages, side_by_side
+from pipelines.core.tokens import with_widths
 
-READOUT = "readout"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The modules of one prunable layer: weights, batch norm, neuron, pooling."""
-
-    name: str
-    weights: nn.Conv2d | nn.Linear
-    norm: nn.Module
-    neuron: nn.Module
-    pool: nn.Module
+__all__ = ["READOUT", "Network", "first_step"]
 
 
 class Network(nn.Module):
@@ -35,6 +25,13 @@ class Network(nn.Module):
     ``forward`` runs layer by layer with time folded into the batch. Batch norm is pooled over
     time and batch, which in training is another function than batch norm per step; both agree
     in evaluation. The readout sees the mean of its input over time.
+
+    In a residual block the currents before the neurons are added, the membrane shortcut of
+    MS-ResNet (Hu et al., arXiv 2112.08954): y = norm(conv(s)) + shortcut, and neurons fire on y.
+    An identity shortcut carries the y of the layer before the block, pooled as its spikes are. A
+    projection reads the block's input spikes, where MS-ResNet projects y: so every convolution
+    gets spikes and costs accumulates. Artificial networks have the post-activation form of He et
+    al. (arXiv 1512.03385): relu(norm(conv(x)) + shortcut(x)), x being the block's input.
 
     Parameters
     ----------
@@ -60,53 +57,13 @@ class Network(nn.Module):
         self.execution = execution
         self.input_shape = input_shape
         self.classes = classes
-        self.stages: list[Stage] = []
         self.gates: dict[str, Tensor] = {}
-        channels, height, width = input_shape
-        features = 0
-        for token in parse_layout(spec.layout):
-            if token.kind == "conv":
-                conv = nn.Conv2d(
-                    channels, token.size, token.kernel, padding=token.kernel // 2, bias=False
-                )
-                self._stage("conv", conv, nn.BatchNorm2d(token.size))
-                height += 2 * (token.kernel // 2) - token.kernel + 1
-                width += 2 * (token.kernel // 2) - token.kernel + 1
-                channels = token.size
-            elif token.kind == "fc":
-                linear = nn.Linear(features or channels * height * width, token.size, bias=False)
-                self._stage("fc", linear, nn.BatchNorm1d(token.size))
-                features = token.size
-            else:
-                self._pool(nn.MaxPool2d if token.kind == "max" else nn.AvgPool2d, token.size)
-                height, width = height // token.size, width // token.size
-            if height < 1 or width < 1:
-                raise ValueError(f"layout '{spec.layout}' leaves no map of {input_shape} inputs")
-        self.readout = nn.Linear(features or channels * height * width, classes)
+        self.stages, features = build_stages(spec, input_shape)
+        for stage in self.stages:
+            for name, module in stage.modules():
+                self.add_module(name, module)
+        self.readout = nn.Linear(features, classes)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def _stage(self, kind: str, weights: nn.Conv2d | nn.Linear, norm: nn.Module) -> None:
-        name = f"{kind}{sum(s.name.startswith(kind) for s in self.stages) + 1}"
-        neuron = self._neuron()
-        self.add_module(name, weights)
-        self.add_module(f"{name}_norm", norm)
-        self.add_module(f"{name}_neuron", neuron)
-        self.stages.append(Stage(name, weights, norm, neuron, nn.Identity()))
-
-    def _pool(self, pooling: type[nn.MaxPool2d] | type[nn.AvgPool2d], size: int) -> None:
-        last = self.stages[-1]
-        pool = pooling(size)
-        self.add_module(f"{last.name}_pool", pool)
-        self.stages[-1] = Stage(last.name, last.weights, last.norm, last.neuron, pool)
-
-    def _neuron(self) -> nn.Module:
-        spec = self.spec
-        if spec.kind == "ann":
-            return nn.ReLU()
-        neuron: nn.Module = make_neuron(
-            spec.beta, spec.learn_beta, spec.threshold, spec.reset, spec.surrogate
-        )
-        return neuron
 
     @property
     def steps(self) -> int:
@@ -120,7 +77,7 @@ class Network(nn.Module):
         return with_widths(self.spec.layout, widths)
 
     def narrowed(self, widths: Sequence[int]) -> Network:
-        """Build the same network with other widths; no random number is drawn."""
+        """Build the same network with other widths, of `stages`; no random number is drawn."""
         with torch.random.fork_rng(devices=[]):
             spec = self.spec.with_widths(widths)
             small = Network(spec, self.input_shape, self.classes, self.execution)
@@ -159,56 +116,86 @@ class Network(nn.Module):
         activity[READOUT] = (features, scores.unsqueeze(0))
         return scores, activity
 
+    def neuron_currents(self, normed: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """What drives the neurons of each layer of a spiking network, shortcuts added.
+
+        Parameters
+        ----------
+        normed
+            Layer -> what its batch norm gives, [T, B, ...]; projection shortcuts are layers too.
+        """
+        carried = torch.zeros(())
+        for stage in self.stages:
+            current = normed(stage.name)
+            if stage.shortcut:
+                name = stage.shortcut.name
+                current = current + (normed(name) if name else carried)
+            yield stage.name, current
+            if stage.carries == "current":
+                carried = self._pooled(stage.pool, current)
+
     def _folded(self, x: Tensor) -> tuple[Tensor, dict[str, Recorded]]:
         """Layer by layer, time folded into the batch: the readout's input, and all pairs."""
         activity: dict[str, Recorded] = {}
+        carried = x  # what the next shortcut is given
+        sent: Tensor | Unwritten
         for stage in self.stages:
             x = x.flatten(2) if isinstance(stage.weights, nn.Linear) else x
-            current = stage.weights(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-            received = x
-            x, sent = self._emit(stage, current)
+            current, received = _over_time(stage.weights, x), x
+            if stage.joined:
+                current = _over_time(stage.norm, current)
+                if stage.shortcut:
+                    current = current + _over_time(stage.shortcut, carried)
+                x, sent = self._send(stage, current)
+            else:
+                x, sent = self._emit(stage, current)
             activity[stage.name] = (received, sent)
+            if stage.shortcut and stage.shortcut.name:
+                activity[stage.shortcut.name] = (carried, sent)
+            if stage.carries:
+                carried = x if stage.carries == "output" else self._pooled(stage.pool, current)
         return x.flatten(2), activity
 
     def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
         """Batch norm, neurons and pooling over all steps, [T, B, ...]; also what was pooled."""
-        spiking = isinstance(stage.neuron, snn.Leaky)
-        if spiking and self._fused(y):
-            norm, window = cast(fused.Norm, stage.norm), self._window(stage, y)
-            y, sent = fused.norm_and_scan(
-                y, norm, stage.neuron, self.steps, self.spec.surrogate, window
-            )
-            if window > 1:
-                return y, sent
-        else:
-            y = stage.norm(y.flatten(0, 1)).unflatten(0, y.shape[:2])
-            y = self._scan(y, stage.neuron) if spiking else cast(Tensor, stage.neuron(y))
+        if not isinstance(stage.neuron, snn.Leaky) or not self._fused(y):
+            return self._send(stage, _over_time(stage.norm, y))
+        norm, window = cast(fused.Norm, stage.norm), self._window(stage, y)
+        y, sent = fused.norm_and_scan(
+            y, norm, stage.neuron, self.steps, self.spec.surrogate, window
+        )
+        if window > 1:
+            return y, sent
         y = self._gated(stage.name, y)
         return self._pooled(stage.pool, y), y
 
+    def _send(self, stage: Stage, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Neurons and pooling over all steps, [T, B, ...]; also what was pooled."""
+        y = self._gated(stage.name, self._fire(stage, current))
+        return self._pooled(stage.pool, y), y
+
+    def _fire(self, stage: Stage, current: Tensor) -> Tensor:
+        """What neurons send, [T, B, ...]; the memory of their current is used unless it goes on."""
+        neuron, surrogate = stage.neuron, self.spec.surrogate
+        if not isinstance(neuron, snn.Leaky):
+            return cast(Tensor, neuron(current))
+        if self.execution.plan == "fused" and triton_scan.available(current, self.steps):
+            return triton_scan.lif_scan(current, neuron, self.steps, surrogate)
+        alone = stage.carries != "current"
+        return lif_scan(current, neuron, self.steps, surrogate, overwrite=alone)
+
     def _window(self, stage: Stage, y: Tensor) -> int:
         """Side of the windows that the scan pools itself; 1: the pooling comes after it."""
-        if not isinstance(stage.pool, nn.MaxPool2d) or stage.name in self.gates:
+        size = side_by_side(stage.pool)
+        if not size or stage.name in self.gates:
             return 1
-        size = stage.pool.kernel_size
-        assert isinstance(size, int)
         return size if all(n % size == 0 for n in y.shape[3:]) else 1
-
-    def _scan(self, y: Tensor, neuron: nn.Module) -> Tensor:
-        """Neurons over all steps, [T, B, ...]."""
-        if self.execution.plan == "fused" and triton_scan.available(y, self.steps):
-            return triton_scan.lif_scan(y, neuron, self.steps, self.spec.surrogate)
-        return lif_scan(y, neuron, self.steps, self.spec.surrogate, overwrite=True)
 
     def _pooled(self, pool: nn.Module, y: Tensor) -> Tensor:
         if isinstance(pool, nn.Identity):
             return y
-        flat = y.flatten(0, 1)
-        if isinstance(pool, nn.MaxPool2d) and self._fused(y):
-            assert isinstance(pool.kernel_size, int)
-            pooled = fused.max_pool(flat, pool.kernel_size)
-        else:
-            pooled = cast(Tensor, pool(flat))
+        flat, size = y.flatten(0, 1), side_by_side(pool)
+        pooled = fused.max_pool(flat, size) if size and self._fused(y) else cast(Tensor, pool(flat))
         return pooled.view(*y.shape[:2], *pooled.shape[1:])
 
     def _fused(self, y: Tensor) -> bool:
@@ -256,22 +243,40 @@ class Network(nn.Module):
         activity: dict[str, Pair] | None = None,
     ) -> Tensor:
         """One time step, up to the readout's input; with silenced spikes if `t` is given."""
+        carried = x
         for stage in self.stages:
             x = x.flatten(1) if isinstance(stage.weights, nn.Linear) else x
-            y = stage.norm(stage.weights(x))
-            if isinstance(stage.neuron, snn.Leaky):
-                before = membranes.get(stage.name, torch.zeros_like(y))
-                y, membranes[stage.name] = stage.neuron(y, before)
-                stage.neuron.mem = torch.zeros(0)  # the module must not keep the graph alive
-            else:
-                y = stage.neuron(y)
+            current, received = stage.norm(stage.weights(x)), x
+            if stage.shortcut:
+                current = current + stage.shortcut(carried)
+            y = self._stepped_neuron(stage, current, membranes)
             if t is not None and stage.name in self.gates:
                 kept = self.gates[stage.name][:, t].to(y)
                 y = y * kept.view(-1, *[1] * (y.dim() - 2))
-            if activity is not None:
-                activity[stage.name] = (x, y)
             x = stage.pool(y)
+            if activity is not None:
+                activity[stage.name] = (received, y)
+                if stage.shortcut and stage.shortcut.name:
+                    activity[stage.shortcut.name] = (carried, y)
+            if stage.carries:
+                carried = x if stage.carries == "output" else stage.pool(current)
         return x
+
+    @staticmethod
+    def _stepped_neuron(stage: Stage, current: Tensor, membranes: dict[str, Tensor]) -> Tensor:
+        """What neurons send in one step; their membrane is read and updated."""
+        if not isinstance(stage.neuron, snn.Leaky):
+            return cast(Tensor, stage.neuron(current))
+        before = membranes.get(stage.name, torch.zeros_like(current))
+        y, membranes[stage.name] = stage.neuron(current, before)
+        stage.neuron.mem = torch.zeros(0)  # the module must not keep the graph alive
+        return cast(Tensor, y)
+
+
+def _over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function of [N, ...] to all steps of [T, B, ...] at once."""
+    y: Tensor = function(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    return y
 
 
 def first_step(network: nn.Module, x: Tensor) -> Tensor:

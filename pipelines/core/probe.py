@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Literal, cast
+from typing import cast
 
 import snntorch as snn
 import torch
@@ -13,35 +13,38 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from baselines.activity import Unwritten
 from pipelines.core.budget import BudgetMeter
-from pipelines.core.data.splits import Split, batch_sizes
-from pipelines.core.networks import Network, Stage
+from pipelines.core.data.splits import Samples, batch_sizes
+from pipelines.core.losses import Reduction, loss_of
+from pipelines.core.networks import Network
+from pipelines.core.stages import Stage
+from pipelines.core.workloads import Loss
 
 
 class _Twin(Network):
     """The folded network with neurons that can be differentiated twice, and its linear part."""
 
-    def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
+    def _fire(self, stage: Stage, current: Tensor) -> Tensor:
         if not isinstance(stage.neuron, snn.Leaky):
-            return super()._emit(stage, y)
-        y = stage.norm(y.flatten(0, 1)).unflatten(0, y.shape[:2])
-        membrane, spikes = torch.zeros_like(y[0]), []
+            return super()._fire(stage, current)
+        membrane, spikes = torch.zeros_like(current[0]), []
         for t in range(self.steps):
-            fired, membrane = stage.neuron(y[t if len(y) > 1 else 0], membrane)
+            fired, membrane = stage.neuron(current[t if len(current) > 1 else 0], membrane)
             spikes.append(fired)
         stage.neuron.mem = torch.zeros(0)  # the module must not keep the graph alive
-        y = self._gated(stage.name, torch.stack(spikes))
-        return self._pooled(stage.pool, y), y
+        return torch.stack(spikes)
 
     def forward(self, inputs: Tensor, linear: bool = False) -> Tensor:
         """Class scores; with `linear`, those of weights and pooling alone."""
         if not linear:
             return super().forward(inputs)
-        x = inputs
+        x = carried = inputs
         for stage in self.stages:
-            x = x.flatten(1) if isinstance(stage.weights, nn.Linear) else x
-            x = stage.pool(stage.weights(x))
+            x = stage.weights(x.flatten(1) if isinstance(stage.weights, nn.Linear) else x)
+            if stage.shortcut:
+                x = x + (stage.shortcut.weights or nn.Identity())(carried)
+            x = stage.pool(x)
+            carried = x if stage.carries else carried
         return cast(Tensor, self.readout(x.flatten(1)))
 
 
@@ -59,22 +62,26 @@ class NetworkProbe:
     meter
         Charged before samples are used.
     generator
-        Draws the samples.
+        Draws the samples, which are never augmented.
+    kind
+        The recipe's loss.
     """
 
     def __init__(
         self,
         network: Network,
-        train: Split,
+        train: Samples,
         batch_size: int,
         meter: BudgetMeter,
         generator: torch.Generator,
+        kind: Loss = "cross-entropy",
     ) -> None:
         self.network = network
         self.train = train
         self.batch_size = batch_size
         self.meter = meter
         self.generator = generator
+        self.kind = kind
         self._paid: dict[int, Tensor] = {}  # labels of batches that have not passed yet, by id
 
     def batches(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -87,13 +94,12 @@ class NetworkProbe:
         inputs: Tensor,
         labels: Tensor,
         *,
-        reduction: Literal["mean", "sum", "none"] = "mean",
+        reduction: Reduction = "mean",
         parameters: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Cross-entropy of a batch."""
+        """The workload's loss of a batch."""
         self._pay(labels)
-        scores = self._pass(inputs, parameters)
-        return functional.cross_entropy(scores, labels, reduction=reduction)
+        return loss_of(self.kind, self._pass(inputs, parameters), labels, reduction)
 
     def per_example(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Gradients of each sample's own loss, layer by layer."""
@@ -120,7 +126,7 @@ class NetworkProbe:
         rounds = range(-(-samples // len(self.train)))
         orders = [torch.randperm(len(self.train), generator=self.generator) for _ in rounds]
         order = torch.cat([torch.empty(0, dtype=torch.long), *orders])[:samples]
-        order = order.to(self.train.inputs.device)
+        order = order.to(self.train.device)
         for batch in order.split(batch_sizes(samples, self.batch_size)):
             inputs, labels = self.train.batch(batch)
             self._paid[id(labels)] = labels
@@ -154,7 +160,7 @@ class NetworkProbe:
                 )
         self._twin.eval()
         try:
-            loss = functional.cross_entropy(self._pass(inputs, None), labels, reduction="sum")
+            loss = loss_of(self.kind, self._pass(inputs, None), labels, "sum")
         finally:
             self._twin.train()
             for handle in handles:

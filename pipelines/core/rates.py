@@ -10,11 +10,16 @@ from pipelines.core.workloads import Recipe
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
-    """Linear warm-up, then a cosine to zero; `progress` in [0, 1]."""
+    """Linear warm-up, then the recipe's schedule; `progress` in [0, 1]."""
+    peak = recipe.learning_rate
+    floor = min(recipe.floor, peak)
     if progress < recipe.warmup:
-        return recipe.learning_rate * progress / recipe.warmup
+        return peak * progress / recipe.warmup
+    if recipe.schedule == "step":
+        steps = math.floor(progress / recipe.step_every + 1e-9)  # 0.3 / 0.1 is less than 3
+        return max(peak * recipe.step_factor**steps, floor)
     along = (progress - recipe.warmup) / (1 - recipe.warmup)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
+    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * along))
 
 
 @dataclass

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from baselines.activity import Activity, Places, Recorded
-from baselines.groups import Structure
+from baselines.groups import PrunableLayer, Structure
 from baselines.masks import Masks
 from pipelines.core.networks import Network
 
@@ -58,14 +58,18 @@ class Extent:
 
     @property
     def widths(self) -> list[int]:
-        """Units of each prunable layer that are there."""
-        rows = ((self._of(x.weight, 0), x.shape[0]) for x in self.structure.layers)
+        """Units of each layer with neurons that are there."""
+        rows = ((self._of(x.weight, 0), x.shape[0]) for x in self._firing)
         return [units if index is None else len(index) for index, units in rows]
 
     @property
     def shares(self) -> list[float]:
-        """Part of each prunable layer's units that is there."""
-        return [n / x.shape[0] for n, x in zip(self.widths, self.structure.layers, strict=True)]
+        """Part of the units of each layer with neurons that is there."""
+        return [n / x.shape[0] for n, x in zip(self.widths, self._firing, strict=True)]
+
+    @property
+    def _firing(self) -> list[PrunableLayer]:
+        return [layer for layer in self.structure.layers if layer.drives is None]
 
     def cut(self, name: str, dense: Tensor, dims: tuple[int, ...] = (0, 1)) -> Tensor:
         """Take the part of a dense parameter, buffer or mask that is there."""

@@ -8,15 +8,17 @@ from functools import partial
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch.nn import functional
 
 from baselines.api import Pruner
 from baselines.groups import Structure
 from baselines.masks import Masks
+from pipelines.core.augmentation import Augmentation
 from pipelines.core.budget import BudgetMeter
+from pipelines.core.data.augment import Augmenter
 from pipelines.core.data.splits import TrainingData, batch_sizes
 from pipelines.core.device import clock
 from pipelines.core.evaluate import evaluate
+from pipelines.core.losses import loss_of
 from pipelines.core.networks import Network
 from pipelines.core.rates import RateSchedule
 from pipelines.core.shrink import LiveNetwork
@@ -99,6 +101,8 @@ class Trainer:
         Charged before every step.
     generator
         Orders the batches.
+    chance
+        Draws what augmentation changes; needed if the recipe has any.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Trainer:
         recipe: Recipe,
         meter: BudgetMeter,
         generator: torch.Generator,
+        chance: torch.Generator | None = None,
     ) -> None:
         self.pruner = pruner
         self.structure = structure
@@ -117,6 +122,7 @@ class Trainer:
         self.recipe = recipe
         self.meter = meter
         self.generator = generator
+        self.chance = chance
         self.live = LiveNetwork(
             network,
             structure,
@@ -157,16 +163,29 @@ class Trainer:
 
     def _epoch(self) -> float:
         """One pass over the training split, or what remains of the budget; the mean loss."""
-        train = self.data.train
-        order = torch.randperm(len(train), generator=self.generator).to(self.data.device)
-        self.total, done = torch.zeros((), device=self.data.device), 0
-        while left := min(len(order) - done, self.meter.remaining):  # a probe spends of it too
-            batch = order[done : done + batch_sizes(left, self.recipe.batch_size)[0]]
-            self._step(*train.batch(batch))
-            done += len(batch)
+        train, device = self.data.train, self.data.device
+        order = torch.randperm(len(train), generator=self.generator).to(device)
+        augmenter = self._augmenter()
+        self.total, done = torch.zeros((), device=device), 0
+        while left := min(len(order) - done, self.meter.remaining):
+            cuts = order[done : done + left].split(batch_sizes(left, self.recipe.batch_size))
+            for inputs, labels in train.batches(cuts, augmenter):
+                self._step(inputs, labels)
+                done, left = done + len(labels), left - len(labels)
+                if self.meter.remaining < left:  # a probe spent of it too: cut the rest anew
+                    break
         loss = self.total.item() / done
         require_finite(loss, self.meter)
         return loss
+
+    def _augmenter(self) -> Augmenter | None:
+        """Draw what changes in this epoch, the same for every method."""
+        asked = self.recipe.augmentation
+        if asked == Augmentation():
+            return None
+        if self.chance is None:
+            raise ValueError("a recipe with augmentation needs a generator that draws it")
+        return Augmenter.of_epoch(asked, len(self.data.train), self.chance, self.data.device)
 
     def _step(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
         """One batch forward, backward, step, masks."""
@@ -177,7 +196,7 @@ class Trainer:
         scores, activity = live.network.record(inputs)
         if self.pruner.info.needs_activity:
             self.pruner.observe(live.activity(activity))
-        loss = functional.cross_entropy(scores, labels)
+        loss = loss_of(self.recipe.loss, scores, labels)
         self.total += loss.detach() * len(labels)
         if loss.device.type == "cpu":  # elsewhere a look at it would wait for the device
             require_finite(loss.item(), self.meter)
@@ -220,7 +239,7 @@ class Trainer:
     def _note(self, loss: float) -> None:
         """Add a point to the curve."""
         live = self.live
-        validation = evaluate(live.network, self.data.validation)
+        validation = evaluate(live.network, self.data.validation, self.recipe.loss)
         require_finite(validation.loss, self.meter)  # the last step may have broken the weights
         rates = validation.activity.firing_rates()
         share = dict(zip(rates, live.extent.shares, strict=True))  # removed units are silent

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.info import Track
+from pipelines.core.augmentation import Augmentation
 from pipelines.core.budget import Budget
 from pipelines.core.errors import InputError
 from pipelines.core.layouts import Execution, NetworkSpec
 
 if TYPE_CHECKING:
     from pipelines.core.data.events import Binning
+
+Loss = Literal["cross-entropy", "mse"]
+Normalization = Literal["data", "none", "released"]
 
 
 class Recipe(BaseModel):
@@ -31,10 +35,19 @@ class Recipe(BaseModel):
     weight_decay
         The optimizer's own.
     warmup
-        Part of the budget over which the learning rate rises from zero; it then falls to zero
-        along a cosine.
+        Part of the budget over which the learning rate rises from zero.
+    schedule
+        How it falls: ``cosine``, over what is left of the budget, or ``step``, at once, to
+        `step_factor` of what it was after each `step_every` of the whole budget.
+    floor
+        Learning rate below which it does not fall.
+    step_every, step_factor
+        See `schedule`.
     loss
-        ``cross-entropy`` of the class scores.
+        ``cross-entropy`` of the class scores, or their ``mse``: mean squared error to one-hot
+        labels.
+    augmentation
+        Of training samples in training steps; all others are never changed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,7 +58,12 @@ class Recipe(BaseModel):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(0.0, ge=0)
     warmup: float = Field(0.0, ge=0, lt=1)
-    loss: Literal["cross-entropy"] = "cross-entropy"
+    schedule: Literal["cosine", "step"] = "cosine"
+    floor: float = Field(0.0, ge=0)
+    step_every: float = Field(0.1, gt=0, le=1)
+    step_factor: float = Field(0.1, gt=0, le=1)
+    loss: Loss = "cross-entropy"
+    augmentation: Augmentation = Augmentation()
 
 
 class FineTuning(BaseModel):
@@ -102,6 +120,10 @@ class Workload(BaseModel):
         How its dense checkpoint is trained further; None where there is no post-training track.
     frames
         How recordings become frames; None for images.
+    normalization
+        What the pixels of images are normalised by: ``data``, the channels of the training split;
+        ``none``, so that they stay in [0, 1]; or ``released``, the constants of DPAP's code for
+        CIFAR-10, which differ between training and test. Frames of recordings stay as they are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -112,6 +134,17 @@ class Workload(BaseModel):
     execution: Execution = Execution()
     fine_tuning: FineTuning | None = None
     frames: Frames | None = None
+    normalization: Normalization = "data"
+
+    @model_validator(mode="after")
+    def _fits_the_data(self) -> Workload:
+        if self.normalization == "released" and self.data != "cifar-10":
+            raise ValueError("the released normalization is that of cifar-10 alone")
+        if self.frames is not None and self.normalization != "data":
+            raise ValueError("recordings are not normalised; leave normalization out")
+        if self.frames is not None and self.recipe.augmentation.of_images:
+            raise ValueError("of the augmentation, recordings can have crop, flip and rotation")
+        return self
 
     @property
     def binning(self) -> Binning | None:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from baselines.info import Granularity
 from pipelines.core.errors import BenchError
-from pipelines.core.layouts import NAMED, parse_layout
+from pipelines.core.layouts import NAMED
+from pipelines.core.tokens import parse_layout
 
 #: The safe loader, in C where PyYAML has it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

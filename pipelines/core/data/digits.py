@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipelines.core.data.files import atomic_file
-from pipelines.core.data.splits import Indices, Split, TrainingData, digest, stratified
+from pipelines.core.data.normalizer import Normalizer, normalizers
+from pipelines.core.data.splits import Split, TrainingData, digest, stratified
 from pipelines.core.errors import BenchError
+from pipelines.core.workloads import Normalization
 
 NAME = "digits"
 CLASSES = 10
+PEAK = 16
 VALIDATION, TEST = 180, 450
 FILE = "digits.npy"
 #: SHA-256 of the table of pixels and labels, [1797, 65] uint8, and of the split indices.
@@ -60,29 +62,31 @@ def _table(path: Path) -> NDArray[np.uint8] | None:
     return table if _digest(table) == CONTENT else None
 
 
-def _load(folder: Path) -> tuple[Tensor, Tensor, list[Indices]]:
-    """Return all images, normalised by the training images, all labels, and the splits."""
+def _load(folder: Path, kind: Normalization) -> tuple[Split, Split, Split]:
+    """Test, validation and train split, as pixels."""
     table = _table(folder / FILE)
     if table is None:
         raise BenchError(f"{folder / FILE} is damaged; run: dpap-bench fetch {NAME}")
-    labels = table[:, 64].astype(np.int64)
-    parts = stratified(NAME, labels, (TEST, VALIDATION))
+    labels = torch.from_numpy(table[:, 64].astype(np.int64))
+    parts = stratified(NAME, labels.numpy(), (TEST, VALIDATION))
     if digest(parts) != SPLITS:
         raise BenchError("the splits are not the published ones; this is a bug, please report it")
-    images = torch.from_numpy(table[:, :64].astype(np.float32)).view(-1, 1, 8, 8) / 16
-    train = images[parts[2]]
-    return (images - train.mean()) / train.std(), torch.from_numpy(labels), parts
+    pixels = torch.from_numpy(table[:, :64]).reshape(-1, 1, 8, 8)
+    seen = pixels[parts[2]].float() / PEAK
+    training, held_out = normalizers(kind, PEAK, [float(seen.mean())], [float(seen.std())])
+
+    def split(part: int, normalizer: Normalizer) -> Split:
+        return Split(pixels[parts[part]], labels[parts[part]], normalizer)
+
+    return split(0, held_out), split(1, held_out), split(2, training)
 
 
-def load_training(folder: Path) -> TrainingData:
+def load_training(folder: Path, normalization: Normalization = "data") -> TrainingData:
     """Train and validation split."""
-    images, labels, (_, validation, train) = _load(folder)
-    return TrainingData(
-        Split(images[train], labels[train]), Split(images[validation], labels[validation]), CLASSES
-    )
+    _, validation, train = _load(folder, normalization)
+    return TrainingData(train, validation, CLASSES)
 
 
-def load_test(folder: Path) -> Split:
+def load_test(folder: Path, normalization: Normalization = "data") -> Split:
     """Test split; for `pipelines.core.evaluate` alone."""
-    images, labels, (test, _, _) = _load(folder)
-    return Split(images[test], labels[test])
+    return _load(folder, normalization)[0]

@@ -43,22 +43,16 @@ class Archive:
         return found.hexdigest() == self.md5
 
 
-def obtain_archive(archive: Archive, folder: Path) -> Path:
-    """Find an archive that was put there by hand, or download it into `folder`.
+def find_archive(archive: Archive, folder: Path) -> Path | None:
+    """Find an archive that was put there by hand, and verify it.
 
     Looked for are `folder`/NAME, and NAME in the folder that ``DPAP_BENCH_DATA`` names, or in that
-    folder's subfolder called as `folder` is. A download lies in `folder`/NAME.part until it is
-    complete and verified; one that was cut short goes on where it stopped.
-
-    Returns
-    -------
-    path
-        Of the verified archive.
+    folder's subfolder called as `folder` is.
 
     Raises
     ------
     BenchError
-        If a file in `folder` has another checksum, or the archive cannot be had.
+        If a file in `folder` has another checksum.
     """
     to = folder / archive.name
     if to.is_file():
@@ -73,6 +67,28 @@ def obtain_archive(archive: Archive, folder: Path) -> Path:
         path = place / archive.name
         if path.is_file() and archive.matches(path):
             return path
+    return None
+
+
+def obtain_archive(archive: Archive, folder: Path) -> Path:
+    """Find an archive (see `find_archive`), or download it into `folder`.
+
+    A download lies in `folder`/NAME.part until it is complete and verified; one that was cut short
+    goes on where it stopped.
+
+    Returns
+    -------
+    path
+        Of the verified archive.
+
+    Raises
+    ------
+    BenchError
+        If a file in `folder` has another checksum, or the archive cannot be had.
+    """
+    if found := find_archive(archive, folder):
+        return found
+    to = folder / archive.name
     try:
         _download(archive, to)
     except (OSError, http.client.HTTPException) as error:

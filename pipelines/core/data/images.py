@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,15 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipelines.core.data.normalizer import Normalizer, normalizers
 from pipelines.core.data.splits import Indices, Split, TrainingData, digest, stratified
 from pipelines.core.errors import BenchError
+from pipelines.core.workloads import Normalization
 
 Part = Literal["training", "test"]
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images as they are read; they become float32 once their split is known.
+    """Images as they are read.
 
     Parameters
     ----------
@@ -43,7 +44,8 @@ class Published(ABC):
 
     Validation images are taken from the training images, the same share of every class, in the
     order of the hashes of their numbers. Each channel of all splits is normalised by its mean and
-    standard deviation over the training split.
+    standard deviation over the training split, unless a workload says otherwise. Splits hold
+    pixels, and what normalises them.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ class Published(ABC):
     def read(self, folder: Path, part: Part) -> Images:
         """Read all images of a part, after their files were verified."""
 
-    def load_training(self, folder: Path) -> TrainingData:
+    def load_training(self, folder: Path, normalization: Normalization = "data") -> TrainingData:
         """Train and validation split.
 
         Raises
@@ -80,13 +82,12 @@ class Published(ABC):
         """
         images = self._checked(folder, "training")
         validation, train = self._parts(images)
-        kept = images[train]
-        mean, std = _statistics(kept.pixels)
+        training, held_out = self._normalizers(images[train], normalization)
         return TrainingData(
-            _split(kept, mean, std), _split(images[validation], mean, std), self.classes
+            _split(images[train], training), _split(images[validation], held_out), self.classes
         )
 
-    def load_test(self, folder: Path) -> Split:
+    def load_test(self, folder: Path, normalization: Normalization = "data") -> Split:
         """Test split; for `pipelines.core.evaluate` alone.
 
         Raises
@@ -95,8 +96,11 @@ class Published(ABC):
             If files are missing or damaged, or the split is not the published one.
         """
         images = self._checked(folder, "training")
-        mean, std = _statistics(images.pixels[self._parts(images)[1]])
-        return _split(self._checked(folder, "test"), mean, std)
+        _, held_out = self._normalizers(images[self._parts(images)[1]], normalization)
+        return _split(self._checked(folder, "test"), held_out)
+
+    def _normalizers(self, train: Images, kind: Normalization) -> tuple[Normalizer, Normalizer]:
+        return normalizers(kind, 255, *_statistics(train.pixels))
 
     def _parts(self, images: Images) -> list[Indices]:
         """Sample numbers of the validation and of the train split."""
@@ -137,8 +141,6 @@ def _statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
     return means, deviations
 
 
-def _split(images: Images, means: Sequence[float], deviations: Sequence[float]) -> Split:
-    inputs = torch.from_numpy(images.pixels.astype(np.float32)).div_(255)
-    for channel, mean, deviation in zip(inputs.unbind(1), means, deviations, strict=True):
-        channel.sub_(mean).div_(deviation)
-    return Split(inputs, torch.from_numpy(images.labels))
+def _split(images: Images, normalizer: Normalizer) -> Split:
+    pixels = np.require(images.pixels, requirements="W")  # what a file is mapped to is not
+    return Split(torch.from_numpy(pixels), torch.from_numpy(images.labels), normalizer)

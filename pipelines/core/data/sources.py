@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pipelines.core.augmentation import Augmentation
 from pipelines.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from pipelines.core.data.events import Binning, Events
-    from pipelines.core.data.splits import Split, TrainingData
+    from pipelines.core.data.splits import Samples, Split, TrainingData
+    from pipelines.core.workloads import Normalization
 
 
 class Loader(Protocol):
@@ -20,10 +22,10 @@ class Loader(Protocol):
     def fetch(self, folder: Path) -> None:
         """Put verified files into `folder`; do nothing where they are."""
 
-    def load_training(self, folder: Path) -> TrainingData:
-        """Read the train and validation split."""
+    def load_training(self, folder: Path, normalization: Normalization = "data") -> TrainingData:
+        """Read the train and validation split; what is in memory, as pixels."""
 
-    def load_test(self, folder: Path) -> Split:
+    def load_test(self, folder: Path, normalization: Normalization = "data") -> Samples:
         """Read the test split."""
 
 
@@ -47,16 +49,64 @@ class EventLoader(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
-    """A data set: its module in this package, one line about it, and whether it has events.
+class Size:
+    """How much a data set holds.
 
-    `member` is the name of an object in a module that serves several data sets.
+    Parameters
+    ----------
+    shape
+        Of one sample, [C, H, W]; of recordings, polarities and sensor.
+    classes
+        Number of classes.
+    train, validation, test
+        Samples of each split.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    train: int
+    validation: int
+    test: int
+
+    def __str__(self) -> str:
+        channels, height, width = self.shape
+        return (
+            f"{channels} x {height} x {width}, {self.classes:,} classes; {self.train:,} train / "
+            f"{self.validation:,} validation / {self.test:,} test"
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set.
+
+    Parameters
+    ----------
+    module
+        Its module in this package.
+    about
+        What it is, in a few words.
+    size
+        How much it holds.
+    events
+        Whether it holds recordings of events.
+    files
+        Whether its images are files of any size, read when they are needed.
+    member
+        Name of its object, where a module serves several data sets.
     """
 
     module: str
-    summary: str
+    about: str
+    size: Size
     events: bool = False
+    files: bool = False
     member: str = ""
+
+    @property
+    def summary(self) -> str:
+        """One line about it."""
+        return f"{self.about}, {self.size}"
 
     @property
     def loader(self) -> Loader:
@@ -71,59 +121,73 @@ class Source:
 
 
 SOURCES = {
-    "digits": Source(
-        "digits",
-        "scikit-learn's digits, 8 x 8 grey, 10 classes; 1,167 train / 180 validation / 450 test",
-    ),
+    "digits": Source("digits", "scikit-learn's digits", Size((1, 8, 8), 10, 1_167, 180, 450)),
     "fashion-mnist": Source(
         "fashion_mnist",
-        "Fashion-MNIST, 28 x 28 grey, 10 classes; 55,000 train / 5,000 validation / 10,000 test",
+        "Fashion-MNIST",
+        Size((1, 28, 28), 10, 55_000, 5_000, 10_000),
         member="FASHION_MNIST",
     ),
     "mnist": Source(
-        "mnist",
-        "MNIST digits, 28 x 28 grey, 10 classes; 55,000 train / 5,000 validation / 10,000 test",
-        member="MNIST",
+        "mnist", "MNIST digits", Size((1, 28, 28), 10, 55_000, 5_000, 10_000), member="MNIST"
     ),
     "cifar-10": Source(
-        "cifar",
-        "CIFAR-10, 32 x 32 colour, 10 classes; 45,000 train / 5,000 validation / 10,000 test",
-        member="CIFAR_10",
+        "cifar", "CIFAR-10", Size((3, 32, 32), 10, 45_000, 5_000, 10_000), member="CIFAR_10"
     ),
     "cifar-100": Source(
-        "cifar",
-        "CIFAR-100, 32 x 32 colour, 100 classes; 45,000 train / 5,000 validation / 10,000 test",
-        member="CIFAR_100",
+        "cifar", "CIFAR-100", Size((3, 32, 32), 100, 45_000, 5_000, 10_000), member="CIFAR_100"
+    ),
+    "imagenet": Source(
+        "imagenet",
+        "ImageNet, cut to one size (put there by hand)",
+        Size((3, 224, 224), 1000, 1_231_167, 50_000, 50_000),
+        files=True,
+        member="IMAGENET",
     ),
     "fashion-dvs": Source(
         "fashion_dvs",
-        "Fashion-MNIST as simulated events of three saccades, 34 x 34, 2 polarities; same splits",
+        "Fashion-MNIST as simulated events of three saccades",
+        Size((2, 34, 34), 10, 55_000, 5_000, 10_000),
         events=True,
     ),
     "n-mnist": Source(
         "n_mnist",
-        "MNIST before an event camera, 34 x 34, 2 polarities, 10 classes; 55,000 train / 5,000 "
-        "validation / 10,000 test",
+        "MNIST before an event camera",
+        Size((2, 34, 34), 10, 55_000, 5_000, 10_000),
         events=True,
     ),
     "dvs-gesture": Source(
         "tonic_sets",
-        "Hand gestures before an event camera, 128 x 128, 2 polarities, 11 classes; 967 train / "
-        "110 validation / 264 test; needs tonic",
+        "hand gestures before an event camera (needs tonic)",
+        Size((2, 128, 128), 11, 967, 110, 264),
         events=True,
         member="DVS_GESTURE",
     ),
+    "dvs-gesture-288": Source(
+        "dvs_gesture",
+        "the same as cut by its authors (put there by hand)",
+        Size((2, 128, 128), 11, 1_058, 118, 288),
+        events=True,
+        member="OFFICIAL",
+    ),
+    "dvs-gesture-280": Source(
+        "dvs_gesture",
+        "the same with 280 of these test recordings, as many as DPAP's paper names",
+        Size((2, 128, 128), 11, 1_058, 118, 280),
+        events=True,
+        member="REDUCED",
+    ),
     "cifar10-dvs": Source(
         "tonic_sets",
-        "CIFAR-10 before an event camera, 128 x 128, 2 polarities, 10 classes; 8,100 train / 900 "
-        "validation / 1,000 test; needs tonic",
+        "CIFAR-10 before an event camera (needs tonic)",
+        Size((2, 128, 128), 10, 8_100, 900, 1_000),
         events=True,
         member="CIFAR10_DVS",
     ),
     "shd": Source(
         "tonic_sets",
-        "Spoken digits as spikes of a model cochlea, 700 channels, 20 classes; 7,340 train / 816 "
-        "validation / 2,264 test; needs tonic",
+        "spoken digits as spikes of a model cochlea (needs tonic)",
+        Size((1, 1, 700), 20, 7_340, 816, 2_264),
         events=True,
         member="SHD",
     ),
@@ -151,20 +215,44 @@ def fetch(name: str, root: Path) -> Path:
     return folder
 
 
-def load_training(name: str, root: Path, binning: Binning | None = None) -> TrainingData:
-    """Train and validation split of a fetched data set; of recordings, as frames."""
+def load_training(
+    name: str,
+    root: Path,
+    binning: Binning | None = None,
+    normalization: Normalization = "data",
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 -- frozen
+) -> TrainingData:
+    """Train and validation split of a fetched data set; of recordings, as frames.
+
+    Images in memory are normalised here, unless they are augmented first, batch by batch.
+
+    Raises
+    ------
+    InputError
+        If images of this kind cannot be augmented so.
+    """
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_training(folder, _needed(name, binning))
-    return source.loader.load_training(folder)
+    data = source.loader.load_training(folder, normalization)
+    if augmentation.colours and data.input_shape[0] != 3:
+        raise InputError(f"{name} is grey; policy and colour_jitter are for colour images.")
+    if augmentation.resized_crop and not source.files:
+        raise InputError(f"images of {name} have one size; ask for 'crop', not 'resized_crop'.")
+    return data if augmentation != Augmentation() else data.normalized()
 
 
-def load_test(name: str, root: Path, binning: Binning | None = None) -> Split:
+def load_test(
+    name: str,
+    root: Path,
+    binning: Binning | None = None,
+    normalization: Normalization = "data",
+) -> Samples:
     """Test split of a fetched data set; for `pipelines.core.evaluate` alone."""
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_test(folder, _needed(name, binning))
-    return source.loader.load_test(folder)
+    return source.loader.load_test(folder, normalization).normalized()
 
 
 def _needed(name: str, binning: Binning | None) -> Binning:

@@ -7,49 +7,124 @@ change a split; every class gives the same share.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipelines.core.data.ahead import ahead
+from pipelines.core.data.augment import Augmenter
+from pipelines.core.data.normalizer import Normalizer
+
 Indices = NDArray[np.int64]
+Batch = tuple[Tensor, Tensor]
+_BATCHES_AHEAD = 3
+
+
+class Samples(Protocol):
+    """Samples of one split, in memory or not."""
+
+    @property
+    def labels(self) -> Tensor:
+        """[N] int64."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one sample at one step, [C, H, W]."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches come to."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, at: Tensor | slice, augmenter: Augmenter | None = None) -> Batch:
+        """Some samples as a network takes them: [B, C, H, W] or [T, B, C, H, W], and labels.
+
+        Parameters
+        ----------
+        at
+            Their numbers.
+        augmenter
+            What changes them; None, and they are as they are.
+        """
+
+    def batches(
+        self, cuts: Sequence[Tensor | slice], augmenter: Augmenter | None = None
+    ) -> Iterator[Batch]:
+        """One batch after another; what takes time to read is read ahead."""
+
+    def to(self, device: torch.device) -> Samples:
+        """Return the split on a device."""
+
+    def normalized(self) -> Samples:
+        """Return the split with its pixels normalised once and for all, if it is in memory."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Samples of one split.
+    """Samples in memory.
 
     Parameters
     ----------
     inputs
-        [N, C, H, W] float32, or event frames [N, T, C, H, W] uint8.
+        [N, C, H, W] float32, event frames [N, T, C, H, W] uint8, or pixels [N, C, H, W] uint8.
     labels
         [N] int64.
+    normalizer
+        What makes inputs of pixels, batch by batch; None where they are inputs already.
     """
 
     inputs: Tensor
     labels: Tensor
+    normalizer: Normalizer | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, at: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Some samples as a network takes them: [B, C, H, W] or [T, B, C, H, W], and labels."""
-        inputs = self.inputs[at]
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one sample at one step, [C, H, W]."""
+        channels, height, width = self.inputs.shape[-3:]
+        return channels, height, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the samples are."""
+        return self.inputs.device
+
+    def batch(self, at: Tensor | slice, augmenter: Augmenter | None = None) -> Batch:
+        """See `Samples`."""
+        inputs = finished(self.inputs[at], at, self.normalizer, augmenter)
         if inputs.dim() == 5:  # a byte for each number in memory, four only in a batch
             inputs = inputs.transpose(0, 1).to(torch.get_default_dtype())
         return inputs, self.labels[at]
 
+    def batches(
+        self, cuts: Sequence[Tensor | slice], augmenter: Augmenter | None = None
+    ) -> Iterator[Batch]:
+        """See `Samples`; made when they are asked for, but colours are changed ahead."""
+        if augmenter is not None and augmenter.asked.colours:
+            return ahead(lambda at: self.batch(at, augmenter), cuts, _BATCHES_AHEAD)
+        return (self.batch(at, augmenter) for at in cuts)
+
     def part(self, indices: Indices) -> Split:
         """Return the samples of these numbers."""
-        return Split(self.inputs[indices], self.labels[indices])
+        return Split(self.inputs[indices], self.labels[indices], self.normalizer)
 
     def to(self, device: torch.device) -> Split:
-        """Return the split on a device."""
-        return Split(self.inputs.to(device), self.labels.to(device))
+        """See `Samples`."""
+        return Split(self.inputs.to(device), self.labels.to(device), self.normalizer)
+
+    def normalized(self) -> Split:
+        """See `Samples`."""
+        if self.normalizer is None:
+            return self
+        return Split(self.normalizer(self.inputs), self.labels)
 
 
 @dataclass(frozen=True)
@@ -64,24 +139,40 @@ class TrainingData:
         Number of classes.
     """
 
-    train: Split
-    validation: Split
+    train: Samples
+    validation: Samples
     classes: int
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Shape of one sample at one step, [C, H, W]."""
-        channels, height, width = self.train.inputs.shape[-3:]
-        return channels, height, width
+        return self.train.shape
 
     @property
     def device(self) -> torch.device:
         """Where the samples are."""
-        return self.train.inputs.device
+        return self.train.device
 
     def to(self, device: torch.device) -> TrainingData:
         """Return both splits on a device."""
         return TrainingData(self.train.to(device), self.validation.to(device), self.classes)
+
+    def normalized(self) -> TrainingData:
+        """Return both splits with pixels normalised, as far as they are in memory."""
+        return TrainingData(self.train.normalized(), self.validation.normalized(), self.classes)
+
+
+def finished(
+    inputs: Tensor, at: Tensor | slice, normalizer: Normalizer | None, augmenter: Augmenter | None
+) -> Tensor:
+    """Augment and normalise the inputs of a batch, as far as it is asked for."""
+    if augmenter is not None:
+        inputs = augmenter.pixels(inputs, at)
+    if normalizer is not None:
+        inputs = normalizer(inputs)
+    if augmenter is not None:
+        inputs = augmenter.erase(inputs, at)
+    return inputs
 
 
 def batch_sizes(samples: int, size: int) -> list[int]:

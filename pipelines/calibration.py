@@ -1,0 +1,130 @@
+"""How fast a workload trains on this device, and how many operations it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipelines.core.build import build_network
+from pipelines.core.cost import ActivityCounter, operations
+from pipelines.core.device import clock
+from pipelines.core.networks import Network
+from pipelines.core.train import make_optimizer
+from pipelines.core.workloads import Workload
+
+#: Share of the pixels of made-up event frames that hold an event.
+_EVENTS = 0.05
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a device takes for one sample.
+
+    Parameters
+    ----------
+    training, evaluation
+        Seconds for a sample that is trained on, and for one that is evaluated.
+    batch
+        Samples per step that were measured; fewer than the recipe's where those do not fit.
+    """
+
+    training: float
+    evaluation: float
+    batch: int
+
+
+def input_shape(settings: Workload, sample: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Shape of a network's input at one step, of samples or sensors of a shape [C, H, W]."""
+    if settings.binning is None:
+        return sample
+    channels, height, width = sample
+    *_, rows, columns = settings.binning.shape(height, width)
+    return channels, rows, columns
+
+
+def calibrate(
+    settings: Workload,
+    shape: tuple[int, int, int],
+    classes: int,
+    device: torch.device,
+    seconds: float,
+) -> Pace:
+    """Time training steps of the dense network on made-up samples.
+
+    Batches double in size until they are the recipe's, or until a step takes a quarter of the
+    time that is left or no longer fits into memory; the rest of the time repeats the last size.
+
+    Parameters
+    ----------
+    settings
+        The workload.
+    shape, classes
+        Of its inputs, [C, H, W], and its labels.
+    device
+        Where to run.
+    seconds
+        Time to spend, roughly.
+    """
+    network = build_network(settings.network, shape, classes, 0, settings.execution).to(device)
+    optimizer = make_optimizer(network, settings.recipe)
+    end, sizes = clock(device) + seconds, _sizes(settings.recipe.batch_size)
+    batch, times = 0, [float("inf")]
+    for size in sizes:
+        inputs = _samples(settings, shape, size).to(device)
+        try:
+            _seconds(lambda: _step(network, optimizer, inputs), device)  # noqa: B023 -- run at once
+            taken = _seconds(lambda: _step(network, optimizer, inputs), device)  # noqa: B023
+        except torch.OutOfMemoryError:
+            break
+        batch, times = size, [taken]
+        if taken > (end - clock(device)) / 4:
+            break
+    inputs = _samples(settings, shape, batch).to(device)
+    while clock(device) + times[-1] < end:
+        times.append(_seconds(lambda: _step(network, optimizer, inputs), device))
+    network.eval()
+    with torch.no_grad():
+        network(inputs)
+        forward = median(_seconds(lambda: network(inputs), device) for _ in range(3))
+    return Pace(median(times) / batch, forward / batch, batch)
+
+
+def dense_macs(settings: Workload, shape: tuple[int, int, int], classes: int) -> int:
+    """Multiply-accumulates of one sample over all time steps, dense network, forward."""
+    network = build_network(settings.network, shape, classes, 0).eval()
+    counter = ActivityCounter(network.steps)
+    with torch.no_grad():
+        counter.add(network.run(_samples(settings, shape, 1))[1])
+    return sum(dense for dense, _, _ in operations(network, counter).values())
+
+
+def _sizes(largest: int) -> list[int]:
+    """2, 4, 8, ... and the largest."""
+    return [2**i for i in range(1, largest.bit_length()) if 2**i < largest] + [largest]
+
+
+def _samples(settings: Workload, shape: tuple[int, int, int], size: int) -> Tensor:
+    """Made-up inputs, as a network takes them."""
+    draw = torch.Generator().manual_seed(0)
+    if settings.binning is None:
+        return torch.randn(size, *shape, generator=draw)
+    frames = torch.rand(settings.binning.steps, size, *shape, generator=draw)
+    return (frames < _EVENTS).float()
+
+
+def _step(network: Network, optimizer: torch.optim.Optimizer, inputs: Tensor) -> None:
+    labels = torch.arange(inputs.shape[-4], device=inputs.device) % network.classes
+    optimizer.zero_grad(set_to_none=True)
+    functional.cross_entropy(network(inputs), labels).backward()
+    optimizer.step()
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    start = clock(device)
+    work()
+    return clock(device) - start
