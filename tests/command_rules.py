@@ -35,6 +35,7 @@ class Checker:
         self.params = params
         self.new_methods: set[str] = set()
         self.run_ids: set[str] = set()
+        self.made = {"FOLDER", "FILE", *(f"results/{place}" for place in PLACES)}
 
     def fault(self, command: Command) -> str:
         """Return what is wrong with a command, in a sentence, or nothing."""
@@ -43,6 +44,8 @@ class Checker:
                 self.params = with_block(self.params, command.text)
             elif command.kind == "python":
                 compile(command.text, command.page, "exec")
+            elif command.marker and command.words[0] not in _PARSERS:
+                _shell(command.text)
             else:
                 self._line(command.words, loose=command.inline)
         except (BenchError, ValueError, SyntaxError) as error:
@@ -80,10 +83,11 @@ class Checker:
                 plain = canonical(name.partition(":")[0]) if kind == "method" else name
                 if plain not in known | {"NAME"}:
                     raise ValueError(f"there is no {kind} '{name}'")
-        made = {"FOLDER", *(f"results/{place}" for place in PLACES)}
         for place in (str(asked[key]) for key in ("update", "path") if asked.get(key)):
-            if place not in made and not (ROOT / place).exists():
+            if place not in self.made and not (ROOT / place).exists():
                 raise ValueError(f"there is no {place}")
+        if asked["verb"] == "submit":
+            self.made.add(str(asked["to"]))
 
     def _cells(self, asked: dict[str, Any]) -> None:
         """Refuse a cell that cannot be, or a run id that no cell above has."""
@@ -102,12 +106,22 @@ class Checker:
     def dvc(self, words: Sequence[str], loose: bool) -> None:
         if words[0] != "repro":
             raise ValueError(f"no rule covers 'dvc {words[0]}'; {TEACH}")
-        stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
         for word in words[1:]:
-            if word not in stages and not (ROOT / word).is_file():
+            file, _, stage = word.rpartition(":")
+            if not (ROOT / word).is_file() and stage not in self._stages(file or "dvc.yaml"):
                 raise ValueError(f"there is no stage or file '{word}'")
 
+    def _stages(self, file: str) -> set[str]:
+        """Names of the stages of a pipeline, and of their parts, one for each workload."""
+        names = set(yaml.safe_load((ROOT / file).read_text())["stages"])
+        return names | {
+            f"{name}@{workload}" for name in names for workload in self.params.workloads
+        }
+
     def python(self, words: Sequence[str], loose: bool) -> None:
+        if words[0] == "-c":
+            compile(words[1], "-c", "exec")
+            return
         module = words[0] == "-m"
         files = words[2:] if module else words
         if module and importlib.util.find_spec(words[1]) is None:
@@ -142,6 +156,13 @@ _PARSERS: dict[str, Callable[[Checker, Sequence[str], bool], None]] = {
     "pre-commit": Checker.pre_commit,
     ".": Checker.source,
 }
+
+
+def _shell(text: str) -> None:
+    """Let the shell parse a command that is not run, and is none of ours."""
+    done = subprocess.run(["bash", "-n", "-c", text], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(done.stderr.strip())
 
 
 def _listed(value: Any) -> list[str]:
@@ -215,9 +236,9 @@ def reason(command: Command, params: Params) -> str:
         return "a synopsis"
     program, *words = command.words
     if program != "dpap-bench":
-        return "" if program == "python" and words[0] == "-m" else _OTHERS[program]
+        return "" if program == "python" and words[0] in ("-m", "-c") else _OTHERS[program]
     asked = parse(words)
-    board, workload = asked.get("board"), asked.get("workload")
+    boards, workload = _listed(asked.get("board")), asked.get("workload")
     known = isinstance(workload, str) and workload in params.workloads
     wanted = params.workloads[workload].data if known else asked.get("name")
     if words[0] in ("fetch", "show", "run") and wanted not in (None, "digits"):
@@ -226,7 +247,7 @@ def reason(command: Command, params: Params) -> str:
         return "needs a GPU"
     if asked.get("everything"):
         return "takes hours: every method"
-    if board in params.boards and params.size(board) > FEW:
+    if any(params.size(board) > FEW for board in boards if board in params.boards):
         return "a board of many cells"
     return ""
 

@@ -113,7 +113,7 @@ def test_every_result_has_a_row_or_a_reason(published: Published, params: Params
     [
         ({"method": "ThiNet"}, "method not in this suite"),
         ({"method": "Deep R"}, "deep_r: not hybrid here"),
-        ({"dataset": "ImageNet"}, "data set not in this suite: ImageNet"),
+        ({"dataset": "SVHN"}, "data set not in this suite: SVHN"),
         ({"network": None}, "network not stated"),
         ({"network": "2FC"}, "network not in this suite: 2FC"),
         ({"dataset": "CIFAR-100"}, "no workload on cifar-100; dpap-bench fetch cifar-100 gets it"),

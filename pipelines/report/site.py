@@ -145,7 +145,7 @@ def _overview(entries: Sequence[_Entry], records: int) -> str:
         records=records,
         seal=SEAL,
         version=version("dpap-bench"),
-        style=Markup((_HERE / "page.css").read_text()),  # noqa: S704 - our own text
+        style=Markup((_HERE / "web" / "page.css").read_text()),  # noqa: S704 - our own text
     )
 
 
