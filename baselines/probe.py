@@ -49,7 +49,7 @@ class Probe(Protocol):
         reduction: Literal["mean", "sum", "none"] = "mean",
         parameters: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Cross-entropy of a batch, with graph; [B] if `reduction` is ``none``."""
+        """The workload's loss of a batch, with graph; [B] if `reduction` is ``none``."""
 
     def per_example(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Gradients of each sample's own loss, for one layer after another.

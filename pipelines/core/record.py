@@ -32,7 +32,21 @@ Status = Literal["ok", "diverged", "off-target", "over-budget", "failed"]
 
 
 class Environment(BaseModel):
-    """Where a run happened."""
+    """Where a run happened.
+
+    Parameters
+    ----------
+    python, torch, snntorch, torch_pruning
+        Versions.
+    platform, processor
+        Operating system and CPU.
+    device
+        ``cpu``, or the name of the GPU.
+    threads
+        CPU threads of the run.
+    precision, plan
+        How it was computed, which may be less than its workload asked for (`Execution`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,6 +67,17 @@ class Outcome(BaseModel):
 
     A trial of the tuning never opens it: it has no test figures, and its cost is that on the
     validation split.
+
+    Parameters
+    ----------
+    test_accuracy, validation_accuracy
+        Right / all, in [0, 1].
+    test_loss
+        Mean over the samples.
+    layout
+        Of the compacted network.
+    cost
+        What the compacted network costs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -37,7 +37,25 @@ def require_finite(loss: float, meter: BudgetMeter) -> None:
 
 
 class EpochPoint(BaseModel):
-    """State after one epoch; `seconds` counts training alone."""
+    """State after one epoch.
+
+    Parameters
+    ----------
+    samples
+        Charged so far.
+    train_loss
+        Mean over the epoch, before each step.
+    validation_accuracy, validation_loss
+        Of the network as it is.
+    density
+        Kept / prunable weights.
+    firing_rate
+        Mean over the layers, in [0, 1] per step, on the validation split.
+    learning_rate
+        After the epoch.
+    seconds
+        Wall-clock of training alone, so far.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
