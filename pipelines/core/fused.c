@@ -11,7 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BYTES = 64 }; /* of a vector; the compiler splits it where registers are smaller */
+/* A vector is as wide as a register: gcc takes wider ones through memory. */
+#if defined(__AVX512F__)
+enum { BYTES = 64 };
+#else
+enum { BYTES = 32 };
+#endif
 
 #if defined(BFLOAT16)
 typedef uint16_t DTYPE;
@@ -196,8 +201,9 @@ INLINE Vector advance(Vector current, Vector before, int first, const Shape *p) 
 }
 
 /* One row of windows of k x k, n <= LANES channels of it, through all steps. */
-INLINE void forward_row(const DTYPE *x, const double *scales, const double *biases, const Shape *p,
-                        DTYPE *spikes, REAL *counts, int64_t k, int64_t n) {
+INLINE void forward_row(const DTYPE *x, const double *scales, const double *biases,
+                        const Shape *shape, DTYPE *spikes, REAL *counts, int64_t k, int64_t n) {
+  const Shape here = *shape, *p = &here; /* no write can change it */
   const int64_t c = p->channels, given = positions(p) * c;
   const int64_t stride = p->given == 1 ? 0 : given, out = given / (k * k);
   const int64_t ahead = k * p->width * c; /* the next row of windows */
@@ -254,8 +260,9 @@ typedef struct {
 /* Gradients behind a row of windows, `forward_row` backwards. Without `sums` the gradient of x goes
  * to `out`, which may be x. With them they are added up, and the gradient of a static x, less what
  * batch norm's statistics add, goes to `out`. */
-INLINE void backward_row(const DTYPE *x, const DTYPE *grad, const Channels *per, const Shape *p,
+INLINE void backward_row(const DTYPE *x, const DTYPE *grad, const Channels *per, const Shape *shape,
                          const Sums *sums, DTYPE *out, int64_t from, int64_t k, int64_t n) {
+  const Shape here = *shape, *p = &here; /* no write can change it */
   const int64_t c = p->channels, steps = p->steps, given = positions(p) * c;
   const int64_t stride = p->given == 1 ? 0 : given, behind = given / (k * k);
   const int64_t ahead = k * p->width * c; /* the next row of windows */
