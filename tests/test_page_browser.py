@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.grid import Params
+from pipelines.report.analysis import analyse
+from pipelines.report.literature import literature
 from pipelines.report.page import render
+from pipelines.report.page_sections import make_sections
 from pipelines.report.paper_measures import paper_tables
+from pipelines.report.published import load_published
 from pipelines.report.rows import make_rows
 from pipelines.report.tables import make_tables
 from tests.handmade import board, record
@@ -22,7 +26,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run 'make chromium' as root")
 METHODS = ("dpap", "dpap-st", "random", "magnitude", "taylor", "grand", "lamp", "set", "fpgm")
 EVIL = "<img src=x onerror=alert(1)>"
-FIGURES = Path(__file__).parent.parent / "results" / "figures"
+RESULTS = Path(__file__).parent.parent / "results"
+FIGURES, PUBLISHED = RESULTS / "figures", RESULTS / "published.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +38,14 @@ def file(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
         one = record(params, "magnitude", seed, 0.93)
         spec = one.spec.model_copy(update={"method": EVIL})
         records.append(one.model_copy(update={"spec": spec}))
-    rows = make_rows(records)
-    tables = [*make_tables(rows), *paper_tables(rows, records)]
+    analysis = analyse(make_rows(records))
+    rows = analysis.rows
+    tables = [*make_tables(rows, analysis.standings), *paper_tables(rows, records)]
+    published = literature(load_published(PUBLISHED), params, "embedded", rows)
+    sections = make_sections("handmade", analysis, published)
+    assert {"ranks-hybrid", "synops", "areas", "time", "published"} <= {s.anchor for s in sections}
     path = tmp_path_factory.mktemp("page") / "leaderboard.html"
-    path.write_text(render("handmade", rows, tables, records))
+    path.write_text(render("handmade", rows, tables, records, sections))
     return path
 
 
@@ -109,7 +118,7 @@ def test_a_name_that_is_markup_is_text(visit: Open) -> None:
     one = visit()
     assert EVIL in one.rows()
     assert one.page.locator(".chip", has_text=EVIL).count() == 1
-    assert one.page.locator("img").count() == 0
+    assert one.page.locator("img:not(.figure), img[onerror]").count() == 0
     one.page.locator("#text").fill(EVIL)
     assert one.rows() == ["dense", EVIL]
 
@@ -119,7 +128,8 @@ def test_a_column_is_sorted_and_says_so(visit: Open) -> None:
     table = one.page.locator('article[data-granularity="structured"] table').first
     before = one.rows()
     head = table.locator('th[data-key="accuracy"]')
-    cells = table.locator("tbody tr:not(.reference) td:nth-child(4)")
+    place = head.evaluate("head => head.cellIndex + 1")
+    cells = table.locator(f"tbody tr:not(.reference) td:nth-child({place})")
     for direction in ("descending", "ascending"):
         head.get_by_role("button").click()
         assert head.get_attribute("aria-sort") == direction

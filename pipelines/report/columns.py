@@ -27,6 +27,8 @@ class Column(Generic[R]):
         Cell as a number to sort by, or text.
     optional
         Whether a table in which no row has a value goes without the column.
+    words
+        Whether cells are words, which stand on the left and may take several lines.
     """
 
     title: str
@@ -34,6 +36,7 @@ class Column(Generic[R]):
     text: Callable[[R], str]
     value: Callable[[R], Any]
     optional: bool = False
+    words: bool = False
 
 
 def plus_minus(found: Estimate | None, mean: Callable[[float], str] = percent) -> str:

@@ -9,6 +9,8 @@ import altair as alt
 from pipelines.report.critical import CriticalDifference
 
 _LANE, _WIDTH = 18, 460
+#: Pixels around it: where it is shown, letters may be wider than where it was drawn.
+_PADDING = 24
 #: Labels stand so far beside the axis, in ranks.
 _MARGIN = 0.3
 
@@ -53,7 +55,8 @@ def critical_difference_figure(one: CriticalDifference) -> dict[str, Any]:
         .encode(x=x, y=y, text=text),
     ]
     title = f"{one.granularity}, {one.track}: {one.blocks} blocks of workload, density and seed"
-    chart = alt.layer(*layers).properties(width=_WIDTH, height=_LANE * bottom, title=title)
+    size = {"width": _WIDTH, "height": _LANE * bottom}
+    chart = alt.layer(*layers).properties(**size, title=title, padding=_PADDING)
     specification: dict[str, Any] = chart.configure_view(stroke=None).to_dict()
     return specification
 

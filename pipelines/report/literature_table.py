@@ -43,16 +43,18 @@ COLUMNS: tuple[Column[LiteratureRow], ...] = (
         "As printed, and whether it spikes.",
         lambda r: f"{_or_missing(r.result.network)} ({r.result.kind})",
         lambda r: r.result.network,
+        words=True,
     ),
     Column(
         "T", "Steps.", lambda r: _or_missing(r.result.time_steps), lambda r: r.result.time_steps
     ),
-    Column("method", "As printed.", lambda r: r.method, lambda r: r.method),
+    Column("method", "As printed.", lambda r: r.method, lambda r: r.method, words=True),
     Column(
         "granularity",
         "What is removed.",
         lambda r: _or_missing(r.result.granularity),
         lambda r: r.result.granularity,
+        words=True,
     ),
     Column(
         "density",
@@ -60,7 +62,6 @@ COLUMNS: tuple[Column[LiteratureRow], ...] = (
         lambda r: decimal(r.density, 3),
         lambda r: r.density,
     ),
-    Column("counting", "What it counts.", lambda r: _or_missing(r.counting), lambda r: r.counting),
     Column(
         "accuracy %",
         "As printed.",
@@ -73,14 +74,22 @@ COLUMNS: tuple[Column[LiteratureRow], ...] = (
         lambda r: points(_drop(r)),
         _drop,
     ),
-    Column("source", "Where it was read.", _source, _source),
+    Column("here", "Our row, or why there is none.", _here, _here, words=True),
+    Column(
+        "counting",
+        "What the density counts.",
+        lambda r: _or_missing(r.counting),
+        lambda r: r.counting,
+        words=True,
+    ),
+    Column("source", "Where it was read.", _source, _source, words=True),
     Column(
         "confidence",
         "high: the primary source was read.",
         lambda r: r.result.confidence,
         lambda r: r.result.confidence,
+        words=True,
     ),
-    Column("here", "Our row, or why there is none.", _here, _here),
 )
 
 
