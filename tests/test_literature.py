@@ -120,6 +120,10 @@ def test_every_result_has_a_row_or_a_reason(published: Published, params: Params
         ({"network": "6Conv2FC"}, "no workload with this network on mnist"),
         ({"kind": "ann"}, "no workload with this network on mnist"),
         ({}, "not on this board; boards that have it: paper"),
+        (
+            {"dataset": "DVS-Gesture"},
+            "no workload on dvs-gesture; dpap-bench fetch dvs-gesture gets it",
+        ),
         ({"granularity": "spatio-temporal"}, "not on this board; no board has it yet"),
     ],
 )
@@ -201,3 +205,13 @@ def test_the_command_prints_the_literature(
     assert out.splitlines()[0].startswith("203 results")
     assert "method not in this suite" in out
     assert not (project / "results" / "boards").exists()
+
+
+def test_a_cut_of_a_data_set_counts_as_the_data_set(params: Params, published: Published) -> None:
+    gestures = [r for r in published.results if r.dataset == "DVS-Gesture" and r.method == "DPAP"]
+    rows = literature(
+        Published(results=tuple(gestures), methods=published.methods), params, "quick", []
+    )
+    assert rows
+    for row in rows:
+        assert row.reason == "not on this board; boards that have it: paper"

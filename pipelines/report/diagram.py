@@ -32,7 +32,7 @@ def critical_difference_figure(one: CriticalDifference) -> dict[str, Any]:
     scale = alt.Scale(domain=ends, nice=False, zero=False, clamp=True)
     ticks = alt.Axis(orient="top", tickMinStep=1, format="d", grid=False)
     x = alt.X("rank:Q", title="average rank (1 is best)", scale=scale, axis=ticks)
-    y = alt.Y("lane:Q", scale=alt.Scale(domain=[bottom + 0.5, 0]), axis=None)
+    y = alt.Y("lane:Q", scale=alt.Scale(domain=[bottom + 1, 0]), axis=None)
     base = alt.Chart(alt.Data(values=methods)).encode(x=x, y=y)
     edge, text = alt.X("edge:Q", scale=scale), alt.Text("label:N")
     layers = [
@@ -95,4 +95,4 @@ def _bars(one: CriticalDifference) -> list[dict[str, float]]:
 def _scale(one: CriticalDifference, lane: float) -> list[dict[str, Any]]:
     difference = one.critical_difference
     label = f"critical difference {difference:.2f}"
-    return [{"rank": 1.0, "last": 1.0 + difference, "lane": lane, "label": label}]
+    return [{"rank": 1.0, "last": 1.0 + difference, "lane": lane + 0.5, "label": label}]

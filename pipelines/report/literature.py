@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -115,10 +116,17 @@ def _removes(name: str, result: PublishedResult) -> bool:
     return result.granularity is None or result.granularity in infos()[name].granularities
 
 
+def _same_data(workload: Workload, result: PublishedResult) -> bool:
+    """Whether it is the data set, in whatever cut: ``dvs-gesture-280`` is one of DVS-Gesture."""
+    return re.fullmatch(rf"{re.escape(result.dataset.lower())}(-\d+)?", workload.data) is not None
+
+
 def _same_task(workload: Workload, result: PublishedResult) -> bool:
     network = workload.network
-    same_data = workload.data == result.dataset.lower()
-    return same_data and (network.kind, network.layout) == (result.kind, result.layout)
+    return _same_data(workload, result) and (network.kind, network.layout) == (
+        result.kind,
+        result.layout,
+    )
 
 
 def _reasons(
@@ -140,7 +148,7 @@ def _reasons(
         yield "network not stated"
     if result.layout is None:
         yield f"network not in this suite: {result.network}"
-    if not any(one.data == data for one in params.workloads.values()):
+    if not any(_same_data(one, result) for one in params.workloads.values()):
         yield f"no workload on {data}; dpap-bench fetch {data} gets it"
     if not workloads:
         yield f"no workload with this network on {data}"
