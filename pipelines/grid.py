@@ -15,6 +15,7 @@ from pipelines.core.errors import BenchError, InputError, unknown
 from pipelines.core.spec import EMERGENT, Device, RunSpec
 from pipelines.core.workloads import Workload
 from pipelines.spaces import Tuning
+from pipelines.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
     from pipelines.core.record import RunRecord
@@ -222,7 +223,7 @@ def load_params(root: Path, device: Device | None = None) -> Params:
     """
     path = root / PARAMS
     try:
-        params = Params.model_validate(yaml.safe_load(path.read_text()))
+        params = Params.model_validate(read_yaml(path.read_text()))
     except yaml.YAMLError as error:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:

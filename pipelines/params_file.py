@@ -15,6 +15,7 @@ import yaml
 
 from pipelines.core.data.files import atomic_file
 from pipelines.core.errors import BenchError
+from pipelines.yaml_reader import compose_yaml, read_yaml
 
 _INDENT = 2
 _TUNED = "# tuned: "
@@ -30,7 +31,7 @@ def add_entry(path: Path, keys: Sequence[str], name: str, value: Mapping[str, An
     """
     text = path.read_text()
     found = _find(text, keys)
-    parent = wanted = yaml.safe_load(text)
+    parent = wanted = read_yaml(text)
     for key in keys:
         parent = parent[key]
     parent[name] = value
@@ -49,7 +50,7 @@ def set_options(path: Path, method: str, options: Mapping[str, Any], note: str) 
         If the file is written in a way that cannot be edited.
     """
     text = path.read_text()
-    wanted = yaml.safe_load(text)
+    wanted = read_yaml(text)
     wanted["methods"] = {name: dict(value) for name, value in wanted["methods"].items()}
     wanted["methods"][method] |= options
     text = _without_aliases(text, method)
@@ -66,7 +67,7 @@ def set_options(path: Path, method: str, options: Mapping[str, Any], note: str) 
 
 def _find(text: str, keys: Sequence[str]) -> yaml.MappingNode:
     """The mapping at some keys, with the places of all that is in it."""
-    node: Any = yaml.compose(text, yaml.SafeLoader)
+    node: Any = compose_yaml(text)
     for name in keys:
         node = next((v for k, v in node.value if k.value == name), None)
         if not isinstance(node, yaml.MappingNode):
@@ -101,7 +102,7 @@ def _aliases(text: str, method: str) -> Iterator[yaml.Node]:
 
 def _without_aliases(text: str, method: str) -> str:
     """Write out what shares its options with `method`, so that a change stays with it."""
-    options = yaml.safe_load(text)["methods"]
+    options = read_yaml(text)["methods"]
     for key in reversed(list(_aliases(text, method))):
         written = _written(options[key.value], key.start_mark.column + _INDENT)
         before, after = text[: key.end_mark.index], text[key.end_mark.index :]
@@ -136,7 +137,7 @@ def _scalar(value: Any) -> str:
 
 def _write(path: Path, text: str, wanted: object) -> None:
     """Write the file, if it says what it should."""
-    if yaml.safe_load(text) != wanted:
+    if read_yaml(text) != wanted:
         raise BenchError(f"{path} is written in a way that cannot be edited; do it by hand.")
     with atomic_file(path) as file:
         file.write(text.encode())

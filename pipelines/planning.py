@@ -6,11 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-
-from pipelines.core.spec import Device
 
 if TYPE_CHECKING:
     from pipelines.plan import Need
@@ -24,7 +22,8 @@ def plan(
         float, typer.Option(min=0, help="To spend on timing training steps here; 0: time none.")
     ] = 60,
     device: Annotated[
-        Device | None, typer.Option(help="Default: compute.device of params.yaml.")
+        Literal["cpu", "cuda"] | None,
+        typer.Option(help="Default: compute.device of params.yaml."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

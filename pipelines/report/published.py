@@ -12,9 +12,7 @@ from baselines.info import Granularity
 from pipelines.core.errors import BenchError
 from pipelines.core.layouts import NAMED
 from pipelines.core.tokens import parse_layout
-
-#: The safe loader, in C where PyYAML has it.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from pipelines.yaml_reader import read_yaml
 
 Percent = float
 
@@ -131,7 +129,7 @@ def load_published(path: Path) -> Published:
     if not path.exists():
         return Published()
     try:
-        return Published.model_validate(yaml.load(path.read_text(), _LOADER))  # noqa: S506
+        return Published.model_validate(read_yaml(path.read_text()))
     except yaml.YAMLError as error:
         raise BenchError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
