@@ -165,8 +165,18 @@ def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
             samples: int = getattr(sizes, split)
             if round(accuracy * samples) / samples != accuracy:
                 yield f"has a {split} accuracy of {accuracy:g}, which no {samples} samples give."
+    if not _fits(outcome):
+        yield "has a confusion matrix that does not give its test accuracy."
     if outcome.test_loss is not None and outcome.test_loss < 0:
         yield f"has a test loss of {outcome.test_loss:g}."
+
+
+def _fits(outcome: Outcome) -> bool:
+    """Whether the confusion matrix, if there is one, gives the test accuracy."""
+    if (rows := outcome.confusion) is None:
+        return True
+    right = sum(row[i] for i, row in enumerate(rows) if i < len(row))
+    return right / max(1, sum(map(sum, rows))) == outcome.test_accuracy
 
 
 def _wrong_density(record: RunRecord, cost: Cost) -> Iterator[str]:

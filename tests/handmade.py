@@ -53,7 +53,12 @@ def record(
         outcome=None
         if status in ("diverged", "failed")
         else Outcome(
-            test_accuracy=accuracy, test_loss=0.1, validation_accuracy=0.9, layout="x", cost=cost
+            test_accuracy=accuracy,
+            test_loss=0.1,
+            validation_accuracy=0.9,
+            layout="x",
+            cost=cost,
+            confusion=[[9, 1], [0, 10]],
         ),
         curve=[point, point],
         budget=100,

@@ -89,6 +89,8 @@ _COST = ("outcome", "cost")
 EDITS: dict[str, tuple[Edit, str]] = {
     "accuracy": (_add("outcome", "validation_accuracy", number=-1 / 180), "another validation acc"),
     "no share of the test split": (_set("outcome", "test_accuracy", to=0.951), "no 450 samples"),
+    "confusion": (_add("outcome", "confusion", 0, 1, number=1), "does not give its test accuracy"),
+    "right answers": (_add("outcome", "confusion", 0, 0, number=-1), "does not give its test acc"),
     "impossible accuracy": (_set("outcome", "test_accuracy", to=1.5), "test accuracy of 1.5"),
     "density": (_add(*_COST, "density", number=0.1), r"density 0\.6\d* misses 0\.5"),
     "density within the tolerance": (_add(*_COST, "density", number=2e-4), "weights do not give"),
@@ -290,6 +292,7 @@ def test_the_command_finds_by_a_second_run_what_nothing_else_tells(
     assert call(monkeypatch, *command) == 0
     assert "1 records: no fault" in capsys.readouterr().out
     edit(folder, _set("outcome", "test_accuracy", to=1.0))
+    edit(folder, _set("outcome", "confusion", to=[[450]]))
     assert call(monkeypatch, *command, "--no-rerun") == 0
     assert call(monkeypatch, *command) == 1
     out, err = capsys.readouterr()

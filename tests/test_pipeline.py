@@ -15,6 +15,7 @@ from baselines.masks import Masks
 from pipelines.audit import timeless
 from pipelines.core import cell as cell_module
 from pipelines.core.cell import run_cell, stream
+from pipelines.core.data import load_test
 from pipelines.core.errors import BenchError, InputError
 from pipelines.core.spec import RunSpec
 from pipelines.core.store import Store
@@ -61,6 +62,12 @@ def test_a_record_tells_the_whole_run(
     cell = params.spec("digits-snn", "magnitude", "unstructured", 0.25, 0)
     record = run_cell(cell.model_copy(update={"settings": tiny["digits-snn"]}), data_root)
     assert record.status == "ok"
+    assert record.outcome is not None
+    assert record.outcome.confusion is not None
+    labels = load_test("digits", data_root).labels.bincount().tolist()
+    assert [sum(row) for row in record.outcome.confusion] == labels
+    right = sum(row[i] for i, row in enumerate(record.outcome.confusion))
+    assert right / sum(labels) == record.outcome.test_accuracy
     assert record.spent == {"training": record.budget} == {"training": 2 * 1167}
     assert record.code_digest == record.code_digest_end
     assert record.environment.threads == 1

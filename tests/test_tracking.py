@@ -168,7 +168,7 @@ def test_what_a_run_shows(params: Params, results: Path, sink: Sink) -> None:
         history = sink.client.get_metric_history(run.info.run_id, curve)
         assert [point.step for point in history] == [1, 2]
     assert run.info.status == "FINISHED"
-    assert sink.artifacts(run) == ["layers.svg", "record.json"]
+    assert sink.artifacts(run) == ["confusion.svg", "layers.svg", "record.json"]
     written = Path(run.info.artifact_uri.removeprefix("file://")) / "record.json"
     run_id = json.loads(written.read_text())["run_id"]
     assert run_id == written_id(params)

@@ -31,7 +31,7 @@ from pipelines.core.data import load_training
 from pipelines.core.data.splits import TrainingData
 from pipelines.core.device import find_device
 from pipelines.core.errors import InputError
-from pipelines.core.evaluate import evaluate, evaluate_test
+from pipelines.core.evaluate import confusion_of, evaluate, evaluate_test
 from pipelines.core.memory import keep_freed_memory, prefer_huge_pages
 from pipelines.core.methods import make
 from pipelines.core.networks import Network
@@ -135,6 +135,7 @@ class _Run:
             validation_accuracy=validation.accuracy,
             layout=network.layout,
             cost=cost,
+            confusion=confusion_of(test),
         )
 
     def _pruner(self) -> Pruner:

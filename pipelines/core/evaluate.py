@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pipelines.core.cost import ActivityCounter
 from pipelines.core.data import load_test
@@ -15,6 +16,8 @@ from pipelines.core.losses import loss_of
 from pipelines.core.networks import Network
 from pipelines.core.workloads import Loss, Workload
 
+#: Classes up to which a record keeps the confusion matrix; ImageNet's is a million numbers.
+CONFUSED = 20
 #: Samples of a batch, and numbers in it at one step, at most.
 _BATCH, _NUMBERS = 512, 2**24
 
@@ -31,11 +34,14 @@ class Evaluation:
         Mean over the samples.
     activity
         Counted inputs and spikes of every layer.
+    confusion
+        Samples by true class (row) and answer (column).
     """
 
     accuracy: float
     loss: float
     activity: ActivityCounter
+    confusion: Tensor
 
 
 @torch.no_grad()
@@ -44,19 +50,31 @@ def evaluate(network: Network, split: Samples, kind: Loss = "cross-entropy") -> 
     training = network.training
     network.eval()
     counter = ActivityCounter(network.steps)
-    right, loss = 0, 0.0
+    classes, loss = network.classes, 0.0
+    confusion = torch.zeros(classes**2, dtype=torch.long)
     size = min(_BATCH, max(1, _NUMBERS // math.prod(split.shape)))
     cuts = [slice(start, start + size) for start in range(0, len(split), size)]
     for inputs, labels in split.batches(cuts):
         scores, activity = network.run(inputs)
         counter.add(activity)
-        right += int((scores.argmax(1) == labels).sum())
+        places = labels * classes + scores.argmax(1)
+        confusion += torch.bincount(places.cpu(), minlength=classes**2)
         loss += float(loss_of(kind, scores, labels, "sum"))
     network.train(training)
-    return Evaluation(right / len(split), loss / len(split), counter)
+    confusion = confusion.view(classes, classes)
+    right = int(confusion.trace())
+    return Evaluation(right / len(split), loss / len(split), counter, confusion)
 
 
 def evaluate_test(network: Network, workload: Workload, root: Path) -> Evaluation:
     """Open the test split of a workload; a run calls this once, on its last iterate."""
     split = load_test(workload.data, root, workload.binning, workload.normalization)
     return evaluate(network, split.to(network.readout.weight.device), workload.recipe.loss)
+
+
+def confusion_of(test: Evaluation | None) -> list[list[int]] | None:
+    """Confusion matrix of the test split as a record keeps it; None for very many classes."""
+    if test is None or len(test.confusion) > CONFUSED:
+        return None
+    rows: list[list[int]] = test.confusion.tolist()
+    return rows

@@ -23,8 +23,9 @@ from pipelines.core.train import EpochPoint
 from pipelines.core.trajectory import Trajectory
 
 #: Raised with every new field: a program that does not know the field then says what to do.
-#: 2: membrane updates, activation sparsity and connection sparsity of `Cost`.
-SCHEMA_VERSION = 2
+#: 2: membrane updates, activation sparsity and connection sparsity of `Cost`. 3: the confusion
+#: matrix of `Outcome`.
+SCHEMA_VERSION = 3
 
 #: ``ok``: ranked. The others stay as rows: the loss was not finite; the density missed its
 #: target; the method asked for more samples than the budget; anything else went wrong.
@@ -78,6 +79,9 @@ class Outcome(BaseModel):
         Of the compacted network.
     cost
         What the compacted network costs.
+    confusion
+        Test samples by true class (row) and answer (column). None for more than 20 classes, or
+        not measured then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,6 +91,7 @@ class Outcome(BaseModel):
     validation_accuracy: float
     layout: str
     cost: Cost
+    confusion: list[list[int]] | None = None
 
 
 class RunRecord(BaseModel):

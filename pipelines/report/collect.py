@@ -41,10 +41,12 @@ def _present(spec: RunSpec, store: Store) -> RunRecord | None:
 def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
     """Leave out what nothing shows, and share the spec: thousands of records fit into memory."""
     changes = {"spec": spec if record.spec == spec else record.spec, "trajectory": Trajectory()}
-    if record.outcome is None or not (spec.control or spec.twin_of):  # cards show their layers
+    if record.outcome is None:
         return record.model_copy(update=changes)
-    cost = record.outcome.cost.model_copy(update={"layers": {}})
-    outcome = record.outcome.model_copy(update={"cost": cost})
+    cost = record.outcome.cost
+    if spec.control or spec.twin_of:  # cards show the layers of all others
+        cost = cost.model_copy(update={"layers": {}})
+    outcome = record.outcome.model_copy(update={"cost": cost, "confusion": None})
     return record.model_copy(update=changes | {"outcome": outcome})
 
 

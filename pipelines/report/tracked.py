@@ -10,6 +10,7 @@ import vl_convert
 from mlflow.entities import Metric
 
 from pipelines.core.record import RunRecord
+from pipelines.report.confusion import confusion_figure
 from pipelines.report.experiments import Entry, Group
 from pipelines.report.layers import layers_figure
 from pipelines.report.markdown import table_markdown
@@ -65,6 +66,9 @@ def track_record(entry: Entry) -> Tracked:
     if record.outcome is not None:
         figure = layers_figure(record.outcome.cost, spec.label())
         artifacts["layers.svg"] = vl_convert.vegalite_to_svg(figure)
+        if record.outcome.confusion is not None:
+            matrix = confusion_figure(record.outcome.confusion, spec.label())
+            artifacts["confusion.svg"] = vl_convert.vegalite_to_svg(matrix)
     return Tracked(
         name=entry.name,
         start=start,
