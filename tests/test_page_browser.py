@@ -23,7 +23,10 @@ from tests.handmade import board, record
 
 playwright = pytest.importorskip("playwright.sync_api", reason="install '.[dev]': no playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run 'make chromium' as root")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run 'make chromium' as root"),
+]
 METHODS = ("dpap", "dpap-st", "random", "magnitude", "taylor", "grand", "lamp", "set", "fpgm")
 EVIL = "<img src=x onerror=alert(1)>"
 RESULTS = Path(__file__).parent.parent / "results"
