@@ -11,6 +11,7 @@ import pytest
 from pipelines.board import Board
 from pipelines.core.catalogue import infos
 from pipelines.core.errors import BenchError
+from pipelines.core.layouts import NAMED
 from pipelines.core.store import Store
 from pipelines.core.workloads import Workload
 from pipelines.grid import Params
@@ -215,3 +216,14 @@ def test_a_cut_of_a_data_set_counts_as_the_data_set(params: Params, published: P
     assert rows
     for row in rows:
         assert row.reason == "not on this board; boards that have it: paper"
+
+
+def test_residual_networks_are_known_by_their_names_in_print(params: Params) -> None:
+    for dataset, kind, network, workload in (
+        ("ImageNet", "snn", "ResNet-18", "imagenet-snn"),
+        ("ImageNet", "ann", "ResNet-50", "imagenet-ann"),
+    ):
+        one = result(dataset=dataset, kind=kind, network=network)
+        assert one.layout == params.workloads[workload].network.layout
+    assert result(dataset="CIFAR-10", network="ResNet18").layout == NAMED["ResNet18-CIFAR"]
+    assert result(dataset="ImageNet", network="SEW-ResNet18").layout is None

@@ -287,6 +287,7 @@ def test_networks_of_papers() -> None:
     [
         ("ResNet18", 224, 1000, 11_689_512, 17, 1.814),  # torchvision's resnet18: 1.81 GFLOPS
         ("ResNet50", 224, 1000, 25_557_032, 49, 4.089),  # torchvision's resnet50: 4.09 GFLOPS
+        ("ResNet18-SNN", 224, 1000, 11_689_512 + 64 * 64 + 2 * 64, 17, 1.827),
         ("ResNet18-CIFAR", 32, 10, 11_173_962, 17, 0.555),
     ],
 )

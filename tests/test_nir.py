@@ -130,6 +130,7 @@ LAYOUTS = [
     "9FC",
     "6C3s2-MP3s2-8C3-GAP",  # windows that overlap
     "6C3-[4C3-6C3]-[6C3]-AP2-[6C3-6C3]-8FC",  # identities, the last of a pooled current
+    "6C3-MP3s2-[5C3-6C3]P-[6C3-6C3]-GAP",  # the stem and the first blocks of ResNet18-SNN
     "6C3-MP2-[8C3s2-7C3]-[5C1-9C3]P-[9C3-9C3]-GAP",  # projections
 ]
 
@@ -192,5 +193,8 @@ def test_what_nir_cannot_say() -> None:
     pooled = snn.model_copy(update={"layout": "4C3-MP2-[4C3-4C3]"})
     reason = refusal(build_network(pooled, (1, 4, 4), 2, seed=0))
     assert "maximum of currents, which the shortcut behind layer 'conv1' carries" in (reason or "")
+    for name in ("ResNet18-SNN", "ResNet18-CIFAR", "ResNet50"):
+        whole = NetworkSpec(kind="snn", layout=name, time_steps=2)
+        assert refusal(build_network(whole, (3, 64, 64), 10, seed=0)) is None
     ann = build_network(NetworkSpec(kind="ann", layout="4C3-6FC"), (1, 4, 4), 2, seed=0)
     assert "NIR has no ReLU" in (refusal(ann) or "")

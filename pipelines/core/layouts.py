@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pipelines.core.tokens import parse_layout, with_widths
 
 _RESNET18 = (
-    "[64C3-64C3]-[64C3-64C3]-[128C3s2-128C3]-[128C3-128C3]-[256C3s2-256C3]-[256C3-256C3]-"
+    "[64C3-64C3]-[128C3s2-128C3]-[128C3-128C3]-[256C3s2-256C3]-[256C3-256C3]-"
     "[512C3s2-512C3]-[512C3-512C3]-GAP"
 )
 #: Networks by the names that papers give them, without the readout, which is always added.
@@ -18,14 +18,17 @@ _RESNET18 = (
 #: Zisserman (arXiv 1409.1556) with batch norm, and 512 neurons on top as usual on 32 x 32.
 #: ResNet18, ResNet50: He et al. (arXiv 1512.03385, Table 1, shortcuts of option B), for 224 x 224;
 #: the stride of ResNet50's blocks is in their 3 x 3 convolution, as torchvision has it.
+#: ResNet18-SNN: its first shortcut is a projection, so that no maximum of currents is carried over,
+#: for which neuromorphic hardware, and NIR, have nothing.
 #: ResNet18-CIFAR: the usual form for 32 x 32, with a 3 x 3 stem and no pooling behind it.
 NAMED = {
     "2Conv2FC": "15C3-AP2-40C3-AP2-300FC",
     "6Conv2FC": "128C3-128C3-MP2-256C3-256C3-MP2-512C3-512C3-512FC",
     "VGG16": "64C3-64C3-MP2-128C3-128C3-MP2-256C3-256C3-256C3-MP2-512C3-512C3-512C3-MP2-"
     "512C3-512C3-512C3-MP2-512FC",
-    "ResNet18": f"64C7s2-MP3s2-{_RESNET18}",
-    "ResNet18-CIFAR": f"64C3-{_RESNET18}",
+    "ResNet18": f"64C7s2-MP3s2-[64C3-64C3]-{_RESNET18}",
+    "ResNet18-SNN": f"64C7s2-MP3s2-[64C3-64C3]P-{_RESNET18}",
+    "ResNet18-CIFAR": f"64C3-[64C3-64C3]-{_RESNET18}",
     "ResNet50": "64C7s2-MP3s2-"
     f"[64C1-64C3-256C1]P-{2 * '[64C1-64C3-256C1]-'}"
     f"[128C1-128C3s2-512C1]-{3 * '[128C1-128C3-512C1]-'}"

@@ -94,12 +94,18 @@ class PublishedResult(BaseModel):
         """Kept share in [0, 1], by the source's own rule."""
         return None if self.pruned_percent is None else 1 - self.pruned_percent / 100
 
+    def _named(self, word: str) -> str | None:
+        """Layout of a network by its name in print; for CIFAR, or spikes, there may be a form."""
+        name = word.replace("ResNet-", "ResNet")
+        form = "CIFAR" if self.dataset.startswith("CIFAR") else self.kind.upper()
+        return NAMED.get(f"{name}-{form}") or NAMED.get(name)
+
     @property
     def layout(self) -> str | None:
         """The network as a layout without its readout; None if its sizes are not known here."""
         for word in (self.network or "").split()[::-1]:
-            if word in NAMED:
-                return NAMED[word]
+            if named := self._named(word):
+                return named
             body = word.rpartition("-")[0]
             try:
                 parse_layout(body)
