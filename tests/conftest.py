@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from pipelines.core import data
 from pipelines.core.workloads import Workload
 from pipelines.grid import Params, load_params
 
 ROOT = Path(__file__).parent.parent
+
+# A busy machine is no fault of an example.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True, scope="session")
