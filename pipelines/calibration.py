@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipelines.core.build import build_network
 from pipelines.core.cost import ActivityCounter, operations
 from pipelines.core.device import clock
+from pipelines.core.errors import BenchError
+from pipelines.core.losses import loss_of
 from pipelines.core.networks import Network
 from pipelines.core.train import make_optimizer
-from pipelines.core.workloads import Workload
+from pipelines.core.workloads import Loss, Workload
 
 #: Share of the pixels of made-up event frames that hold an event.
 _EVENTS = 0.05
@@ -69,28 +71,38 @@ def calibrate(
         Where to run.
     seconds
         Time to spend, roughly.
+
+    Raises
+    ------
+    BenchError
+        If not even the smallest batch fits into memory.
     """
     network = build_network(settings.network, shape, classes, 0, settings.execution).to(device)
-    optimizer = make_optimizer(network, settings.recipe)
+    step = partial(_step, network, make_optimizer(network, settings.recipe), settings.recipe.loss)
     end, sizes = clock(device) + seconds, _sizes(settings.recipe.batch_size)
     batch, times = 0, [float("inf")]
     for size in sizes:
         inputs = _samples(settings, shape, size).to(device)
         try:
-            _seconds(lambda: _step(network, optimizer, inputs), device)  # noqa: B023 -- run at once
-            taken = _seconds(lambda: _step(network, optimizer, inputs), device)  # noqa: B023
+            _seconds(partial(step, inputs), device)
+            taken = _seconds(partial(step, inputs), device)
         except torch.OutOfMemoryError:
             break
         batch, times = size, [taken]
         if taken > (end - clock(device)) / 4:
             break
+    if not batch:
+        raise BenchError(
+            f"two samples of {settings.network.layout} do not fit into memory here; plan on a "
+            "larger device, or with --seconds 0."
+        )
     inputs = _samples(settings, shape, batch).to(device)
     while clock(device) + times[-1] < end:
-        times.append(_seconds(lambda: _step(network, optimizer, inputs), device))
+        times.append(_seconds(partial(step, inputs), device))
     network.eval()
     with torch.no_grad():
         network(inputs)
-        forward = median(_seconds(lambda: network(inputs), device) for _ in range(3))
+        forward = median(_seconds(partial(network, inputs), device) for _ in range(3))
     return Pace(median(times) / batch, forward / batch, batch)
 
 
@@ -117,10 +129,10 @@ def _samples(settings: Workload, shape: tuple[int, int, int], size: int) -> Tens
     return (frames < _EVENTS).float()
 
 
-def _step(network: Network, optimizer: torch.optim.Optimizer, inputs: Tensor) -> None:
+def _step(network: Network, optimizer: torch.optim.Optimizer, kind: Loss, inputs: Tensor) -> None:
     labels = torch.arange(inputs.shape[-4], device=inputs.device) % network.classes
     optimizer.zero_grad(set_to_none=True)
-    functional.cross_entropy(network(inputs), labels).backward()
+    loss_of(kind, network(inputs), labels).backward()
     optimizer.step()
 
 

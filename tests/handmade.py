@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pipelines.core.catalogue import info
 from pipelines.core.cost import Cost, LayerCost
@@ -11,6 +12,16 @@ from pipelines.core.layouts import Execution
 from pipelines.core.record import Outcome, RunRecord, environment
 from pipelines.core.train import EpochPoint
 from pipelines.grid import Params
+from pipelines.report.analysis import analyse
+from pipelines.report.literature import literature
+from pipelines.report.page import render
+from pipelines.report.page_sections import make_sections
+from pipelines.report.paper_measures import paper_tables
+from pipelines.report.published import load_published
+from pipelines.report.rows import make_rows
+from pipelines.report.tables import make_tables
+
+PUBLISHED = Path(__file__).parent.parent / "results" / "published.yaml"
 
 
 def record(
@@ -138,3 +149,15 @@ def board(params: Params, methods: Sequence[str], seeds: int = 5) -> list[RunRec
                         )
                         made.append(layered(run, density))
     return made
+
+
+def whole_page(params: Params, records: Sequence[RunRecord]) -> str:
+    """The page of these records, with all that a report puts on it."""
+    analysis = analyse(make_rows(records))
+    rows = analysis.rows
+    tables = [*make_tables(rows, analysis.standings), *paper_tables(rows, records)]
+    beside = literature(load_published(PUBLISHED), params, "embedded", rows)
+    sections = make_sections("handmade", analysis, beside)
+    shown = {section.anchor for section in sections}
+    assert {"ranks-hybrid", "synops", "areas", "time", "published"} <= shown
+    return render("handmade", rows, tables, records, sections)

@@ -20,7 +20,7 @@ from pipelines.report.page_origin import make_origin, read_citation
 from pipelines.report.page_overview import make_overview
 from pipelines.report.rows import make_rows
 from pipelines.report.tables import make_tables
-from tests.handmade import board, layered, record
+from tests.handmade import board, layered, record, whole_page
 
 EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
 
@@ -65,6 +65,7 @@ def test_two_thousand_records_fit(params: Params) -> None:
     many = board(params, names, seeds=7)
     assert len(many) > 1_800
     assert len(page(many).encode()) < 500_000
+    assert len(whole_page(params, many).encode()) < 1_500_000, "with all of its sections"
 
 
 def test_escapes_what_records_say(records: list[RunRecord]) -> None:

@@ -11,15 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.grid import Params
-from pipelines.report.analysis import analyse
-from pipelines.report.literature import literature
-from pipelines.report.page import render
-from pipelines.report.page_sections import make_sections
-from pipelines.report.paper_measures import paper_tables
-from pipelines.report.published import load_published
-from pipelines.report.rows import make_rows
-from pipelines.report.tables import make_tables
-from tests.handmade import board, record
+from tests.handmade import board, record, whole_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="install '.[dev]': no playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -29,8 +21,7 @@ pytestmark = [
 ]
 METHODS = ("dpap", "dpap-st", "random", "magnitude", "taylor", "grand", "lamp", "set", "fpgm")
 EVIL = "<img src=x onerror=alert(1)>"
-RESULTS = Path(__file__).parent.parent / "results"
-FIGURES, PUBLISHED = RESULTS / "figures", RESULTS / "published.yaml"
+FIGURES = Path(__file__).parent.parent / "results" / "figures"
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +32,8 @@ def file(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
         one = record(params, "magnitude", seed, 0.93)
         spec = one.spec.model_copy(update={"method": EVIL})
         records.append(one.model_copy(update={"spec": spec}))
-    analysis = analyse(make_rows(records))
-    rows = analysis.rows
-    tables = [*make_tables(rows, analysis.standings), *paper_tables(rows, records)]
-    published = literature(load_published(PUBLISHED), params, "embedded", rows)
-    sections = make_sections("handmade", analysis, published)
-    assert {"ranks-hybrid", "synops", "areas", "time", "published"} <= {s.anchor for s in sections}
     path = tmp_path_factory.mktemp("page") / "leaderboard.html"
-    path.write_text(render("handmade", rows, tables, records, sections))
+    path.write_text(whole_page(params, records))
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from pipelines.core.data.dvs_gesture import Trials
 from pipelines.core.data.imagenet import ImageFolders
 from pipelines.core.data.images import Published
 from pipelines.core.data.tonic_sets import TEST, TonicSet
+from pipelines.core.errors import BenchError
 from pipelines.core.store import Store
 from pipelines.engine import run_cells
 from pipelines.grid import Params, load_params
@@ -94,16 +96,19 @@ def test_a_batch_that_does_not_fit_is_not_timed(
 ) -> None:
     from pipelines import calibration
 
-    whole = calibration._step
+    whole, most = calibration._step, 16
 
-    def step(network: object, optimizer: object, inputs: torch.Tensor) -> None:
-        if len(inputs) > 16:
+    def step(*arguments: Any) -> None:
+        if len(arguments[-1]) > most:
             raise torch.OutOfMemoryError
-        whole(network, optimizer, inputs)  # type: ignore[arg-type]
+        whole(*arguments)
 
     monkeypatch.setattr(calibration, "_step", step)
-    pace = calibrate(params.workloads["digits-snn"], (1, 8, 8), 10, torch.device("cpu"), 0.5)
-    assert pace.batch == 16
+    settings, here = params.workloads["digits-snn"], torch.device("cpu")
+    assert calibrate(settings, (1, 8, 8), 10, here, 0.5).batch == 16
+    most = 1
+    with pytest.raises(BenchError, match="do not fit into memory here"):
+        calibrate(settings, (1, 8, 8), 10, here, 0.5)
 
 
 def test_recordings_are_timed_as_frames(params: Params) -> None:

@@ -14,9 +14,11 @@ import pytest
 import yaml
 
 from pipelines.core.errors import BenchError, InputError
+from pipelines.core.record import RunRecord
 from pipelines.core.store import Store
 from pipelines.grid import Params, load_params
 from pipelines.report import site
+from pipelines.report.collect import collect
 from tests.conftest import ROOT
 from tests.test_cli import call
 from tests.test_report import record
@@ -146,9 +148,11 @@ def test_a_folder_with_something_else_is_left_alone(
 def quick_build(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pages need seconds; what the command does needs none of them."""
 
-    def build(params: Params, board: str, store: Store, results: Path) -> None:
+    def build(params: Params, board: str, store: Store, results: Path) -> list[RunRecord]:
+        records = collect(params.everything(board, store), store)
         results.mkdir(parents=True)
         (results / "leaderboard.html").write_text(board)
+        return records
 
     with monkeypatch.context() as patch:
         patch.setattr(site, "build", build)

@@ -30,8 +30,8 @@ from pipelines.report.summary import summary_markdown
 from pipelines.report.tables import make_tables
 
 
-def build(params: Params, board: str, store: Store, results: Path) -> None:
-    """Write leaderboard.{json,csv,md,tex,html} and figures/ into `results`.
+def build(params: Params, board: str, store: Store, results: Path) -> list[RunRecord]:
+    """Write leaderboard.{json,csv,md,tex,html} and figures/ into `results`; return the records.
 
     Raises
     ------
@@ -62,6 +62,7 @@ def build(params: Params, board: str, store: Store, results: Path) -> None:
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:
             file.write(text.encode())
+    return records
 
 
 def literature_markdown(params: Params, board: str, store: Store) -> str:

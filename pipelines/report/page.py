@@ -60,6 +60,22 @@ class Section:
         return f"data:image/svg+xml;base64,{base64.b64encode(self.figure.encode()).decode()}"
 
 
+def templates() -> jinja2.Environment:
+    """Templates of the page and of the site; what they are filled with is escaped."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_WEB),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def style_sheet() -> str:
+    """The style that the page and the site share."""
+    return (_WEB / "page.css").read_text()
+
+
 def slug(title: str) -> str:
     """Letters, digits and dashes of a heading, as permalinks name a column."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
@@ -126,20 +142,14 @@ def render(
     sections
         Further parts, shown after the boards and before the methods.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_WEB),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters |= {
         "slug": slug,
         "sort_value": sort_value,
         "percent": percent,
         "decimal": decimal,
     }
-    style = (_WEB / "page.css").read_text()
+    style = style_sheet()
     script = "\n".join((_WEB / name).read_text() for name in _SCRIPTS)
     methods = series_order(rows)
     origin = make_origin(records)

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from pipelines.core.data.files import atomic_file, sha256
@@ -20,11 +19,11 @@ from pipelines.core.store import Store
 from pipelines.grid import Params
 from pipelines.report.build import build
 from pipelines.report.collect import collect
+from pipelines.report.page import style_sheet, templates
 
 #: Says that a folder is a site, which may be replaced; programs read it too.
 MANIFEST = "boards.json"
 SEAL = "SHA256SUMS"
-_HERE = Path(__file__).parent
 _PAGE = "leaderboard.html"
 
 
@@ -99,8 +98,7 @@ def _fill(params: Params, boards: Sequence[str], store: Store, folder: Path) -> 
     entries: list[_Entry] = []
     files: dict[str, Path] = {}
     for board in dict.fromkeys(boards):
-        build(params, board, store, folder / board)
-        records = collect(params.everything(board, store), store)
+        records = build(params, board, store, folder / board)
         paths = [store.path(record.spec) for record in records]
         files |= {path.relative_to(store.root.parent).as_posix(): path for path in paths}
         entries.append(
@@ -133,19 +131,16 @@ def _names(folder: Path, pattern: str, but: str = "") -> tuple[str, ...]:
 
 
 def _overview(entries: Sequence[_Entry], records: int) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("site.html.j2").render(
-        entries=entries,
-        records=records,
-        seal=SEAL,
-        version=version("dpap-bench"),
-        style=Markup((_HERE / "web" / "page.css").read_text()),  # noqa: S704 - our own text
+    return (
+        templates()
+        .get_template("site.html.j2")
+        .render(
+            entries=entries,
+            records=records,
+            seal=SEAL,
+            version=version("dpap-bench"),
+            style=Markup(style_sheet()),  # noqa: S704 - our own text
+        )
     )
 
 
