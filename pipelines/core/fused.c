@@ -86,15 +86,15 @@ INLINE void gather(double *channel, Vector sum, int64_t n) {
  * that are multiples of 4, without pooling and with the usual one. */
 #define SPECIALIZE(function, ...)                                                             \
   do {                                                                                        \
-    if (k == 1 && n >= LANES) function(__VA_ARGS__, 1, LANES);                                \
-    else if (k == 2 && n >= LANES) function(__VA_ARGS__, 2, LANES);                           \
-    else if (k == 1 && n == LANES / 4) function(__VA_ARGS__, 1, LANES / 4);                   \
-    else if (k == 2 && n == LANES / 4) function(__VA_ARGS__, 2, LANES / 4);                   \
-    else if (k == 1 && n == LANES / 2) function(__VA_ARGS__, 1, LANES / 2);                   \
-    else if (k == 2 && n == LANES / 2) function(__VA_ARGS__, 2, LANES / 2);                   \
-    else if (k == 1 && n == 3 * LANES / 4) function(__VA_ARGS__, 1, 3 * LANES / 4);           \
-    else if (k == 2 && n == 3 * LANES / 4) function(__VA_ARGS__, 2, 3 * LANES / 4);           \
-    else function(__VA_ARGS__, k, n < LANES ? n : LANES);                                     \
+    if (k == 1 && n == LANES) function(__VA_ARGS__, 1, LANES);                                \
+    else if (k == 2 && n == LANES) function(__VA_ARGS__, 2, LANES);                           \
+    else if (LANES > 4 && k == 1 && n == 4) function(__VA_ARGS__, 1, 4);                      \
+    else if (LANES > 4 && k == 2 && n == 4) function(__VA_ARGS__, 2, 4);                      \
+    else if (LANES > 8 && k == 1 && n == 8) function(__VA_ARGS__, 1, 8);                      \
+    else if (LANES > 8 && k == 2 && n == 8) function(__VA_ARGS__, 2, 8);                      \
+    else if (LANES > 8 && k == 1 && n == 12) function(__VA_ARGS__, 1, 12);                    \
+    else if (LANES > 8 && k == 2 && n == 12) function(__VA_ARGS__, 2, 12);                    \
+    else function(__VA_ARGS__, k, n);                                                         \
   } while (0)
 
 typedef struct {
@@ -200,18 +200,36 @@ INLINE Vector advance(Vector current, Vector before, int first, const Shape *p) 
   return current + (p->subtract ? full - where(fired, threshold - (Vector){0}) : where(~fired, full));
 }
 
-/* One row of windows of k x k, n <= LANES channels of it, through all steps. */
-INLINE void forward_row(const DTYPE *x, const double *scales, const double *biases,
-                        const Shape *shape, DTYPE *spikes, REAL *counts, int64_t k, int64_t n) {
+/* A part of a row of windows. It is small enough to stay in the nearest cache while one part of the
+ * channels after the other is computed, and the next block is fetched meanwhile: the rows of all steps
+ * are too many streams for a processor to foresee. */
+typedef struct {
+  int64_t x, spikes;      /* where it starts, in the input and behind the pooling */
+  int64_t windows, ahead; /* how many, and how far on in the input the next block starts */
+} Block;
+
+enum { BLOCK = 4096 }; /* bytes of input, unless a single window has more */
+
+static Block block_at(const Shape *p, int64_t image, int64_t i, int64_t j) {
+  const int64_t c = p->channels, k = p->window, row = p->width * c, wide = p->width / k;
+  const int64_t fit = BLOCK / (int64_t)sizeof(DTYPE) / (k * k * c * p->given), left = wide - j;
+  const int64_t windows = fit < 1 ? 1 : fit < left ? fit : left;
+  return (Block){.x = (image * p->height + i * k) * row + j * k * c,
+                 .spikes = (image * (p->height / k) + i) * (row / k) + j * c,
+                 .windows = windows,
+                 .ahead = windows < left ? windows * k * c : k * row - j * k * c};
+}
+
+/* Spikes of a block of windows of k x k, n <= LANES channels of it, through all steps. */
+INLINE void forward_block(const DTYPE *x, Vector scale, Vector bias, const Shape *shape,
+                          const Block *block, DTYPE *spikes, REAL *counts, int64_t k, int64_t n) {
   const Shape here = *shape, *p = &here; /* no write can change it */
-  const int64_t c = p->channels, given = positions(p) * c;
+  const int64_t c = p->channels, given = positions(p) * c, ahead = block->ahead;
   const int64_t stride = p->given == 1 ? 0 : given, out = given / (k * k);
-  const int64_t ahead = k * p->width * c; /* the next row of windows */
   const REAL threshold = (REAL)p->threshold;
-  const Vector scale = channels_of(scales, n), bias = channels_of(biases, n);
   Vector u[k * k], count[p->steps];
   memset(count, 0, sizeof(count));
-  for (int64_t j = 0; j < p->width / k; j++)
+  for (int64_t j = 0; j < block->windows; j++)
     for (int64_t t = 0; t < p->steps; t++) {
       Mask any = {0};
       for (int64_t q = 0; q < k * k; q++) {
@@ -220,7 +238,7 @@ INLINE void forward_row(const DTYPE *x, const double *scales, const double *bias
         u[q] = advance(read(at, n) * scale + bias, u[q], t == 0, p);
         const Mask fired = u[q] > threshold;
         any |= fired;
-        count[t] += where(fired, 1 - (Vector){0});
+        if (k > 1) count[t] += where(fired, 1 - (Vector){0});
       }
       write(spikes + t * out + j * c, where(any, 1 - (Vector){0}), n);
     }
@@ -229,19 +247,27 @@ INLINE void forward_row(const DTYPE *x, const double *scales, const double *bias
       for (int64_t l = 0; l < n; l++) counts[t * p->images * c + l] += count[t][l];
 }
 
-/* Spikes of x * scale + bias, the maximum of each window; and, unless `counts` is null, how many
- * there were before pooling, [T, images, C]. */
+/* Spikes of x * scale + bias, the maximum of each window; and, unless `counts` is null (there is no
+ * pooling, and spikes can be counted), how many there were before pooling, [T, images, C]. */
 void forward(const DTYPE *x, const double *constants, const Shape *p, DTYPE *spikes, REAL *counts) {
-  const double *scale = constants + SCALE * p->channels, *bias = constants + BIAS * p->channels;
-  const int64_t c = p->channels, k = p->window, row = p->width * c;
+  const int64_t c = p->channels, k = p->window, parts = (c + LANES - 1) / LANES;
+  Vector scale[parts], bias[parts];
+  for (int64_t part = 0; part < parts; part++) {
+    const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+    scale[part] = channels_of(constants + SCALE * c + from, n);
+    bias[part] = channels_of(constants + BIAS * c + from, n);
+  }
   for (int64_t image = 0; image < p->images; image++)
     for (int64_t i = 0; i < p->height / k; i++)
-      for (int64_t from = 0; from < c; from += LANES) {
-        const int64_t n = c - from;
-        const DTYPE *at = x + (image * p->height + i * k) * row + from;
-        DTYPE *to = spikes + (image * (p->height / k) + i) * (row / k) + from;
-        REAL *number = counts ? counts + image * c + from : 0;
-        SPECIALIZE(forward_row, at, scale + from, bias + from, p, to, number);
+      for (int64_t j = 0; j < p->width / k;) {
+        const Block block = block_at(p, image, i, j);
+        for (int64_t part = 0; part < parts; part++) {
+          const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+          REAL *number = counts ? counts + image * c + from : 0;
+          SPECIALIZE(forward_block, x + block.x + from, scale[part], bias[part], p, &block,
+                     spikes + block.spikes + from, number);
+        }
+        j += block.windows;
       }
 }
 
@@ -257,45 +283,61 @@ typedef struct {
   double *grad, *product, *decay;
 } Sums;
 
-/* Gradients behind a row of windows, `forward_row` backwards. Without `sums` the gradient of x goes
- * to `out`, which may be x. With them they are added up, and the gradient of a static x, less what
+/* Both for LANES channels; the sums are those of one row. */
+typedef struct {
+  Vector scale, bias, center, rstd, of_grad, of_x, constant;
+} Lanes;
+
+typedef struct {
+  Vector grad, product, decay;
+} Totals;
+
+INLINE Lanes lanes_of(const Channels *per, int64_t from, int64_t n) {
+  return (Lanes){.scale = channels_of(per->scale + from, n),
+                 .bias = channels_of(per->bias + from, n),
+                 .center = channels_of(per->center + from, n),
+                 .rstd = channels_of(per->rstd + from, n),
+                 .of_grad = channels_of(per->of_grad + from, n),
+                 .of_x = channels_of(per->of_x + from, n),
+                 .constant = channels_of(per->constant + from, n)};
+}
+
+/* Gradients behind a block of windows, `forward_block` backwards. Without `totals` the gradient of x
+ * goes to `out`, which may be x. With them they are added up, and the gradient of a static x, less what
  * batch norm's statistics add, goes to `out`. */
-INLINE void backward_row(const DTYPE *x, const DTYPE *grad, const Channels *per, const Shape *shape,
-                         const Sums *sums, DTYPE *out, int64_t from, int64_t k, int64_t n) {
-  const Shape here = *shape, *p = &here; /* no write can change it */
-  const int64_t c = p->channels, steps = p->steps, given = positions(p) * c;
+INLINE void backward_block(const DTYPE *x, const DTYPE *grad, const Lanes *lanes, const Shape *shape,
+                           const Block *block, Totals *totals, DTYPE *out, int64_t k, int64_t n) {
+  const Shape here = *shape, *p = &here; /* no write can change it, nor the constants */
+  const Lanes constants = *lanes, *per = &constants;
+  const int64_t c = p->channels, steps = p->steps, given = positions(p) * c, ahead = block->ahead;
   const int64_t stride = p->given == 1 ? 0 : given, behind = given / (k * k);
-  const int64_t ahead = k * p->width * c; /* the next row of windows */
   const REAL decay = (REAL)p->decay, threshold = (REAL)p->threshold;
   /* The surrogates are 1 / (1 + (pi x)^2) and 1 / (25 abs(x) + 1)^2. */
   const REAL steep = p->fast_sigmoid ? 25 : (REAL)3.14159265358979323846;
   const REAL offset = p->fast_sigmoid ? 1 : 0, one_more = 1 - offset;
   const Mask sign = (Mask)(-(Vector){0}), all = ~(Mask){0};
   const Mask kept = p->subtract ? all : ~all; /* does a unit that fired keep its membrane? */
-  const Vector scale = channels_of(per->scale + from, n), bias = channels_of(per->bias + from, n);
-  Vector center, rstd, of_grad, of_x, constant;
-  Vector grad_sum = {0}, product = {0}, decay_sum = {0};
-  if (sums) {
-    center = channels_of(per->center + from, n), rstd = channels_of(per->rstd + from, n);
-  } else {
-    of_grad = channels_of(per->of_grad + from, n), of_x = channels_of(per->of_x + from, n);
-    constant = channels_of(per->constant + from, n);
-  }
-  Vector u[steps * k * k], back[k * k], total[k * k], share[k * k];
+  Totals sum = {{0}};
+  if (totals) sum = *totals;
+  Vector u[steps * k * k], last[k * k], back[k * k], total[k * k], share[k * k];
   int64_t at[k * k];
-  for (int64_t j = 0; j < p->width / k; j++) {
+  for (int64_t j = 0; j < block->windows; j++) {
     for (int64_t q = 0; q < k * k; q++) {
       at[q] = (q / k * p->width + j * k + q % k) * c;
-      for (int64_t t = 0; t < steps; t++) {
-        __builtin_prefetch(x + t * stride + at[q] + ahead);
-        u[t * k * k + q] = advance(read(x + t * stride + at[q], n) * scale + bias,
-                                   t ? u[(t - 1) * k * k + q] : (Vector){0}, t == 0, p);
-      }
-      back[q] = total[q] = (Vector){0};
+      last[q] = back[q] = total[q] = (Vector){0};
     }
+    for (int64_t t = 0; t < steps; t++)
+      for (int64_t q = 0; q < k * k; q++) {
+        const DTYPE *now = x + t * stride + at[q];
+        __builtin_prefetch(now + ahead);
+        last[q] = advance(read(now, n) * per->scale + per->bias, last[q], t == 0, p);
+        u[t * k * k + q] = last[q];
+      }
     for (int64_t t = steps - 1; t >= 0; t--) {
       const Vector *ut = u + t * k * k;
-      Vector left = read(grad + t * behind + j * c, n); /* goes to the first that fired */
+      const DTYPE *now = grad + t * behind + j * c;
+      __builtin_prefetch(now + ahead / k);
+      Vector left = read(now, n); /* goes to the first that fired */
       for (int64_t q = 0; q < k * k; q++) {
         const Mask fired = ut[q] > threshold;
         share[q] = where(fired, left);
@@ -306,45 +348,61 @@ INLINE void backward_row(const DTYPE *x, const DTYPE *grad, const Channels *per,
         const Vector over = ut[q] - threshold;
         const Vector d = steep * (Vector)((Mask)over & ~sign) + offset;
         const Vector carried = where(~(Mask)(over > 0) | kept, back[q]);
-        if (sums) decay_sum += carried * ut[q];
+        if (totals) sum.decay += carried * ut[q];
         back[q] = share[q] / (one_more + d * d) + decay * carried;
-        total[q] += back[q];
+        if (totals) total[q] += back[q];
         if (!stride) continue;
         const Vector value = read(x + t * stride + at[q], n);
-        if (sums)
-          product += back[q] * ((value - center) * rstd);
+        if (totals)
+          sum.product += back[q] * ((value - per->center) * per->rstd);
         else
-          write(out + t * stride + at[q], of_grad * back[q] + (of_x * value + constant), n);
+          write(out + t * stride + at[q],
+                per->of_grad * back[q] + (per->of_x * value + per->constant), n);
       }
     }
-    if (sums)
+    if (totals)
       for (int64_t q = 0; q < k * k; q++) {
-        grad_sum += total[q];
+        sum.grad += total[q];
         if (stride) continue;
-        product += total[q] * ((read(x + at[q], n) - center) * rstd);
+        sum.product += total[q] * ((read(x + at[q], n) - per->center) * per->rstd);
         write(out + at[q], total[q], n);
       }
   }
-  if (sums) {
-    gather(sums->grad + from, grad_sum, n);
-    gather(sums->product + from, product, n);
-    gather(sums->decay + from, decay_sum, n);
-  }
+  if (totals) *totals = sum;
 }
 
 static void backward_rows(const DTYPE *x, const DTYPE *grad, const Channels *per, const Shape *p,
                           const Sums *sums, DTYPE *out) {
-  const int64_t c = p->channels, k = p->window, row = p->width * c;
+  const int64_t c = p->channels, k = p->window, parts = (c + LANES - 1) / LANES;
+  Lanes lanes[parts];
+  Totals totals[parts];
+  for (int64_t part = 0; part < parts; part++) {
+    const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+    lanes[part] = lanes_of(per, from, n);
+  }
   for (int64_t image = 0; image < p->images; image++)
-    for (int64_t i = 0; i < p->height / k; i++)
-      for (int64_t from = 0; from < c; from += LANES) {
-        const int64_t n = c - from, at = (image * p->height + i * k) * row + from;
-        const DTYPE *behind = grad + (image * (p->height / k) + i) * (row / k) + from;
-        if (sums)
-          SPECIALIZE(backward_row, x + at, behind, per, p, sums, out ? out + at : 0, from);
-        else
-          SPECIALIZE(backward_row, x + at, behind, per, p, 0, out + at, from);
+    for (int64_t i = 0; i < p->height / k; i++) {
+      memset(totals, 0, sizeof(totals));
+      for (int64_t j = 0; j < p->width / k;) {
+        const Block block = block_at(p, image, i, j);
+        for (int64_t part = 0; part < parts; part++) {
+          const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+          const DTYPE *here = x + block.x + from, *behind = grad + block.spikes + from;
+          DTYPE *to = out ? out + block.x + from : 0;
+          if (sums)
+            SPECIALIZE(backward_block, here, behind, lanes + part, p, &block, totals + part, to);
+          else
+            SPECIALIZE(backward_block, here, behind, lanes + part, p, &block, 0, to);
+        }
+        j += block.windows;
       }
+      for (int64_t part = 0; sums && part < parts; part++) {
+        const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+        gather(sums->grad + from, totals[part].grad, n);
+        gather(sums->product + from, totals[part].product, n);
+        gather(sums->decay + from, totals[part].decay, n);
+      }
+    }
 }
 
 /* out = of_grad * out + of_x * x + constant, per channel: what batch norm adds for a static x. */
