@@ -11,7 +11,8 @@ from typing import Any
 from pipelines.core.code import code_digest
 from pipelines.core.data.files import atomic_file, sha256
 from pipelines.core.errors import BenchError, InputError
-from pipelines.core.record import TIMINGS, Outcome, RunRecord, read_record
+from pipelines.core.outcome import Outcome
+from pipelines.core.record import TIMINGS, RunRecord, read_record
 from pipelines.core.store import Store
 from pipelines.core.tolerance import TOLERANCE
 from pipelines.plausibility import contradictions

@@ -122,7 +122,7 @@ def repeat(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
     from pipelines.core import cell, data
     from pipelines.core.code import code_digest
     from pipelines.core.device import find_device
-    from pipelines.core.record import environment
+    from pipelines.core.environment import environment
     from pipelines.core.store import Store
 
     spec, store = record.spec, Store(root / "results" / "records")

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.board import Board, Place, fits
+from pipelines.core.admission import check, refusal
 from pipelines.core.catalogue import canonical, info
 from pipelines.core.errors import BenchError, InputError, unknown
 from pipelines.core.spec import EMERGENT, Device, RunSpec
@@ -53,8 +54,13 @@ class Params(BaseModel):
         density: float | str,
         seed: int,
         track: str = "from-scratch",
+        *,
+        admit: bool = True,
     ) -> RunSpec:
         """Build one cell; `name` is METHOD or METHOD:VARIANT, granularity None its default.
+
+        Whether it can be run is asked unless `admit` is False: for that the method is imported,
+        and torch with it, which reading records does without.
 
         Raises
         ------
@@ -90,9 +96,8 @@ class Params(BaseModel):
             )
         except ValidationError as error:
             raise InputError(_sentence(error)) from error
-        from pipelines.core.admission import check  # imports torch
-
-        check(spec)
+        if admit:
+            check(spec)
         return spec
 
     def board(self, name: str) -> Board:
@@ -112,6 +117,8 @@ class Params(BaseModel):
         board: str,
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
+        *,
+        admit: bool = True,
     ) -> list[RunSpec]:
         """Every cell of a board, or those of some of its workloads and methods.
 
@@ -121,14 +128,19 @@ class Params(BaseModel):
             If the board has no such workload or method.
         """
         places = self.board(board).places(self.workloads, workloads, methods)
-        return [self.spec(*place) for place in places]
+        return [self.spec(*place, admit=admit) for place in places]
 
     def size(self, board: str) -> int:
         """Count the cells of a board, without building them."""
         return sum(1 for _ in self.board(board).places(self.workloads))
 
     def twins(
-        self, board: str, store: Store, workloads: Sequence[str] | None = None
+        self,
+        board: str,
+        store: Store,
+        workloads: Sequence[str] | None = None,
+        *,
+        admit: bool = True,
     ) -> list[RunSpec]:
         """Baselines at the densities that the board's emergent cells reached, seed by seed.
 
@@ -137,11 +149,11 @@ class Params(BaseModel):
         places = self.board(board).places(self.workloads, workloads)
         emergent = (place for place in places if place.density == EMERGENT)
         return [
-            self.spec(*place._replace(name=name, density=density)).model_copy(
+            self.spec(*place._replace(name=name, density=density), admit=admit).model_copy(
                 update={"twin_of": place.name}
             )
             for place in emergent
-            for density in _reached(store.find(self.spec(*place)))
+            for density in _reached(store.find(self.spec(*place, admit=admit)))
             for name in self.twin_names(board, place)
         ]
 
@@ -161,17 +173,17 @@ class Params(BaseModel):
         store: Store,
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
+        *,
+        admit: bool = True,
     ) -> list[RunSpec]:
         """Controls of the board's pruned cells, twins left aside.
 
         Cells without a finished record have no controls yet.
         """
-        from pipelines.core.admission import refusal  # imports torch
-
         kinds = self.board(board).controls
         return [
             control
-            for cell in (self.cells(board, workloads, methods) if kinds else ())
+            for cell in (self.cells(board, workloads, methods, admit=admit) if kinds else ())
             for control in (cell.model_copy(update={"control": kind}) for kind in kinds)
             if refusal(control) is None and _reached(store.find(cell))
         ]
@@ -192,11 +204,11 @@ class Params(BaseModel):
         return self.cells(board, workloads, methods)
 
     def everything(self, board: str, store: Store) -> list[RunSpec]:
-        """All that a board consists of: cells, twins and controls."""
+        """All that a board consists of, for readers of its records: cells, twins and controls."""
         return [
-            *self.cells(board),
-            *self.twins(board, store),
-            *self.controls(board, store),
+            *self.cells(board, admit=False),
+            *self.twins(board, store, admit=False),
+            *self.controls(board, store, admit=False),
         ]
 
 

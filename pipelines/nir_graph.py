@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.core.data.files import atomic_file
-from pipelines.core.networks import READOUT, Network
+from pipelines.core.layouts import READOUT
+from pipelines.core.networks import Network
 from pipelines.core.stages import Shortcut
 
 try:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from pipelines.core.cost import PICOJOULE_AC, PICOJOULE_MAC, Cost
 from pipelines.core.data.sources import SOURCES, Size
-from pipelines.core.record import Outcome, RunRecord
+from pipelines.core.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, Outcome
+from pipelines.core.record import RunRecord
 from pipelines.core.tolerance import TOLERANCE
 
 #: Statuses of runs that reached their end, and have an outcome.

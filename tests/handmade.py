@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.core.catalogue import info
-from pipelines.core.cost import Cost, LayerCost
+from pipelines.core.environment import environment
 from pipelines.core.layouts import Execution
-from pipelines.core.record import Outcome, RunRecord, environment
-from pipelines.core.train import EpochPoint
+from pipelines.core.outcome import Cost, EpochPoint, LayerCost, Outcome
+from pipelines.core.record import RunRecord
 from pipelines.grid import Params
 from pipelines.report.analysis import analyse
 from pipelines.report.literature import literature

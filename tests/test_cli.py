@@ -208,6 +208,7 @@ def test_a_changed_hyper_parameter_reruns_its_method_alone(
     assert sweep(monkeypatch, capsys)["run"] == 2 * 3
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_leaves_no_worker_and_no_half_record(small: Path) -> None:
     command = [sys.executable, "-m", "pipelines.cli", "sweep", "--workers", "2"]
     # Workers inherit the pipe, so reading it to the end waits for the last of them.

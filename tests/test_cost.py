@@ -20,8 +20,8 @@ from pipelines.core.cost import (
     membrane_updates,
     operations,
 )
-from pipelines.core.layouts import NetworkSpec
-from pipelines.core.networks import READOUT, Network
+from pipelines.core.layouts import READOUT, NetworkSpec
+from pipelines.core.networks import Network
 from pipelines.core.record import SCHEMA_VERSION, read_record
 
 TUNING = Path(__file__).parent.parent / "results" / "tuning"

@@ -12,9 +12,9 @@ from torch import Tensor
 from baselines.masks import Masks
 from baselines.structured import remove_units, surviving_steps
 from pipelines.core.build import build_network, build_structure
-from pipelines.core.cost import ActivityCounter, Cost, measure
-from pipelines.core.layouts import NetworkSpec
-from pipelines.core.networks import READOUT
+from pipelines.core.cost import ActivityCounter, measure
+from pipelines.core.layouts import READOUT, NetworkSpec
+from pipelines.core.outcome import Cost
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "costs.md"
 STEPS = 2

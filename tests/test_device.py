@@ -72,7 +72,19 @@ def short(workload: Workload) -> Workload:
     return workload.model_copy(update=changes)
 
 
-@pytest.mark.parametrize(("name", "granularity"), CELLS)
+#: One of each way to keep score; `make slow` has all others.
+OFTEN = {
+    ("dense", "none"),
+    ("magnitude", "unstructured"),
+    ("dpap", "structured"),
+    ("lth", "unstructured"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "granularity"),
+    [pytest.param(*c, marks=() if c in OFTEN else pytest.mark.slow) for c in CELLS],
+)
 def test_a_cell_on_another_device_gives_the_same_record(
     elsewhere: Call,
     params: Params,

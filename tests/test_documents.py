@@ -201,6 +201,7 @@ def test_every_verb_is_run_on_some_page(scratch: Scratch) -> None:
     assert verbs == set(command_rules.verbs())
 
 
+@pytest.mark.slow
 def test_quick_commands_run(scratch: Scratch) -> None:
     quick = [
         command

@@ -130,6 +130,10 @@ def test_the_command_line_starts_without_torch() -> None:
     assert loaded("pipelines.cli", {"torch", "pydantic", "mlflow", "altair"}) == "[]"
 
 
+def test_records_are_read_without_torch() -> None:
+    assert loaded("pipelines.report.build", {"torch", "snntorch", "mlflow"}) == "[]"
+
+
 def test_a_training_process_never_imports_the_report() -> None:
     assert loaded("pipelines.engine", {"mlflow", "altair"}) == "[]"
 

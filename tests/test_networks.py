@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pipelines.core.cell import build_network
 from pipelines.core.cost import ActivityCounter, operations, timestep_sparsity
-from pipelines.core.layouts import NetworkSpec
-from pipelines.core.networks import READOUT, Network
+from pipelines.core.layouts import READOUT, NetworkSpec
+from pipelines.core.networks import Network
 from pipelines.core.tokens import parse_layout
 
 LAYOUT = "4C3-MP2-6C5-AP2-7FC"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.errors import BenchError
-from pipelines.report.performance import BEGIN, END, to_markdown, write
+from pipelines.report.performance import BEGIN, END, to_markdown, with_machine, write
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,19 +56,20 @@ def benchmarks(tmp_path: Path) -> Path:
 
 def test_tables_and_their_data(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    page.write_text(f"before\n{BEGIN}\nstale\n{END}\nafter\n")
     write(benchmarks(tmp_path), tmp_path)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
+    assert "stale" not in text
     assert "2026-01-02" in text
     assert "| fast | 2.0 | 4.00 (4.00 to 4.00) |\n| slow | 8.0 | 1.00" in text, "the fastest first"
     assert "| dpap | 3.00 | 3.0% | 3.0% |\n| random | 1.00 | 1.0% | 1.0% |" in text
     assert "| scan all, seconds | 0.25 |" in text
     assert "| d: dense | 98.5 |" in text
     kept = json.loads((tmp_path / "performance.json").read_text())
-    assert list(kept["groups"]) == sorted(kept["groups"])
+    (machine,) = kept["machines"]
+    assert list(machine["groups"]) == sorted(machine["groups"])
     write(benchmarks(tmp_path), tmp_path)
     assert page.read_text() == text
 
@@ -85,5 +86,32 @@ def test_the_published_page_is_that_of_its_data() -> None:
     """Nobody typed a figure into the tables."""
     text = (ROOT / "docs" / "performance.md").read_text()
     shown = text.partition(BEGIN)[2].partition(END)[0]
-    summary = json.loads((ROOT / "docs" / "performance.json").read_text())
-    assert shown == f"\n\n{to_markdown(summary)}"
+    kept = json.loads((ROOT / "docs" / "performance.json").read_text())
+    assert shown == f"\n\n{to_markdown(kept['machines'])}"
+
+
+def summary(processor: str, **times: float) -> dict[str, Any]:
+    machine = {"platform": "x", "python": "3", "torch": "2", "snntorch": "1"}
+    return {
+        "date": "2026-01-02",
+        "machine": machine | {"processor": processor},
+        "groups": {"training step, fashion": [{"name": "s"} | race("folded", **times)]},
+    }
+
+
+def test_machines_stand_side_by_side() -> None:
+    old, other, new = summary("A", folded=9), summary("B", folded=8), summary("A", folded=6)
+    assert with_machine([other, old], new) == [new, other], "a processor has one place"
+    step, floor = "snnTorch, step by step", "convolutions and linear layers alone"
+    for machine, times in ((new, (6, 12, 5)), (other, (8, 12, 4))):
+        entries = dict(zip(("fused", step, floor), times, strict=True))
+        (entry,) = machine["groups"]["training step, fashion"]
+        entry["race"] |= {
+            n: {"ratio": [1, 60 / t, 1], "milliseconds": [t] * 3} for n, t in entries.items()
+        }
+    text = to_markdown([new, other])
+    assert "| | A | B |" in text
+    assert "| `fused`: times as fast as stepping | 2.00 | 1.50 |" in text
+    assert "linear layers alone | 1.20 | 2.00 |" in text
+    assert "| report of 10,000 records, seconds | - | - |" in text, "not measured"
+    assert text.index("### A") < text.index("### B")

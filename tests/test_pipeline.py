@@ -39,6 +39,7 @@ def specs(params: Params, tiny: dict[str, Workload]) -> list[RunSpec]:
     return cells
 
 
+@pytest.mark.slow
 def test_a_pipeline_run_twice_gives_identical_records(
     params: Params, tiny: dict[str, Workload], data_root: Path, tmp_path: Path
 ) -> None:

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.core.code import code_digest, digest_files
+from pipelines.core.environment import environment
 from pipelines.core.errors import BenchError
 from pipelines.core.layouts import Execution
 from pipelines.core.methods import methods, shared_files, source_files
-from pipelines.core.record import SCHEMA_VERSION, RunRecord, environment, read_record
+from pipelines.core.record import SCHEMA_VERSION, RunRecord, read_record
 from pipelines.core.spec import RunSpec
 from pipelines.core.store import Store
 from pipelines.grid import Params

@@ -12,9 +12,9 @@ import pytest
 
 from pipelines.board import Board
 from pipelines.core.errors import BenchError
+from pipelines.core.outcome import EpochPoint
 from pipelines.core.record import RunRecord
 from pipelines.core.store import Store
-from pipelines.core.train import EpochPoint
 from pipelines.grid import Params
 from pipelines.report.analysis import analyse
 from pipelines.report.build import update_tables

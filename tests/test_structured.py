@@ -12,8 +12,8 @@ from baselines.masks import Masks
 from baselines.selection import select
 from baselines.structured import remove_units, surviving_steps, unit_scores, unit_structure
 from pipelines.core.cell import build_network, build_structure
-from pipelines.core.layouts import NetworkSpec
-from pipelines.core.networks import READOUT, Network
+from pipelines.core.layouts import READOUT, NetworkSpec
+from pipelines.core.networks import Network
 
 STACK = "6C3-MP2-8C3-AP2-10FC-9FC"
 RESIDUAL = "6C3-MP2-[4C3-6C3]-[8C3s2-8C3]-[8C3]-[5C1-7C3]P-GAP-9FC"

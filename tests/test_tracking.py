@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from pipelines.core.cost import LayerCost
+from pipelines.core.outcome import LayerCost
 from pipelines.core.record import RunRecord
 from pipelines.core.store import Store
 from pipelines.grid import Params, load_params

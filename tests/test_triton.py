@@ -13,9 +13,9 @@ import torch
 
 from pipelines.core import triton_scan
 from pipelines.core.cell import build_network
+from pipelines.core.environment import environment
 from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.neurons import lif_scan, make_neuron
-from pipelines.core.record import environment
 
 Call = Callable[..., Any]
 

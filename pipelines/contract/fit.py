@@ -8,7 +8,8 @@ from torch import Tensor
 from baselines.groups import Structure
 from baselines.masks import Masks
 from pipelines.core.errors import BenchError
-from pipelines.core.networks import READOUT, Network
+from pipelines.core.layouts import READOUT
+from pipelines.core.networks import Network
 
 
 class ContractError(BenchError):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from baselines.api import Pruner
+from typing import TYPE_CHECKING
+
 from pipelines.core.errors import InputError
-from pipelines.core.methods import make
-from pipelines.core.record import RunRecord
 from pipelines.core.spec import EMERGENT, RANDOM, RunSpec
+
+if TYPE_CHECKING:
+    from baselines.api import Pruner
+    from pipelines.core.record import RunRecord
 
 
 def check(spec: RunSpec) -> Pruner:
@@ -17,6 +20,8 @@ def check(spec: RunSpec) -> Pruner:
     InputError
         If the method is unknown, or cannot do what the cell asks for.
     """
+    from pipelines.core.methods import make  # imports torch
+
     pruner = make(spec.method, spec.options)
     info = pruner.info
     if spec.granularity not in info.granularities:

@@ -9,8 +9,8 @@ import torch
 
 from baselines.groups import Structure, weight_structure
 from baselines.structured import unit_structure
-from pipelines.core.layouts import Execution, NetworkSpec
-from pipelines.core.networks import READOUT, Network, first_step
+from pipelines.core.layouts import READOUT, Execution, NetworkSpec
+from pipelines.core.networks import Network, first_step
 
 
 def stream(seed: int, name: str) -> torch.Generator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -21,16 +22,38 @@ _ROOT = Path(__file__).resolve().parents[2]
 @cache
 def infos() -> dict[str, PrunerInfo]:
     """Info of every method by name; imported only where it cannot be read."""
+    return {name: info for name, (info, _) in _entries().items()}
+
+
+def source(name: str) -> str:
+    """File of a method in this repository, or the module in which another package brings it.
+
+    Empty if there is no such method.
+    """
+    return _entries()[name][1] if name in _entries() else ""
+
+
+@cache
+def _entries() -> dict[str, tuple[PrunerInfo, str]]:
     files = [f for f in (_ROOT / "baselines").glob("*.py") if not f.name.startswith("_")]
     try:
         if entry_points(group=ENTRY_POINT):
             raise ValueError("other packages are not read but imported")
-        found = [info for file in (*files, _ROOT / "dpap" / "pruner.py") for info in _read(file)]
+        found = [
+            (info, str(file.relative_to(_ROOT)))
+            for file in (*files, _ROOT / "dpap" / "pruner.py")
+            for info in _read(file)
+        ]
     except (ValueError, TypeError, KeyError):
         from pipelines.core.methods import methods
 
-        return {name: kind.info for name, kind in methods().items()}
-    return {info.name: info for info in sorted(found, key=lambda info: info.name)}
+        found = [(kind.info, _source(kind)) for kind in methods().values()]
+    return {info.name: (info, where) for info, where in sorted(found, key=lambda e: e[0].name)}
+
+
+def _source(kind: type) -> str:
+    file = Path(inspect.getfile(kind))
+    return str(file.relative_to(_ROOT)) if file.is_relative_to(_ROOT) else kind.__module__
 
 
 def canonical(name: str) -> str:

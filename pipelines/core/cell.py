@@ -26,18 +26,20 @@ from pipelines.core.checkpoint import (
 )
 from pipelines.core.code import code_digest
 from pipelines.core.controls import follower
-from pipelines.core.cost import Cost, latency, measure
+from pipelines.core.cost import latency, measure
 from pipelines.core.data import load_training
 from pipelines.core.data.splits import TrainingData
 from pipelines.core.device import find_device
+from pipelines.core.environment import environment
 from pipelines.core.errors import InputError
 from pipelines.core.evaluate import confusion_of, evaluate, evaluate_test
 from pipelines.core.memory import keep_freed_memory, prefer_huge_pages
 from pipelines.core.methods import make
 from pipelines.core.networks import Network
+from pipelines.core.outcome import Cost, Outcome
 from pipelines.core.probe import NetworkProbe
 from pipelines.core.rates import learning_rate
-from pipelines.core.record import Outcome, RunRecord, Status, environment
+from pipelines.core.record import RunRecord, Status
 from pipelines.core.spec import RunSpec
 from pipelines.core.tolerance import off_target
 from pipelines.core.train import DivergedError, Trainer, require_finite

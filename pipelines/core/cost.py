@@ -16,94 +16,16 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.groups import PrunableLayer, Structure
 from baselines.masks import Masks
 from pipelines.core.device import clock
-from pipelines.core.networks import READOUT, Network
+from pipelines.core.layouts import READOUT
+from pipelines.core.networks import Network
+from pipelines.core.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, LayerCost
 from pipelines.core.stages import has_neurons
-
-#: Energy of one 32-bit operation at 45 nm in pJ, as the field quotes Horowitz (ISSCC 2014).
-PICOJOULE_MAC, PICOJOULE_AC = 4.6, 0.9
-
-
-class LayerCost(BaseModel):
-    """Cost of one layer; operations are per sample over all steps.
-
-    Parameters
-    ----------
-    density
-        Kept / prunable weights; 1 for the readout.
-    dense_operations
-        Operations after physical removal, whatever is zero.
-    effective_macs, effective_acs
-        Operations on weights and inputs that are not zero; one of the two is zero.
-    membrane_updates
-        Neurons x steps; 0 where no neuron has a membrane. None: not measured then.
-    firing_rate
-        1 - the layer's activation sparsity; None for the readout and projection shortcuts, which
-        have no neurons of their own.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    density: float
-    dense_operations: int
-    effective_macs: float
-    effective_acs: float
-    membrane_updates: int | None = None
-    firing_rate: float | None
-
-
-class Cost(BaseModel):
-    """Cost of a finished network; operations are per sample over all steps.
-
-    Parameters
-    ----------
-    density
-        Kept / prunable weights.
-    prunable
-        Prunable weights of the dense network.
-    parameters
-        Parameters that exist after physical removal; masked entries do not count.
-    macs
-        Dense operations after physical removal, all counted as MACs. FLOPs are twice that.
-    effective_macs, synops
-        Effective MACs (analogue inputs) and effective ACs (spikes).
-    membrane_updates
-        Spiking neurons that exist after physical removal x steps. None: not measured then.
-    activation_sparsity
-        Share of the neurons' outputs that are zero, over all neurons, steps and samples; or None.
-    connection_sparsity
-        Zero weights / those that exist after physical removal, the readout's included; or None.
-    timestep_sparsity
-        Silenced (unit, time step) pairs among those of the surviving units.
-    energy_nanojoule
-        Proxy: 4.6 pJ per effective MAC, 0.9 pJ per AC; no memory traffic.
-    latency_milliseconds
-        Median forward time by batch size, after physical removal; `masked_latency_milliseconds`
-        is that of the network with masks alone.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    density: float
-    prunable: int
-    parameters: int
-    macs: int
-    effective_macs: float
-    synops: float
-    membrane_updates: int | None = None
-    activation_sparsity: float | None = None
-    connection_sparsity: float | None = None
-    energy_nanojoule: float
-    timestep_sparsity: float = 0.0
-    latency_milliseconds: dict[int, float]
-    masked_latency_milliseconds: dict[int, float]
-    layers: dict[str, LayerCost]
 
 
 @dataclass

@@ -36,6 +36,9 @@ NAMED = {
     f"[512C1-512C3s2-2048C1]-{2 * '[512C1-512C3-2048C1]-'}GAP",
 }
 
+#: Name of the layer that every network ends with.
+READOUT = "readout"
+
 Reset = Literal["zero", "subtract"]
 Surrogate = Literal["atan", "fast_sigmoid"]
 

@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from baselines.activity import Activity, Pair, Recorded, Unwritten
 from pipelines.core import fused, triton_scan
-from pipelines.core.layouts import Execution, NetworkSpec
+from pipelines.core.layouts import READOUT, Execution, NetworkSpec
 from pipelines.core.neurons import lif_scan
-from pipelines.core.stages import READOUT, Stage, build_stages, side_by_side
+from pipelines.core.stages import Stage, build_stages, side_by_side
 from pipelines.core.tokens import with_widths
-
-__all__ = ["READOUT", "Network", "first_step"]
 
 
 class Network(nn.Module):

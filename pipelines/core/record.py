@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import platform
 from datetime import datetime
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipelines.core import fused, triton_scan
-from pipelines.core.cost import Cost
-from pipelines.core.device import device_name
 from pipelines.core.errors import BenchError
-from pipelines.core.layouts import Execution, NetworkSpec
+from pipelines.core.outcome import EpochPoint, Outcome
 from pipelines.core.spec import RunSpec
-from pipelines.core.train import EpochPoint
 from pipelines.core.trajectory import Trajectory
 
 #: Raised with every new field: a program that does not know the field then says what to do.
@@ -61,37 +53,6 @@ class Environment(BaseModel):
     threads: int
     precision: str
     plan: str = "folded"
-
-
-class Outcome(BaseModel):
-    """What a run reached; the test split was opened once, on the last iterate.
-
-    A trial of the tuning never opens it: it has no test figures, and its cost is that on the
-    validation split.
-
-    Parameters
-    ----------
-    test_accuracy, validation_accuracy
-        Right / all, in [0, 1].
-    test_loss
-        Mean over the samples.
-    layout
-        Of the compacted network.
-    cost
-        What the compacted network costs.
-    confusion
-        Test samples by true class (row) and answer (column). None for more than 20 classes, or
-        not measured then.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    test_accuracy: float | None
-    test_loss: float | None
-    validation_accuracy: float
-    layout: str
-    cost: Cost
-    confusion: list[list[int]] | None = None
 
 
 class RunRecord(BaseModel):
@@ -215,43 +176,3 @@ def _fault(text: bytes, error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"is no valid record: {where}: {first['msg']}."
-
-
-@cache
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _plan(execution: Execution, device: torch.device, network: NetworkSpec | None) -> str:
-    """How networks are really computed."""
-    if execution.plan != "fused" or fused.available(like := torch.zeros(1, device=device)):
-        return execution.plan
-    spiking = network is None or network.kind == "snn"  # for a ReLU, Triton has nothing to do
-    steps = 1 if network is None else network.time_steps
-    return "fused" if spiking and triton_scan.available(like, steps) else "folded"
-
-
-def environment(
-    threads: int,
-    execution: Execution,
-    device: torch.device = torch.device("cpu"),  # noqa: B008 -- immutable
-    network: NetworkSpec | None = None,
-) -> Environment:
-    """Describe this machine, its libraries, and how the network was really computed."""
-    return Environment(
-        python=platform.python_version(),
-        torch=torch.__version__,
-        snntorch=version("snntorch"),
-        torch_pruning=version("torch-pruning"),
-        platform=f"{platform.system()}-{platform.machine()}",
-        processor=_processor(),
-        device=device_name(device),
-        threads=threads,
-        precision=execution.precision,
-        plan=_plan(execution, device, network),
-    )

@@ -9,11 +9,10 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from pipelines.core.layouts import NetworkSpec
+from pipelines.core.layouts import READOUT, NetworkSpec
 from pipelines.core.neurons import make_neuron
 from pipelines.core.tokens import Token, has_projection, parse_layout
 
-READOUT = "readout"
 Carried = Literal["current", "output"]
 #: Ends the name of a projection shortcut; before it stands the layer whose current it adds to.
 SHORTCUT = "_shortcut"

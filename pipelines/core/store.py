@@ -1,12 +1,10 @@
-"""The record store: a tree of JSON files, written atomically."""
+"""The record store: a tree of JSON files, written atomically. To read it does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pipelines.core.checkpoint import checkpoint_path, stored_digest
-from pipelines.core.code import code_digest
 from pipelines.core.data.files import atomic_file
 from pipelines.core.record import SCHEMA_VERSION, RunRecord, read_record
 from pipelines.core.spec import RunSpec
@@ -75,6 +73,8 @@ class Store:
         checkpoint that is here, if one is; as a control, it followed the parent that is here.
         `digest` is that of the code here, computed if not given.
         """
+        from pipelines.core.code import code_digest
+
         record = self.find(spec)
         if record is None or record.schema_version != SCHEMA_VERSION or record.status == "failed":
             return None
@@ -97,11 +97,15 @@ class Store:
         """Whether a run began with the checkpoint that is here; yes, if none is."""
         if record.spec.track == "from-scratch":
             return True
+        from pipelines.core.checkpoint import checkpoint_path, stored_digest
+
         path = checkpoint_path(self.checkpoints, record.spec)
         return not path.exists() or record.checkpoint == stored_digest(path)
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Cells that must be run."""
+        from pipelines.core.code import code_digest
+
         specs = list(specs)
         digests = {name: code_digest(name) for name in {spec.method for spec in specs}}
         return [spec for spec in specs if self.valid(spec, digests[spec.method]) is None]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from baselines.api import Pruner
 from baselines.groups import Structure
@@ -20,6 +19,7 @@ from pipelines.core.device import clock
 from pipelines.core.evaluate import evaluate
 from pipelines.core.losses import loss_of
 from pipelines.core.networks import Network
+from pipelines.core.outcome import EpochPoint
 from pipelines.core.rates import RateSchedule
 from pipelines.core.shrink import LiveNetwork
 from pipelines.core.trajectory import Tally, Trajectory
@@ -34,39 +34,6 @@ def require_finite(loss: float, meter: BudgetMeter) -> None:
     """Raise DivergedError unless a loss is a finite number."""
     if not math.isfinite(loss):
         raise DivergedError(f"loss is {loss} after {meter.spent} samples")
-
-
-class EpochPoint(BaseModel):
-    """State after one epoch.
-
-    Parameters
-    ----------
-    samples
-        Charged so far.
-    train_loss
-        Mean over the epoch, before each step.
-    validation_accuracy, validation_loss
-        Of the network as it is.
-    density
-        Kept / prunable weights.
-    firing_rate
-        Mean over the layers, in [0, 1] per step, on the validation split.
-    learning_rate
-        After the epoch.
-    seconds
-        Wall-clock of training alone, so far.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    samples: int
-    train_loss: float
-    validation_accuracy: float
-    validation_loss: float
-    density: float
-    firing_rate: float
-    learning_rate: float
-    seconds: float
 
 
 @dataclass

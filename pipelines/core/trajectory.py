@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from baselines.groups import Structure
-from baselines.masks import Masks
+if TYPE_CHECKING:
+    from baselines.groups import Structure
+    from baselines.masks import Masks
 
 
 class Moment(BaseModel):

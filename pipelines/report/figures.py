@@ -134,7 +134,8 @@ def accuracy_over_density(
 
 def save(specification: dict[str, Any], folder: Path, name: str) -> None:
     """Write `name`.svg and `name`.png (two pixels per point) into `folder`."""
+    picture = vl_convert.vegalite_to_svg(specification)
     with atomic_file(folder / f"{name}.svg") as file:
-        file.write(vl_convert.vegalite_to_svg(specification).encode())
+        file.write(picture.encode())
     with atomic_file(folder / f"{name}.png") as file:
-        file.write(vl_convert.vegalite_to_png(specification, scale=2))
+        file.write(vl_convert.svg_to_png(picture, scale=2))

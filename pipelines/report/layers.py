@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from pipelines.core.cost import Cost
+from pipelines.core.outcome import Cost
 
 _FIGURES = {"density": "density", "firing_rate": "firing rate"}
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from baselines.info import PrunerInfo
-from pipelines.core.methods import methods
-from pipelines.core.networks import READOUT
+from pipelines.core.catalogue import infos, source
+from pipelines.core.layouts import READOUT
 from pipelines.core.record import RunRecord
 from pipelines.core.spec import EMERGENT
 from pipelines.report.rows import GRANULARITIES, REFERENCE
 from pipelines.report.text import target
 
-_ROOT = Path(__file__).resolve().parents[2]
 _PAPER = re.compile(r"arXiv (?P<arxiv>\d{4}\.\d{4,5})|doi:?\s*(?P<doi>10\.\d+/[^\s,;]+)", re.I)
 
 
@@ -92,24 +89,20 @@ def _card(
     records: Sequence[RunRecord],
     dense: dict[tuple[str, str], list[RunRecord]],
 ) -> Card:
-    kind = methods().get(records[0].spec.method)
+    method = records[0].spec.method
+    info = infos().get(method)
     options: list[dict[str, Any]] = []
     for record in records:
         if record.spec.options not in options:
             options.append(record.spec.options)
     return Card(
         name=name,
-        info=kind.info if kind else None,
-        file=_file(kind) if kind else "",
-        paper=tuple(linked(kind.info.paper)) if kind else (),
+        info=info,
+        file=source(method),
+        paper=tuple(linked(info.paper)) if info else (),
         options=tuple(options),
         profiles=tuple(_profiles(records, dense)),
     )
-
-
-def _file(kind: type) -> str:
-    file = Path(inspect.getfile(kind))
-    return str(file.relative_to(_ROOT)) if file.is_relative_to(_ROOT) else kind.__module__
 
 
 def linked(paper: str) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
     python -m pipelines.report.performance BENCHMARKS.json DOCS
 
-reads what ``pytest --benchmark-json`` wrote; ``make bench`` runs both.
+reads what ``pytest --benchmark-json`` wrote; ``make bench`` runs both. Figures of other processors
+stay; those of this one are replaced.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.data.files import atomic_file
+from pipelines.core.environment import environment
 from pipelines.core.errors import BenchError
 from pipelines.core.layouts import Execution
-from pipelines.core.record import environment
+from pipelines.report.performance_overview import overview
 
 BEGIN, END = "<!-- races -->", "<!-- end of races -->"
 
@@ -38,23 +40,38 @@ def summarize(benchmarks: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def to_markdown(summary: dict[str, Any]) -> str:
-    """Every group as a table."""
+def with_machine(known: list[dict[str, Any]], summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put a machine first, in the place of what was known of its processor."""
+    processor = summary["machine"]["processor"]
+    return [summary, *(other for other in known if other["machine"]["processor"] != processor)]
+
+
+def to_markdown(summaries: list[dict[str, Any]]) -> str:
+    """What matters, machines side by side; then every group of every machine as a table."""
+    lines = [*overview(summaries), ""]
+    for summary in summaries:
+        lines += _machine(summary)
+    return "\n".join(lines)
+
+
+def _machine(summary: dict[str, Any]) -> list[str]:
     machine = summary["machine"]
     lines = [
-        f"{summary['date']}: {machine['processor']}, {machine['platform']}, Python "
-        f"{machine['python']}, torch {machine['torch']}, snnTorch {machine['snntorch']}.",
+        f"### {machine['processor']}",
+        "",
+        f"{summary['date']}: {machine['platform']}, Python {machine['python']}, torch "
+        f"{machine['torch']}, snnTorch {machine['snntorch']}.",
         "",
     ]
     for group, entries in summary["groups"].items():
-        lines += [f"### {group[0].upper()}{group[1:]}", ""]
+        lines += [f"#### {group[0].upper()}{group[1:]}", ""]
         if "race" not in entries[0]:
             lines += [*_plain(entries), ""]
         elif len(entries) > 1:
             lines += [*_shares(entries), ""]
         else:
             lines += [*_race(entries[0]), ""]
-    return "\n".join(lines)
+    return lines
 
 
 def _race(entry: dict[str, Any]) -> Iterator[str]:
@@ -97,16 +114,17 @@ def write(benchmarks: Path, docs: Path) -> None:
     BenchError
         If the document has no markers.
     """
-    summary = summarize(json.loads(benchmarks.read_text()))
-    document = docs / "performance.md"
+    data, document = docs / "performance.json", docs / "performance.md"
+    known = json.loads(data.read_text())["machines"] if data.exists() else []
+    machines = with_machine(known, summarize(json.loads(benchmarks.read_text())))
     before, found, rest = document.read_text().partition(BEGIN)
     _, closed, after = rest.partition(END)
     if not found or not closed:
         raise BenchError(f"{document} has no lines '{BEGIN}' and '{END}'; write them.")
-    with atomic_file(docs / "performance.json") as file:
-        file.write((json.dumps(summary, indent=1) + "\n").encode())
+    with atomic_file(data) as file:
+        file.write((json.dumps({"machines": machines}, indent=1) + "\n").encode())
     with atomic_file(document) as file:
-        file.write(f"{before}{BEGIN}\n\n{to_markdown(summary)}{END}{after}".encode())
+        file.write(f"{before}{BEGIN}\n\n{to_markdown(machines)}{END}{after}".encode())
 
 
 if __name__ == "__main__":

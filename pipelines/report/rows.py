@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from statistics import fmean
 
-from pipelines.core.cost import Cost
+from pipelines.core.outcome import Cost
 from pipelines.core.record import RunRecord
 from pipelines.core.spec import EMERGENT, RANDOM, RunSpec
 from pipelines.report.stats import Estimate, estimate, paired_difference

@@ -21,9 +21,9 @@ import torch
 
 from pipelines.core.data.files import atomic_file
 from pipelines.core.device import clock, find_device
+from pipelines.core.environment import environment
 from pipelines.core.errors import BenchError
 from pipelines.core.layouts import Execution
-from pipelines.core.record import environment
 from pipelines.report.performance import to_markdown
 from tests.perf.networks import SIZES, Size, compare, contenders, turns
 

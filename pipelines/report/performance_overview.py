@@ -1,0 +1,92 @@
+"""The speed page at a glance: a few ratios of every machine, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Groups = dict[str, list[dict[str, Any]]]
+
+STEP, FLOOR = "snnTorch, step by step", "convolutions and linear layers alone"
+JELLY, HALF = "SpikingJelly, multi-step", "fused, bfloat16"
+FASHION, DEEP = "training step, fashion", "training step, 6Conv2FC"
+RUN = "whole run, fashion-snn, to structured density 0.25"
+METHODS = "what a method adds to a training step, fashion"
+DENSITIES = "training step over structured density, fashion-snn, {}"
+
+
+def overview(summaries: list[dict[str, Any]]) -> Iterator[str]:
+    """One row for each ratio, one column for each machine; a dash is what was not measured."""
+    machines = [summary["machine"]["processor"] for summary in summaries]
+    yield f"| | {' | '.join(machines)} |"
+    yield f"| --- |{' ---: |' * len(machines)}"
+    for title, figure in ROWS.items():
+        cells = []
+        for summary in summaries:
+            try:
+                cells.append(figure(summary["groups"]))
+            except (KeyError, IndexError):
+                cells.append("-")
+        yield f"| {title} | {' | '.join(cells)} |"
+
+
+def faster(group: str, name: str, reference: str) -> Callable[[Groups], str]:
+    """How many times as fast a contender is as another of its race."""
+
+    def figure(groups: Groups) -> str:
+        race = groups[group][0]["race"]
+        return f"{race[name]['ratio'][1] / race[reference]['ratio'][1]:.2f}"
+
+    return figure
+
+
+def share(method: str) -> Callable[[Groups], str]:
+    """What a method adds to a training step, updates included."""
+
+    def figure(groups: Groups) -> str:
+        races = [entry["race"] for entry in groups[METHODS] if method in entry["race"]]
+        return f"{races[0][method]['share']:.1%}"
+
+    return figure
+
+
+def plain(group: str, name: str, key: str = "seconds") -> Callable[[Groups], str]:
+    """A figure of a test that is no race."""
+
+    def figure(groups: Groups) -> str:
+        return f"{next(entry[key] for entry in groups[group] if entry['name'] == name):.2f}"
+
+    return figure
+
+
+def over(group: str, name: str, reference: str) -> Callable[[Groups], str]:
+    """Time of a contender in times of another."""
+    return faster(group, reference, name)
+
+
+ROWS: dict[str, Callable[[Groups], str]] = {
+    "Fashion-sized network, `folded`: times as fast as snnTorch's stepping": faster(
+        FASHION, "folded", STEP
+    ),
+    "`folded`: times as fast as SpikingJelly's multi-step mode": faster(FASHION, "folded", JELLY),
+    "`fused`: times as fast as stepping": faster(FASHION, "fused", STEP),
+    "`fused`: time over that of convolutions and linear layers alone": over(
+        FASHION, "fused", FLOOR
+    ),
+    "`fused` in bfloat16: times as fast as stepping in float32": faster(FASHION, HALF, STEP),
+    "6Conv2FC, `fused`: time over that of convolutions and linear layers alone": over(
+        DEEP, "fused", FLOOR
+    ),
+    "DPAP, structured: share it adds to a step of `fashion-snn`": share("dpap, structured"),
+    "step at structured density 0.25, `fused`: times as fast as dense": faster(
+        DENSITIES.format("fused"), "density 0.25", "density 1.0"
+    ),
+    "whole DPAP run with live shrink: time over that of the dense run": over(
+        RUN, "dpap, live shrink", "dense"
+    ),
+    "whole DPAP run, masks alone: time over that of the dense run": over(
+        RUN, "dpap, masks alone", "dense"
+    ),
+    "report of 10,000 records, seconds": plain("10,000 records", "test_report"),
+    "store scan of 10,000 records, seconds": plain("10,000 records", "test_store_scan"),
+}
