@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from tests import command_rules, documents
 from tests.command_rules import Checker
 from tests.documents import ROOT, Command
 
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PAGES = [page for page in documents.pages() if documents.commands(page)]
 #: Verbs that take no more than a moment.
 QUICK = ("list", "fetch", "new-method")
@@ -199,6 +201,41 @@ def test_every_verb_is_run_on_some_page(scratch: Scratch) -> None:
     run = {command.text for page in PAGES for command in runnable(page, scratch)}
     verbs = {text.split()[1] for text in run if text.startswith("dpap-bench ")}
     assert verbs == set(command_rules.verbs())
+
+
+def steps(workflow: Path) -> Iterator[dict[str, Any]]:
+    for job in yaml.safe_load(workflow.read_text())["jobs"].values():
+        yield from job["steps"]
+
+
+def commands_of(workflow: Path) -> Iterator[Command]:
+    """What a workflow runs, as somebody would type it."""
+    for step in steps(workflow):
+        for line in step.get("run", "").splitlines():
+            yield Command(workflow.name, 0, "shell", line.removeprefix(".venv/bin/"))
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.stem)
+def test_workflows_run_what_is_here(workflow: Path, params: Params) -> None:
+    for step in steps(workflow):
+        pinned = re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step.get("uses", ""))
+        assert ("run" in step) != bool(pinned), f"{workflow.name}: {step}"
+    checker = Checker(params)
+    for command in commands_of(workflow):
+        if command.text == ".ci/run":
+            assert os.access(ROOT / command.text, os.X_OK)
+        else:
+            assert not (fault := checker.fault(command)), fault
+
+
+@pytest.mark.slow
+def test_the_workflow_of_the_pages_makes_a_site(scratch: Scratch) -> None:
+    first, *others = commands_of(ROOT / ".github" / "workflows" / "pages.yml")
+    assert first.text == "make repro"
+    scratch.run(replace(first, text="dpap-bench sweep --board quick"))
+    for command in others:
+        scratch.run(command)
+    assert (scratch.folder / "site" / "quick" / "leaderboard.html").exists()
 
 
 @pytest.mark.slow
