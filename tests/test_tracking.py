@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import pytest
 import yaml
@@ -152,6 +154,13 @@ def test_an_experiment_is_a_board_and_a_method_a_parent_run(
     note = home.tags["mlflow.note.content"]
     assert f"Board **small**: {RECORDS} of 10 cells have a record." in note
     assert "| magnitude | 95.00 (+5.00) |" in note
+    (place, query) = re.findall(r"\[Compare the methods on (.+)\]\(#/compare-runs\?(\S+)\)", note)[
+        0
+    ]
+    asked = {key: json.loads(value[0]) for key, value in parse_qs(query).items()}
+    assert place == "digits-snn"
+    assert set(asked["runs"]) == {run.info.run_id for run in parents.values()}
+    assert asked["experiments"] == [home.experiment_id]
     assert home.tags["mlflow.experiment.primaryMetric.name"] == "test_accuracy"
 
 

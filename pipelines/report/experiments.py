@@ -57,10 +57,14 @@ class Group:
     rows: tuple[Row, ...] = ()
 
     @property
+    def place(self) -> str:
+        """Workload, and track unless it is from-scratch."""
+        return self.workload if self.track == "from-scratch" else f"{self.workload} {self.track}"
+
+    @property
     def name(self) -> str:
-        """Workload, track unless it is from-scratch, and method."""
-        track = "" if self.track == "from-scratch" else f" {self.track}"
-        return f"{self.workload}{track} {self.method}"
+        """Place and method."""
+        return f"{self.place} {self.method}"
 
     @property
     def statuses(self) -> dict[str, int]:

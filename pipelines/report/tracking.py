@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from pipelines.report.experiments import Experiment
 
@@ -83,8 +85,9 @@ def synchronize(
         else:
             _delete(client, run)
             gone.append(key)
-    for name, home in homes.items():
-        _write(client, home, wanted[name], present)
+    for experiment in experiments:
+        home, runs = homes[experiment.name], wanted[experiment.name]
+        _describe(client, home, experiment, _write(client, home, runs, present))
     replaced = len(set(gone) & (digests.keys() - present.keys()))
     return {
         "added": len(digests) - len(present) - replaced,
@@ -136,8 +139,11 @@ def _present(client: MlflowClient) -> Iterator[tuple[str, Run]]:
 
 def _write(
     client: MlflowClient, home: str, wanted: dict[str, _Wanted], present: dict[str, Run]
-) -> None:
-    """Write the runs of an experiment that are not there, and nest the others where they belong."""
+) -> dict[str, str]:
+    """Write the runs of an experiment that are not there, and nest the others where they belong.
+
+    Returns key -> run id.
+    """
     ids = {key: run.info.run_id for key, run in present.items()}
     for key, run in wanted.items():
         nested = {_PARENT: ids[run.parent]} if run.parent else {}
@@ -146,25 +152,42 @@ def _write(
             ids[key] = _log(client, home, run.tracked(), tags)
         elif nested and present[key].data.tags.get(_PARENT) != nested[_PARENT]:
             client.set_tag(ids[key], _PARENT, nested[_PARENT])
+    return ids
 
 
 def _experiment(client: MlflowClient, experiment: Experiment, artifacts: Path | None) -> str:
-    """Make an experiment if need be, and say in it what it shows."""
-    from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
-
+    """Make an experiment, or bring it back, if need be."""
     found = client.get_experiment_by_name(experiment.name)
     if found is None:
         place = None if artifacts is None else artifacts.resolve().as_uri()
-        home = str(client.create_experiment(experiment.name, artifact_location=place))
-    else:
-        home = str(found.experiment_id)
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(home)
-    tags = _SHOWN | {"mlflow.note.content": _cut(experiment.note, MAX_EXPERIMENT_TAG_VAL_LENGTH)}
-    for name, value in tags.items():
-        if found is None or found.tags.get(name) != value:
-            client.set_experiment_tag(home, name, value)
+        return str(client.create_experiment(experiment.name, artifact_location=place))
+    home = str(found.experiment_id)
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(home)
     return home
+
+
+def _describe(client: MlflowClient, home: str, experiment: Experiment, ids: dict[str, str]) -> None:
+    """Say in an experiment what it shows, with links that lay its methods side by side."""
+    from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
+
+    note = "\n\n".join([*_comparisons(home, experiment, ids), experiment.note])
+    wanted = _SHOWN | {"mlflow.note.content": _cut(note, MAX_EXPERIMENT_TAG_VAL_LENGTH)}
+    there = client.get_experiment(home).tags
+    for name, value in wanted.items():
+        if there.get(name) != value:
+            client.set_experiment_tag(home, name, value)
+
+
+def _comparisons(home: str, experiment: Experiment, ids: dict[str, str]) -> Iterator[str]:
+    """A link for each workload and track: MLflow's comparison of the parent runs of its methods."""
+    parents: dict[str, list[str]] = {}
+    for group in experiment.groups if experiment.rows else ():
+        parents.setdefault(group.place, []).append(ids[f"{experiment.name}/{group.name}"])
+    for place, runs in parents.items():
+        asked = {"runs": runs, "experiments": [home]}
+        query = urlencode({k: json.dumps(v, separators=(",", ":")) for k, v in asked.items()})
+        yield f"[Compare the methods on {place}](#/compare-runs?{query})"
 
 
 def _cut(note: str, most: int) -> str:
