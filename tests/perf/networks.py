@@ -19,6 +19,7 @@ from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.networks import Network
 
 Race = Callable[..., None]
+STEP = "snnTorch, step by step"
 
 
 def compare(times: Mapping[str, list[float]], reference: str) -> dict[str, Any]:
@@ -175,6 +176,11 @@ def floor(network: Network, inputs: Tensor) -> Callable[[], None]:
     return step
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions in bfloat16 are native; where they are not, a step takes minutes."""
+    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, Callable[[], None]]:
     """Training steps of one batch: our plans, other people's loops, and the floor."""
     inputs = shape.inputs().to(device)
@@ -183,14 +189,14 @@ def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, C
         return shape.network(**execution).to(device)
 
     plans: dict[str, dict[str, str]] = {
-        "snnTorch, step by step": {"plan": "step"},
+        STEP: {"plan": "step"},
         "folded": {},
-        "folded, bfloat16": {"precision": "bfloat16"},
     }
     if fused:
+        plans["fused"] = {"plan": "fused"}
+    if has_bfloat16(device):
         plans |= {
-            "fused": {"plan": "fused"},
-            "fused, bfloat16": {"plan": "fused", "precision": "bfloat16"},
+            f"{n}, bfloat16": p | {"precision": "bfloat16"} for n, p in plans.items() if n != STEP
         }
     found = {name: training_step(network(**execution), inputs) for name, execution in plans.items()}
     found["snnTorch, tutorial loop"] = training_step(Tutorial(network()).to(device), inputs)
@@ -203,5 +209,6 @@ def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, C
         with torch.autocast(device.type, torch.bfloat16):
             bare()
 
-    found["the same in bfloat16"] = half
+    if has_bfloat16(device):
+        found["the same in bfloat16"] = half
     return found
