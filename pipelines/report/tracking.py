@@ -185,6 +185,8 @@ def _comparisons(home: str, experiment: Experiment, ids: dict[str, str]) -> Iter
     for group in experiment.groups if experiment.rows else ():
         parents.setdefault(group.place, []).append(ids[f"{experiment.name}/{group.name}"])
     for place, runs in parents.items():
+        if len(runs) == 1:
+            continue
         asked = {"runs": runs, "experiments": [home]}
         query = urlencode({k: json.dumps(v, separators=(",", ":")) for k, v in asked.items()})
         yield f"[Compare the methods on {place}](#/compare-runs?{query})"
