@@ -169,6 +169,7 @@ def render(
         origin=origin,
         citation=read_citation(board, origin.newest),
         cells=len(records),
+        seeds=len({record.spec.seed for record in records}),
         good=sum(record.status == "ok" for record in records),
         version=version("dpap-bench"),
         policy=_policy(style, script),
