@@ -11,7 +11,7 @@ from torch import nn
 from baselines.admm import ADMM
 from baselines.api import PruneContext
 from baselines.groups import weight_structure
-from pipelines.core import admission
+from pipelines.core import methods as registry
 from pipelines.core.cell import build_network, build_structure, run_cell
 from pipelines.core.layouts import NetworkSpec
 from pipelines.grid import Params
@@ -86,7 +86,7 @@ def test_weights_come_to_their_pruned_copy_and_retraining_recovers(
         made.append(ADMM())  # rho grows as in the papers; the tuned one grows less
         return made[-1]
 
-    monkeypatch.setattr(admission, "make", keep)
+    monkeypatch.setattr(registry, "make", keep)
     spec = params.spec("digits-ann", "admm", granularity, 0.15, 0)
     record = run_cell(spec, data_root)
     assert record.status == "ok", record.message

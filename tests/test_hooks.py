@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from baselines.api import Activity, PruneContext, Pruner, PrunerInfo
 from baselines.magnitude import Magnitude
 from baselines.masks import Masks
-from pipelines.core import admission, shrink
+from pipelines.core import methods as registry
+from pipelines.core import shrink
 from pipelines.core.budget import Budget, BudgetMeter
 from pipelines.core.cell import build_network, build_structure, run_cell, stream
 from pipelines.core.data.splits import Split, TrainingData, batch_sizes
@@ -291,11 +292,11 @@ def test_a_cell_charges_what_begin_samples(
     recipe = spec.settings.recipe.model_copy(update={"epochs": 1})
     settings = spec.settings.model_copy(update={"recipe": recipe})
     spec = spec.model_copy(update={"settings": settings})
-    monkeypatch.setattr(admission, "make", lambda *_: AtOnce(samples=100))
+    monkeypatch.setattr(registry, "make", lambda *_: AtOnce(samples=100))
     record = run_cell(spec, data_root)
     assert record.status == "ok", record.message
     assert record.spent == {"saliency": 100, "training": 1167 - 100}
-    monkeypatch.setattr(admission, "make", lambda *_: AtOnce(samples=1168))
+    monkeypatch.setattr(registry, "make", lambda *_: AtOnce(samples=1168))
     record = run_cell(spec, data_root)
     assert record.status == "over-budget"
     assert "asks for 1168 samples, 1167 of 1167 remain" in record.message

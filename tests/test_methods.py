@@ -103,11 +103,16 @@ def test_an_info_that_cannot_be_read_is_imported(monkeypatch: pytest.MonkeyPatch
         raise ValueError(f"{file}: info is not built where it is set")
 
     monkeypatch.setattr(catalogue, "_read", unreadable)
-    infos.cache_clear()
+    caches = infos, catalogue._entries
+    for one in caches:
+        one.cache_clear()
     try:
         assert infos()["dpap"] is methods()["dpap"].info
+        assert catalogue.source("dpap") == "dpap/pruner.py"
+        assert catalogue.source("nobody") == ""
     finally:
-        infos.cache_clear()
+        for one in caches:
+            one.cache_clear()
 
 
 @pytest.mark.parametrize(
