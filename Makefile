@@ -58,7 +58,7 @@ test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n 2 -q -m "not slow" --ignore=tests/perf
 
 slow: $(STAMP) ## run the whole pipeline at a small size, and check what a change reruns
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m slow --ignore=tests/perf
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --ignore=tests/perf
 
 lint: $(STAMP) ## ruff: format and rules
 	ruff format --check .
