@@ -119,11 +119,16 @@ def test_modules_are_short() -> None:
         assert lines <= 300, f"{file.relative_to(ROOT)} has {lines} lines; does it do one job?"
 
 
+def output(code: str) -> str:
+    """What a fresh interpreter prints last."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.splitlines()[-1]
+
+
 def loaded(module: str, watched: set[str]) -> str:
     """Which of the watched packages a fresh interpreter loads with `module`."""
-    code = f"import sys, {module}; print(sorted({watched} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return output(f"import sys, {module}; print(sorted({watched} & set(sys.modules)))")
 
 
 def test_the_command_line_starts_without_torch() -> None:
@@ -132,6 +137,13 @@ def test_the_command_line_starts_without_torch() -> None:
 
 def test_records_are_read_without_torch() -> None:
     assert loaded("pipelines.report.build", {"torch", "snntorch", "mlflow"}) == "[]"
+    code = (
+        "import sys; from pathlib import Path; from pipelines.core.store import Store; "
+        "from pipelines.grid import load_params; params = load_params(Path.cwd()); "
+        "assert params.everything('embedded', Store(Path('nowhere'))); "
+        "print('torch' in sys.modules)"
+    )
+    assert output(code) == "False"
 
 
 def test_a_training_process_never_imports_the_report() -> None:
@@ -144,7 +156,4 @@ def test_listing_needs_no_torch(topic: str) -> None:
         f"import sys; from pipelines.cli import app; app(['list', '{topic}'], "
         "standalone_mode=False); print('torch' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout.splitlines()[-1] == "False"
+    assert output(code) == "False"

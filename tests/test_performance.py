@@ -114,4 +114,8 @@ def test_machines_stand_side_by_side() -> None:
     assert "| `fused`: times as fast as stepping | 2.00 | 1.50 |" in text
     assert "linear layers alone | 1.20 | 2.00 |" in text
     assert "| report of 10,000 records, seconds | - | - |" in text, "not measured"
+    new["groups"]["10,000 records"] = [{"name": "test_store_scan", "seconds": 1.5}]
+    text = to_markdown([new, other])
+    assert "| report of 10,000 records, seconds | - | - |" in text, "only its neighbour was"
+    assert "| store scan of 10,000 records, seconds | 1.50 | - |" in text
     assert text.index("### A") < text.index("### B")

@@ -154,9 +154,8 @@ def test_an_experiment_is_a_board_and_a_method_a_parent_run(
     note = home.tags["mlflow.note.content"]
     assert f"Board **small**: {RECORDS} of 10 cells have a record." in note
     assert "| magnitude | 95.00 (+5.00) |" in note
-    (place, query) = re.findall(r"\[Compare the methods on (.+)\]\(#/compare-runs\?(\S+)\)", note)[
-        0
-    ]
+    link = r"\[Compare the methods on (.+)\]\(#/compare-runs\?(\S+)\)"
+    ((place, query),) = re.findall(link, note)
     asked = {key: json.loads(value[0]) for key, value in parse_qs(query).items()}
     assert place == "digits-snn"
     assert set(asked["runs"]) == {run.info.run_id for run in parents.values()}

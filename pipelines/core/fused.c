@@ -200,6 +200,11 @@ INLINE Vector advance(Vector current, Vector before, int first, const Shape *p) 
   return current + (p->subtract ? full - where(fired, threshold - (Vector){0}) : where(~fired, full));
 }
 
+/* How many channels there are in the vector that begins with channel `from`. */
+INLINE int64_t lanes_at(const Shape *p, int64_t from) {
+  return p->channels - from < LANES ? p->channels - from : LANES;
+}
+
 /* A part of a row of windows. It is small enough to stay in the nearest cache while one part of the
  * channels after the other is computed, and the next block is fetched meanwhile: the rows of all steps
  * are too many streams for a processor to foresee. */
@@ -253,7 +258,7 @@ void forward(const DTYPE *x, const double *constants, const Shape *p, DTYPE *spi
   const int64_t c = p->channels, k = p->window, parts = (c + LANES - 1) / LANES;
   Vector scale[parts], bias[parts];
   for (int64_t part = 0; part < parts; part++) {
-    const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+    const int64_t from = part * LANES, n = lanes_at(p, from);
     scale[part] = channels_of(constants + SCALE * c + from, n);
     bias[part] = channels_of(constants + BIAS * c + from, n);
   }
@@ -262,7 +267,7 @@ void forward(const DTYPE *x, const double *constants, const Shape *p, DTYPE *spi
       for (int64_t j = 0; j < p->width / k;) {
         const Block block = block_at(p, image, i, j);
         for (int64_t part = 0; part < parts; part++) {
-          const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+          const int64_t from = part * LANES, n = lanes_at(p, from);
           REAL *number = counts ? counts + image * c + from : 0;
           SPECIALIZE(forward_block, x + block.x + from, scale[part], bias[part], p, &block,
                      spikes + block.spikes + from, number);
@@ -377,7 +382,7 @@ static void backward_rows(const DTYPE *x, const DTYPE *grad, const Channels *per
   Lanes lanes[parts];
   Totals totals[parts];
   for (int64_t part = 0; part < parts; part++) {
-    const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+    const int64_t from = part * LANES, n = lanes_at(p, from);
     lanes[part] = lanes_of(per, from, n);
   }
   for (int64_t image = 0; image < p->images; image++)
@@ -386,7 +391,7 @@ static void backward_rows(const DTYPE *x, const DTYPE *grad, const Channels *per
       for (int64_t j = 0; j < p->width / k;) {
         const Block block = block_at(p, image, i, j);
         for (int64_t part = 0; part < parts; part++) {
-          const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+          const int64_t from = part * LANES, n = lanes_at(p, from);
           const DTYPE *here = x + block.x + from, *behind = grad + block.spikes + from;
           DTYPE *to = out ? out + block.x + from : 0;
           if (sums)
@@ -397,7 +402,7 @@ static void backward_rows(const DTYPE *x, const DTYPE *grad, const Channels *per
         j += block.windows;
       }
       for (int64_t part = 0; sums && part < parts; part++) {
-        const int64_t from = part * LANES, n = c - from < LANES ? c - from : LANES;
+        const int64_t from = part * LANES, n = lanes_at(p, from);
         gather(sums->grad + from, totals[part].grad, n);
         gather(sums->product + from, totals[part].product, n);
         gather(sums->decay + from, totals[part].decay, n);

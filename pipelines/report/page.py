@@ -62,13 +62,15 @@ class Section:
 
 def templates() -> jinja2.Environment:
     """Templates of the page and of the site; what they are filled with is escaped."""
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_WEB),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["plural"] = lambda noun, number: noun if number == 1 else f"{noun}s"
+    return environment
 
 
 def style_sheet() -> str:
