@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from baselines.activity import Activity, Pair, Recorded, Unwritten
 from pipelines.core import fused, triton_scan
+from pipelines.core.flatten import flatten_maps
 from pipelines.core.layouts import READOUT, Execution, NetworkSpec
 from pipelines.core.neurons import lif_scan
 from pipelines.core.stages import Stage, build_stages, side_by_side
@@ -138,7 +139,7 @@ class Network(nn.Module):
         carried = x  # what the next shortcut is given
         sent: Tensor | Unwritten
         for stage in self.stages:
-            x = x.flatten(2) if isinstance(stage.weights, nn.Linear) else x
+            x = flatten_maps(x) if isinstance(stage.weights, nn.Linear) else x
             current, received = _over_time(stage.weights, x), x
             if stage.joined:
                 current = _over_time(stage.norm, current)
@@ -152,7 +153,7 @@ class Network(nn.Module):
                 activity[stage.shortcut.name] = (carried, sent)
             if stage.carries:
                 carried = x if stage.carries == "output" else self._pooled(stage.pool, current)
-        return x.flatten(2), activity
+        return flatten_maps(x), activity
 
     def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
         """Batch norm, neurons and pooling over all steps, [T, B, ...]; also what was pooled."""

@@ -24,7 +24,7 @@ ATAN_ALPHA = 2.0
 FAST_SIGMOID_SLOPE = 25.0
 
 #: Elements that the scan works on at a time, over all steps: they stay in a core's cache.
-BLOCK = 2**17
+BLOCK = 2**18
 
 
 def _atan_gradient(membrane: Tensor, threshold: float, grad: Tensor, out: Tensor) -> None:
@@ -104,21 +104,21 @@ class _Scan(torch.autograd.Function):
         spikes = empty_steps(one, steps, current.dtype)
         static = len(current) == 1 < steps
         state = torch.promote_types(current.dtype, torch.float32)
-        if overwrite and not static and current.dtype == state:
-            membrane = current.detach()
-        else:
-            membrane = empty_steps(one, steps, state).copy_(current)
-        u, s = flat_steps(membrane, one), flat_steps(spikes, one)
+        x, s = flat_steps(current.detach(), one), flat_steps(spikes, one)
+        u = x if overwrite and not static and x.dtype == state else x.new_empty(s.shape, dtype=state)
         for part in _blocks(u, steps):
+            if u is not x:
+                u[0, part] = x[0, part]
             torch.gt(u[0, part], threshold, out=s[0, part])
             for t in range(1, steps):
-                now, before, fired = u[t, part], u[t - 1, part], s[t - 1, part]
+                given, before, fired = x[0 if static else t, part], u[t - 1, part], s[t - 1, part]
                 if reset == "zero":
-                    now.addcmul_(torch.addcmul(before, before, fired, value=-1), decay)
-                else:
-                    now.addcmul_(before, decay).sub_(fired, alpha=threshold)
+                    before = torch.addcmul(before, before, fired, value=-1)
+                now = torch.addcmul(given, before, decay, out=u[t, part])
+                if reset == "subtract":
+                    now.sub_(fired, alpha=threshold)
                 torch.gt(now, threshold, out=s[t, part])
-        ctx.save_for_backward(membrane, spikes, decay)
+        ctx.save_for_backward(u, spikes, decay)
         ctx.threshold, ctx.reset, ctx.static = threshold, reset, static
         ctx.gradient = _SURROGATES[surrogate_name][1]
         return spikes
@@ -126,10 +126,10 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
-        membrane, spikes, decay = ctx.saved_tensors
-        steps, one = len(membrane), membrane[0]
-        grad = empty_steps(one, steps, membrane.dtype)
-        g, u, s, out = (flat_steps(tensor, one) for tensor in (grad_spikes, membrane, spikes, grad))
+        u, spikes, decay = ctx.saved_tensors
+        steps, one = len(spikes), spikes[0]
+        grad = empty_steps(one, steps, u.dtype)
+        g, s, out = (flat_steps(tensor, one) for tensor in (grad_spikes, spikes, grad))
         grad_decay = torch.zeros_like(decay) if ctx.needs_input_grad[1] else None
         for part in _blocks(u, steps):
             total = out[:, part]
