@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.activity import Activity, Unwritten
-from pipelines.core import fused
+from pipelines.core import compiled, fused
 from pipelines.core.cell import build_network
 from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.memory import keep_freed_memory
@@ -30,9 +30,9 @@ needs_compiler = pytest.mark.skipif(
 @pytest.fixture
 def fresh_library() -> Iterator[None]:
     """Forget what was compiled, before and after."""
-    fused._library.cache_clear()
+    compiled.library.cache_clear()
     yield
-    fused._library.cache_clear()
+    compiled.library.cache_clear()
 
 
 def networks(*plans: str, **fields: object) -> list[Network]:
@@ -211,8 +211,8 @@ def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert fused.available(torch.zeros(1))
     (made,) = (tmp_path / "dpap-bench").iterdir()
-    fused._library.cache_clear()
-    monkeypatch.setattr(fused.subprocess, "run", None)
+    compiled.library.cache_clear()
+    monkeypatch.setattr(compiled.subprocess, "run", None)
     assert fused.available(torch.zeros(1))
     assert list(made.parent.iterdir()) == [made]
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 class _Flatten(torch.autograd.Function):
@@ -16,7 +15,6 @@ class _Flatten(torch.autograd.Function):
         return maps.flatten(2)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         flat = grad.view(ctx.shape).flatten(0, 1)
         return flat.contiguous(memory_format=torch.channels_last).view(ctx.shape)

@@ -2,20 +2,12 @@
 
 `norm_and_scan` computes what batch norm followed by `pipelines.core.neurons.lif_scan` and max
 pooling compute, but reads and writes memory a third as often, and remembers the convolution's
-output only. The C code beside this file is compiled when it is first needed, and kept in the
-user's cache.
+output only.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +17,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from baselines.activity import Unwritten
+from pipelines.core import compiled
 from pipelines.core.layouts import Reset, Surrogate
 
 _SOURCE = Path(__file__).with_suffix(".c")
-_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC")
-_FORMATS = {torch.float32: "FLOAT32", torch.float64: "FLOAT64", torch.bfloat16: "BFLOAT16"}
 
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -58,52 +49,13 @@ class _Window(ctypes.Structure):
     )
 
 
-@cache
-def _library(kind: str) -> ctypes.CDLL | None:
-    """The compiled code for a number format; None where there is no working compiler."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        return None
-    key = f"{compiler} {_FLAGS} {kind} {platform.machine()} {_processor()}".encode()
-    name = hashlib.sha256(_SOURCE.read_bytes() + key).hexdigest()[:16]
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache_home / "dpap-bench" / f"fused-{name}.so"
-    try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                made = Path(folder) / path.name
-                command = [compiler, *_FLAGS, f"-D{kind}", "-o", str(made), str(_SOURCE)]
-                subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603
-                made.replace(path)
-        return ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _processor() -> str:
-    """What ``-march=native`` depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith("flags")), platform.processor())
-
-
 def available(tensor: Tensor) -> bool:
     """Whether tensors like this one can be computed here."""
-    kind = _FORMATS.get(tensor.dtype)
-    return tensor.device.type == "cpu" and kind is not None and _library(kind) is not None
+    return tensor.device.type == "cpu" and compiled.library(_SOURCE, tensor.dtype) is not None
 
 
 def _call(function: str, like: Tensor, *arguments: Any) -> None:
-    library = _library(_FORMATS[like.dtype])
-    assert library is not None
-    pointers = [
-        ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a and ctypes.byref(a)
-        for a in arguments
-    ]
-    getattr(library, function)(*pointers)
+    compiled.call(_SOURCE, like.dtype, function, *arguments)
 
 
 def _rows(tensor: Tensor) -> Tensor:

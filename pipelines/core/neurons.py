@@ -105,7 +105,11 @@ class _Scan(torch.autograd.Function):
         static = len(current) == 1 < steps
         state = torch.promote_types(current.dtype, torch.float32)
         x, s = flat_steps(current.detach(), one), flat_steps(spikes, one)
-        u = x if overwrite and not static and x.dtype == state else x.new_empty(s.shape, dtype=state)
+        u = (
+            x
+            if overwrite and not static and x.dtype == state
+            else x.new_empty(s.shape, dtype=state)
+        )
         for part in _blocks(u, steps):
             if u is not x:
                 u[0, part] = x[0, part]

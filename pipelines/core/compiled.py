@@ -1,0 +1,72 @@
+"""C code that lies beside a module: compiled when it is first needed, kept in the user's cache."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC")
+_FORMATS = {torch.float32: "FLOAT32", torch.float64: "FLOAT64", torch.bfloat16: "BFLOAT16"}
+
+
+@cache
+def library(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
+    """The compiled code for a number format; None where there is no working compiler."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or dtype not in _FORMATS:
+        return None
+    kind = _FORMATS[dtype]
+    key = f"{compiler} {_FLAGS} {kind} {platform.machine()} {_processor()}".encode()
+    name = hashlib.sha256(source.read_bytes() + key).hexdigest()[:16]
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = cache_home / "dpap-bench" / f"{source.stem}-{name}.so"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                made = Path(folder) / path.name
+                command = [compiler, *_FLAGS, f"-D{kind}", "-o", str(made), str(source)]
+                subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603
+                made.replace(path)
+        return ctypes.CDLL(str(path))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith("flags")), platform.processor())
+
+
+def call(source: Path, dtype: torch.dtype, function: str, *arguments: Any) -> int:
+    """Call a function of the compiled code; tensors and structures go there by their address.
+
+    Returns
+    -------
+    int
+        What it gives, if it gives an integer of 64 bits.
+    """
+    found = library(source, dtype)
+    assert found is not None
+    pointers = [
+        ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a and ctypes.byref(a)
+        for a in arguments
+    ]
+    named = getattr(found, function)
+    named.restype = ctypes.c_int64
+    return int(named(*pointers))

@@ -1,0 +1,123 @@
+"""Convolutions that cost what their input's spikes cost: part of the plan ``fused`` on a CPU.
+
+A convolution multiplies every number of its input; of spikes, five of six or more are zero. The C
+code beside this file lists the spikes and adds up the weights that they select, forward, and the
+gradients that these weights get, backward. The gradient of the input has no zeros, and is PyTorch's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from pipelines.core import compiled
+
+_SOURCE = Path(__file__).with_suffix(".c")
+_FORMATS = (torch.float32, torch.float64)
+
+#: Share of spikes up to which a list of them is worth its while, and the outputs that this takes: for
+#: fewer, a spike has less to do, and its share falls in proportion.
+LIMIT, OUTPUTS = 0.35, 32
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_int64)
+        for name in ("images", "height", "width", "inputs", "outputs", "kernel", "limit")
+    )
+
+
+def _suits(convolution: nn.Conv2d, x: Tensor) -> bool:
+    """Whether the C code computes this convolution: stride one, and a border that keeps the size."""
+    kernel = convolution.kernel_size[0]
+    settings = (convolution.kernel_size, convolution.stride, convolution.padding)
+    return (
+        settings == ((kernel, kernel), (1, 1), (kernel // 2, kernel // 2))
+        and kernel % 2 == 1
+        and convolution.dilation == (1, 1)
+        and convolution.groups == 1
+        and convolution.bias is None
+        and convolution.padding_mode == "zeros"
+        and x.device.type == "cpu"
+        and x.dtype in _FORMATS
+        and x.dtype == convolution.weight.dtype
+        and not torch.is_autocast_enabled("cpu")
+        and x.numel() < 2**31
+        and compiled.library(_SOURCE, x.dtype) is not None
+    )
+
+
+def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, Tensor, Tensor] | None:
+    """The spikes of an input whose channels come last; None if it has many, or other numbers."""
+    images, inputs, height, width = x.shape
+    outputs, kernel = convolution.out_channels, convolution.kernel_size[0]
+    limit = int(LIMIT * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs
+    shape = _Shape(images, height, width, inputs, outputs, kernel, limit)
+    spikes = torch.empty(limit, dtype=torch.int32)
+    starts = torch.empty(images, height, width + 1, dtype=torch.int32)
+    count = compiled.call(_SOURCE, x.dtype, "find_spikes", x, shape, spikes, starts)
+    return None if count < 0 else (shape, spikes, starts)
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, shape: _Shape, spikes: Tensor, starts: Tensor
+    ) -> Tensor:
+        size = (shape.images, shape.outputs, shape.height, shape.width)
+        y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
+        rows = weight.permute(2, 3, 1, 0).contiguous()
+        compiled.call(_SOURCE, x.dtype, "forward", spikes, starts, rows, shape, y)
+        ctx.save_for_backward(x, weight, spikes, starts)
+        ctx.shape = shape
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, spikes, starts = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:
+            border = [ctx.shape.kernel // 2] * 2
+            of_x = torch.ops.aten.convolution_backward(
+                grad,
+                x,
+                weight,
+                None,
+                [1, 1],
+                border,
+                [1, 1],
+                False,
+                [0, 0],
+                1,
+                [True, False, False],
+            )[0]
+        if ctx.needs_input_grad[1]:
+            rows = weight.new_empty(weight.permute(2, 3, 1, 0).shape)
+            compiled.call(_SOURCE, x.dtype, "backward", spikes, starts, grad, ctx.shape, rows)
+            of_weight = rows.permute(3, 2, 0, 1)
+        return of_x, of_weight, None, None, None
+
+
+def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """What the layer gives for inputs [N, C, H, W]; sooner, if they are mostly silent spikes.
+
+    Parameters
+    ----------
+    convolution
+        Any; one of stride one that keeps the size of its maps can gain.
+    x
+        Any input; up to `LIMIT` of its numbers one and all others zero, it can gain.
+    """
+    if _suits(convolution, x):
+        x = x.contiguous(memory_format=torch.channels_last)
+        if found := _find(convolution, x):
+            y = _Convolution.apply(x, convolution.weight, *found)  # type: ignore[no-untyped-call]
+            return cast(Tensor, y)
+    return cast(Tensor, convolution(x))
