@@ -91,7 +91,7 @@ def test_it_is_pytorchs_convolution(
     share: float,
     single: bool,
 ) -> None:
-    """Maps smaller than the kernel, channels that fill no vector, silence, and nothing but spikes."""
+    """Maps smaller than the kernel, channels that fill no vector, silence, nothing but spikes."""
     dtype, rounding = (torch.float32, 1e-3) if single else (torch.float64, 1e-10)
     x = spikes(images, inputs, height, width, share=share, dtype=dtype)
     convolution = layer(inputs, outputs, kernel, dtype=dtype)

@@ -26,4 +26,4 @@ def flatten_maps(x: Tensor) -> Tensor:
     The gradient comes back with the channels last, as the maps are. PyTorch's own would have them
     first, and the pooling before it would turn its whole input around, not the fourth part of it.
     """
-    return _Flatten.apply(x) if x.dim() > 3 else x  # type: ignore[no-any-return, no-untyped-call]
+    return _Flatten.apply(x) if x.dim() > 3 else x  # type: ignore[no-untyped-call]

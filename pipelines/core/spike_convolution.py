@@ -2,7 +2,7 @@
 
 A convolution multiplies every number of its input; of spikes, five of six or more are zero. The C
 code beside this file lists the spikes and adds up the weights that they select, forward, and the
-gradients that these weights get, backward. The gradient of the input has no zeros, and is PyTorch's.
+gradients that these weights get, backward. The input's gradient has no zeros, and is PyTorch's.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pipelines.core import compiled
 _SOURCE = Path(__file__).with_suffix(".c")
 _FORMATS = (torch.float32, torch.float64)
 
-#: Share of spikes up to which a list of them is worth its while, and the outputs that this takes: for
-#: fewer, a spike has less to do, and its share falls in proportion.
+#: Share of spikes up to which a list of them is worth its while, and the outputs that this takes:
+#: with fewer of them a spike has less to do, and the share is smaller in proportion.
 LIMIT, OUTPUTS = 0.35, 32
 
 
@@ -33,7 +33,7 @@ class _Shape(ctypes.Structure):
 
 
 def _suits(convolution: nn.Conv2d, x: Tensor) -> bool:
-    """Whether the C code computes this convolution: stride one, and a border that keeps the size."""
+    """Whether it is one that the C code computes: of stride one, keeping the size of its maps."""
     kernel = convolution.kernel_size[0]
     settings = (convolution.kernel_size, convolution.stride, convolution.padding)
     return (
