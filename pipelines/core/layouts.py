@@ -96,8 +96,9 @@ class Execution(BaseModel):
     ----------
     plan
         ``step``: snnTorch, one time step after another; the oracle. ``folded``: layer by layer,
-        time folded into the batch. ``fused``: folded, with batch norm and neurons in one
-        compiled function, and pooling in another; on a GPU the neurons in a kernel of their own.
+        time folded into the batch. ``fused``: folded, with batch norm, neurons and pooling in one
+        compiled function, and convolutions that skip what is silent; on a GPU the neurons in a
+        kernel of their own.
         As ``folded`` where there is no C compiler, or no Triton.
     precision
         ``float32``, or ``bfloat16``: weights and state in float32, convolutions and linear

@@ -73,14 +73,14 @@ typedef struct {
 
 static int64_t rows_of(const Shape *p) { return p->kernel * p->kernel * p->in; }
 
-/* The spikes that row m of the window around (i, j) sees, and the weights of its left edge. */
+/* The spikes that row m of the window around (i, j) sees; with `shift`, they are rows of weights. */
 typedef struct {
   const int32_t *first, *last;
-  Vector *weights;
+  int64_t shift;
 } Seen;
 
-INLINE Seen seen(const int32_t *spikes, const int32_t *starts, const Shape *p, const Slice *slice,
-                 int64_t i, int64_t j, int64_t m, int64_t n) {
+INLINE Seen seen(const int32_t *spikes, const int32_t *starts, const Shape *p, int64_t i, int64_t j,
+                 int64_t m) {
   const int64_t border = p->kernel / 2, row = i + m - border;
   if (row < 0 || row >= p->height) return (Seen){0};
   const int64_t left = j > border ? j - border : 0;
@@ -88,7 +88,7 @@ INLINE Seen seen(const int32_t *spikes, const int32_t *starts, const Shape *p, c
   const int32_t *at = starts + row * (p->width + 1);
   return (Seen){.first = spikes + at[left],
                 .last = spikes + at[right],
-                .weights = slice->weights + (m * p->kernel - (j - border)) * p->in * n};
+                .shift = (m * p->kernel - (j - border)) * p->in};
 }
 
 INLINE void forward_slice(const int32_t *spikes, const int32_t *starts, const Shape *shape,
@@ -102,9 +102,9 @@ INLINE void forward_slice(const int32_t *spikes, const int32_t *starts, const Sh
         Vector sum[n];
         memset(sum, 0, sizeof(sum));
         for (int64_t m = 0; m < p->kernel; m++) {
-          const Seen of = seen(spikes, starts, p, &slice, i, j, m, n);
+          const Seen of = seen(spikes, starts, p, i, j, m);
           for (const int32_t *at = of.first; at < of.last; at++)
-            for (int64_t v = 0; v < n; v++) sum[v] += of.weights[*at * n + v];
+            for (int64_t v = 0; v < n; v++) sum[v] += slice.weights[(*at + of.shift) * n + v];
         }
         memcpy(y, sum, channels * sizeof(REAL));
       }
@@ -122,9 +122,9 @@ INLINE void backward_slice(const int32_t *spikes, const int32_t *starts, const S
         memset(gradient, 0, sizeof(gradient));
         memcpy(gradient, grad, channels * sizeof(REAL));
         for (int64_t m = 0; m < p->kernel; m++) {
-          const Seen of = seen(spikes, starts, p, &slice, i, j, m, n);
+          const Seen of = seen(spikes, starts, p, i, j, m);
           for (const int32_t *at = of.first; at < of.last; at++)
-            for (int64_t v = 0; v < n; v++) of.weights[*at * n + v] += gradient[v];
+            for (int64_t v = 0; v < n; v++) slice.weights[(*at + of.shift) * n + v] += gradient[v];
         }
       }
 }

@@ -112,5 +112,5 @@ class Store:
 
     def records(self) -> Iterator[tuple[Path, RunRecord]]:
         """Every record in the tree, in the order of their paths."""
-        for path in sorted(self.root.rglob("*.json")):
+        for path in sorted(self.root.rglob("*.json"), key=lambda path: path.parts):
             yield path, read_record(path)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 _TOKEN = re.compile(
@@ -64,7 +65,8 @@ class Token:
         return "GAP" if self.kind == "gap" else f"{self.kind[0].upper()}P{self.size}{stride}"
 
 
-def parse_layout(layout: str) -> list[Token]:
+@cache
+def parse_layout(layout: str) -> tuple[Token, ...]:
     """Read a layout.
 
     Raises
@@ -75,7 +77,7 @@ def parse_layout(layout: str) -> list[Token]:
         convolutions of odd kernels, or needs a projection that is not written.
     """
     try:
-        return _parse(layout)
+        return tuple(_parse(layout))
     except ValueError as error:
         raise ValueError(f"layout '{layout}': {error}") from None
 

@@ -7,7 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 if TYPE_CHECKING:
     from baselines.groups import Structure
@@ -32,9 +38,9 @@ class Moment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     progress: float = 0.0
-    units: dict[str, int] = {}
-    weights: dict[str, int] = {}
-    steps: dict[str, int] = {}
+    units: dict[str, int] = Field(default_factory=dict)  # a default would be copied deeply
+    weights: dict[str, int] = Field(default_factory=dict)
+    steps: dict[str, int] = Field(default_factory=dict)
 
     def then(self, change: Moment) -> Moment:
         """Return all numbers after a change."""
