@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipelines.core import neurons
 from pipelines.core.neurons import lif_scan, make_neuron
 
 pytestmark = pytest.mark.usefixtures("snntorch_in_float64")
@@ -52,6 +53,30 @@ def test_static_input_equals_its_repetition(reset: str) -> None:
     torch.manual_seed(0)
     current = 2 * torch.rand(1, 3, 6, dtype=torch.double)
     compare(current, 5, reset, "atan", beta=0.9)
+
+
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 2, 3), (0, 1, 3, 2)], ids=str)
+def test_blocks_and_borrowed_memory(
+    monkeypatch: pytest.MonkeyPatch, reset: str, order: tuple[int, ...]
+) -> None:
+    """A few elements at a time, in the input's own memory, in whatever order that is."""
+    monkeypatch.setattr(neurons, "BLOCK", 20)
+    torch.manual_seed(0)
+    memory = 2 * torch.randn(4, 4, 3, 3, dtype=torch.double)
+    results = []
+    for overwrite in (False, True):
+        neuron = make_neuron(0.7, True, 1.0, reset, "atan").double()
+        leaf = memory.clone().requires_grad_()
+        current = (1.0 * leaf).permute(order)
+        spikes = lif_scan(current, neuron, 4, "atan", overwrite=overwrite)
+        spikes.cumsum(1).sum().backward()
+        results.append((spikes.detach(), leaf.grad, neuron.beta.grad))
+    whole = make_neuron(0.7, True, 1.0, reset, "atan").double()
+    results.append((by_steps(memory.permute(order), whole, 4).detach(), *results[0][1:]))
+    for one, *others in zip(*results, strict=True):
+        for other in others:
+            torch.testing.assert_close(other, one, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("beta", [-0.5, 0.0, 1.0, 1.5])
