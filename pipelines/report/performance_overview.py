@@ -12,6 +12,7 @@ JELLY, HALF = "SpikingJelly, multi-step", "fused, bfloat16"
 FASHION, DEEP = "training step, fashion", "training step, 6Conv2FC"
 RUN = "whole run, fashion-snn, to structured density 0.25"
 METHODS = "what a method adds to a training step, fashion"
+SPIKES = "convolution over the share of spikes, 32 to 64 channels"
 DENSITIES = "training step over structured density, fashion-snn, {}"
 
 
@@ -72,6 +73,9 @@ ROWS: dict[str, Callable[[Groups], str]] = {
     "`fused` in bfloat16: times as fast as stepping in float32": faster(FASHION, HALF, STEP),
     "6Conv2FC, `fused`: time over that of convolutions and linear layers alone": faster(
         DEEP, FLOOR, "fused"
+    ),
+    "a convolution, one in ten of its inputs a spike: times as fast as a dense one": faster(
+        SPIKES, "10% of the units spike", "dense"
     ),
     "DPAP, structured: share it adds to a step of `fashion-snn`": share("dpap, structured"),
     "step at structured density 0.25, `fused`: times as fast as dense": faster(
