@@ -20,6 +20,11 @@ settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the whole pipeline: it takes as long as all other slow tests together."""
+    items.sort(key=lambda item: item.path.name != "test_dvc.py")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
