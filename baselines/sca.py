@@ -2,9 +2,9 @@
 
 Li et al. 2024 (arXiv 2406.01072): prune channels of smallest mean |membrane potential|, then regrow
 pruned ones of largest |dL/d gamma|, gamma being their batch norm scale. Adapted: neurons of linear
-layers are channels too; potentials are recomputed every tenth step; regrowth costs `samples`; its
-share falls along a cosine; a pruned unit's values are kept: with gamma and shift at 0 they give
-its gradient, and with them it returns.
+layers are channels too; potentials are recomputed in one step of sixteen; regrowth costs
+`samples`; its share falls along a cosine; a pruned unit's values are kept: with gamma and shift at
+0 they give its gradient, and with them it returns.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SCA(GradualPruner):
     def observe(self, activity: Activity) -> None:
         """Add the potentials up."""
         self.seen += 1
-        if self.seen % 10 == 1 and not self.finished:
+        if self.seen % 16 == 1 and not self.finished:
             new = mean_potentials(self.network, self.context.structure, activity)
             self.potentials = {n: v + self.potentials.get(n, 0) for n, v in new.items()}
 
