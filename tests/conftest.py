@@ -21,7 +21,7 @@ settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the whole pipeline: it takes as long as all other slow tests together."""
+    """Begin with the whole pipeline, the longest of the slow tests."""
     items.sort(key=lambda item: item.path.name != "test_dvc.py")
 
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipelines.core import compiled, spike_convolution
+from pipelines.core import fused, spike_convolution
 from pipelines.core.cell import build_network
 from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.spike_convolution import convolve
 
 pytestmark = pytest.mark.skipif(
-    compiled.library(spike_convolution._SOURCE, torch.float32) is None,
+    not fused.available(torch.zeros(1)),
     reason="the plan 'fused' needs a C compiler",
 )
 RESULTS = ("output", "gradient of the input", "gradient of the weights")

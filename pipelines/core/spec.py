@@ -19,9 +19,6 @@ RANDOM = "random"
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 class RunSpec(BaseModel):
     """One cell of a grid: everything that its result depends on, except the code.
 
@@ -107,7 +104,7 @@ class RunSpec(BaseModel):
         A field added later with a default that keeps the old behaviour changes no run_id.
         """
         fields = self.model_dump(mode="json", exclude_defaults=True)
-        return _CANONICAL.encode(fields)
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     def label(self) -> str:
         """Name the cell for people."""

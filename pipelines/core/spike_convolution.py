@@ -1,6 +1,6 @@
 """Convolutions that cost what their input's spikes cost: part of the plan ``fused`` on a CPU.
 
-A convolution multiplies every number of its input; of spikes, five of six or more are zero. The C
+A convolution multiplies every number of its input; of spikes, most are zero. The C
 code beside this file lists the spikes and adds up the weights that they select, forward, and the
 gradients that these weights get, backward. The input's gradient has no zeros, and is PyTorch's.
 """

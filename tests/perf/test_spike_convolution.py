@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.core import compiled, spike_convolution
+from pipelines.core import fused
 from pipelines.core.spike_convolution import convolve
 from tests.perf.networks import Race
 
@@ -18,7 +18,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)
 
 def test_convolution_over_spikes(race: Race, benchmark: Any) -> None:
     """Forward, and backward for input and weights: 32 to 64 channels, 14 x 14, 256 images."""
-    if compiled.library(spike_convolution._SOURCE, torch.float32) is None:
+    if not fused.available(torch.zeros(1)):
         pytest.skip("needs a C compiler")
     benchmark.group = "convolution over the share of spikes, 32 to 64 channels"
     layer = nn.Conv2d(32, 64, 3, padding=1, bias=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
