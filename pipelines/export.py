@@ -94,7 +94,8 @@ def find(root: Path, prefix: str) -> RunRecord:
     if len(found) > 1:
         some = ", ".join(sorted(found)[:3])
         raise InputError(f"{len(found)} runs begin with '{prefix}' ({some}, ...); give more of it.")
-    return read_record(*found.values())
+    (path,) = found.values()
+    return read_record(path)
 
 
 def repeat(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:

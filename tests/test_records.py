@@ -131,6 +131,37 @@ def test_bad_records_say_why(
         read_record(path)
 
 
+def test_a_cell_finds_its_own_record_alone(params: Params, tmp_path: Path) -> None:
+    store, cell = Store(tmp_path), spec(params)
+    other = cell.model_copy(update={"seed": cell.seed + 1})
+    fields = json.loads(record(cell).to_json())
+    path = store.path(cell)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(fields | {"run_id": "0" * 16}))
+    with pytest.raises(BenchError, match="was edited"):
+        store.find(cell)
+    edited = fields["spec"] | {"seed": other.seed}
+    path.write_text(json.dumps(fields | {"spec": edited}))
+    with pytest.raises(BenchError, match="was edited"):
+        store.find(cell)
+    path.write_text(record(other).to_json())
+    with pytest.raises(BenchError, match=f"another cell .* seed {other.seed}.*{other.run_id}"):
+        store.find(cell)
+    path.write_text(record(cell).to_json())
+    assert store.find(cell) == record(cell)
+
+
+def test_records_come_folder_by_folder(tmp_path: Path, params: Params) -> None:
+    store = Store(tmp_path / "records")
+    specs = [
+        spec(params).model_copy(update={"seed": n, "workload": w}) for n in range(9) for w in "ba"
+    ]
+    paths = [store.write(record(one)) for one in specs]
+    (store.root / "a" / "notes.txt").write_text("no record")
+    assert [path for path, _ in store.records()] == sorted(paths)
+    assert list(Store(tmp_path / "nothing").records()) == []
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": NaN}'])
 def test_garbage_is_no_record(tmp_path: Path, content: str) -> None:
     path = tmp_path / "record.json"

@@ -132,8 +132,15 @@ TIMINGS = frozenset(
 )
 
 
-def read_record(path: Path) -> RunRecord:
+def read_record(path: Path, spec: RunSpec | None = None) -> RunRecord:
     """Read one record.
+
+    Parameters
+    ----------
+    path
+        A file of the store.
+    spec
+        The cell whose run_id names the file, if that is known: it need not be hashed again.
 
     Raises
     ------
@@ -142,7 +149,8 @@ def read_record(path: Path) -> RunRecord:
         spec has.
     """
     try:
-        text = path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            text = file.read()
         record = RunRecord.model_validate_json(text)
     except OSError as error:
         raise BenchError(
@@ -152,7 +160,8 @@ def read_record(path: Path) -> RunRecord:
         raise BenchError(f"{path} {_fault(text, error)}") from error
     if record.schema_version > SCHEMA_VERSION:
         raise BenchError(f"{path} {_newer(record.schema_version)}")
-    if record.run_id != record.spec.run_id:
+    known = spec is not None and record.spec == spec
+    if record.run_id != (path.stem if known else record.spec.run_id):
         raise BenchError(f"{path} was edited: its run_id is not that of its spec.")
     return record
 

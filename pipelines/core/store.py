@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipelines.core.data.files import atomic_file
+from pipelines.core.errors import BenchError
 from pipelines.core.record import SCHEMA_VERSION, RunRecord, read_record
 from pipelines.core.spec import RunSpec
 
@@ -30,7 +32,7 @@ class Store:
 
     def folder(self, workload: str, name: str) -> Path:
         """Folder of a method, or variant, on a workload."""
-        return self.root / workload / name.replace(":", "-")
+        return self.root.joinpath(workload, name.replace(":", "-"))
 
     def path(self, spec: RunSpec) -> Path:
         """Where the record of a cell lies, or would lie."""
@@ -60,10 +62,18 @@ class Store:
         Raises
         ------
         BenchError
-            If the file there is no record.
+            If the file there is no record, or that of another cell.
         """
         path = self.path(spec)
-        return read_record(path) if path.exists() else None
+        if not path.exists():
+            return None
+        record = read_record(path, spec)
+        if record.run_id != path.stem:
+            raise BenchError(
+                f"{path} is the record of another cell ({record.spec.label()}); move it to "
+                f"{self.path(record.spec)}, or delete it."
+            )
+        return record
 
     def valid(self, spec: RunSpec, digest: str | None = None) -> RunRecord | None:
         """Return the record of a cell if a new run would only repeat it.
@@ -111,6 +121,11 @@ class Store:
         return [spec for spec in specs if self.valid(spec, digests[spec.method]) is None]
 
     def records(self) -> Iterator[tuple[Path, RunRecord]]:
-        """Every record in the tree, in the order of their paths."""
-        for path in sorted(self.root.rglob("*.json"), key=lambda path: path.parts):
-            yield path, read_record(path)
+        """Every record in the tree, folder by folder, both by name."""
+        for name, folders, files in os.walk(self.root):
+            folders.sort()
+            folder = Path(name)
+            for file in sorted(files):
+                if file.endswith(".json"):
+                    path = folder / file
+                    yield path, read_record(path)
