@@ -132,7 +132,7 @@ def loaded(module: str, watched: set[str]) -> str:
 
 
 def test_the_command_line_starts_without_torch() -> None:
-    assert loaded("pipelines.cli", {"torch", "pydantic", "mlflow", "altair"}) == "[]"
+    assert loaded("pipelines.cli", {"torch", "pydantic", "mlflow", "vl_convert"}) == "[]"
 
 
 def test_records_are_read_without_torch() -> None:
@@ -147,7 +147,7 @@ def test_records_are_read_without_torch() -> None:
 
 
 def test_a_training_process_never_imports_the_report() -> None:
-    assert loaded("pipelines.engine", {"mlflow", "altair"}) == "[]"
+    assert loaded("pipelines.engine", {"mlflow", "vl_convert"}) == "[]"
 
 
 @pytest.mark.parametrize("topic", ["methods", "workloads", "boards", "data"])

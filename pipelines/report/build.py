@@ -14,9 +14,9 @@ from pipelines.core.store import Store
 from pipelines.grid import Params
 from pipelines.report.analysis import analyse
 from pipelines.report.collect import collect
-from pipelines.report.diagram import critical_difference_figure, diagram_name
+from pipelines.report.diagram import critical_difference_diagram, diagram_name
 from pipelines.report.document import to_csv, to_json
-from pipelines.report.figures import accuracy_over_density, figure_name, save
+from pipelines.report.figures import accuracy_over_density, figure_name
 from pipelines.report.latex import to_latex
 from pipelines.report.literature import literature
 from pipelines.report.literature_table import literature_table
@@ -28,6 +28,7 @@ from pipelines.report.published import load_published
 from pipelines.report.rows import make_rows
 from pipelines.report.summary import summary_markdown
 from pipelines.report.tables import make_tables
+from pipelines.report.vega import draw, save
 
 
 def build(params: Params, board: str, store: Store, results: Path) -> list[RunRecord]:
@@ -48,9 +49,9 @@ def build(params: Params, board: str, store: Store, results: Path) -> list[RunRe
         for workload, track in dict.fromkeys((row.workload, row.track) for row in rows)
     }
     for name, specification in figures.items():
-        save(specification, results / "figures", f"{name}-accuracy-density")
+        save(draw(specification), results / "figures", f"{name}-accuracy-density")
     for one in analysis.critical_differences:
-        save(critical_difference_figure(one), results / "figures", diagram_name(one))
+        save(critical_difference_diagram(one), results / "figures", diagram_name(one))
     beside = literature(load_published(_published(store)), params, board, rows)
     documents = {
         "json": to_json(board, analysis, records, beside),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-import altair as alt
-
 from pipelines.report.critical import CriticalDifference
+from pipelines.report.vega import Part, data, draw, figure, layer, nominal, quantitative
 
 _LANE, _WIDTH = 18, 460
 #: Pixels around it: where it is shown, letters may be wider than where it was drawn.
 _PADDING = 24
 #: Labels stand so far beside the axis, in ranks.
 _MARGIN = 0.3
+_TICKS = {"orient": "top", "tickMinStep": 1, "format": "d", "grid": False}
 
 
 def diagram_name(one: CriticalDifference) -> str:
@@ -21,7 +22,7 @@ def diagram_name(one: CriticalDifference) -> str:
     return f"critical-difference-{one.granularity}{track}"
 
 
-def critical_difference_figure(one: CriticalDifference) -> dict[str, Any]:
+def critical_difference_figure(one: CriticalDifference) -> Part:
     """Vega-Lite specification: methods at their average ranks; a bar joins those not separated.
 
     The better half is labelled on the left; the bar at the bottom is the critical difference.
@@ -29,36 +30,37 @@ def critical_difference_figure(one: CriticalDifference) -> dict[str, Any]:
     methods = _methods(one)
     bottom = max(entry["lane"] for entry in methods) + 1
     ends = [1 - _MARGIN, len(one.methods) + _MARGIN]
-    scale = alt.Scale(domain=ends, nice=False, zero=False, clamp=True)
-    ticks = alt.Axis(orient="top", tickMinStep=1, format="d", grid=False)
-    x = alt.X("rank:Q", title="average rank (1 is best)", scale=scale, axis=ticks)
-    y = alt.Y("lane:Q", scale=alt.Scale(domain=[bottom + 1, 0]), axis=None)
-    base = alt.Chart(alt.Data(values=methods)).encode(x=x, y=y)
-    edge, text = alt.X("edge:Q", scale=scale), alt.Text("label:N")
+    scale = {"domain": ends, "nice": False, "zero": False, "clamp": True}
+    x = quantitative("rank", title="average rank (1 is best)", scale=scale, axis=_TICKS)
+    y = quantitative("lane", scale={"domain": [bottom + 1, 0]}, axis=None)
+    place = {"x": x, "y": y}
+    text = place | {"text": nominal("label")}
+    beside = text | {"x": quantitative("edge", scale=scale)}
+    span = place | {"x2": {"field": "last"}}
+    stems, bars, legend = data(methods), data(_bars(one)), data(_scale(one, bottom))
     layers = [
-        base.mark_rule().encode(y2=alt.datum(0)),
-        base.mark_rule().encode(x2="edge:Q"),
-        base.transform_filter("datum.side === 'left'")
-        .mark_text(align="right", dx=-4)
-        .encode(x=edge, text=text),
-        base.transform_filter("datum.side === 'right'")
-        .mark_text(align="left", dx=4)
-        .encode(x=edge, text=text),
-        alt.Chart(alt.Data(values=_bars(one)))
-        .mark_rule(strokeWidth=5, color="#0072B2")
-        .encode(x=x, x2="last:Q", y=y),
-        alt.Chart(alt.Data(values=_scale(one, bottom)))
-        .mark_rule(strokeWidth=2)
-        .encode(x=x, x2="last:Q", y=y),
-        alt.Chart(alt.Data(values=_scale(one, bottom)))
-        .mark_text(align="left", dy=-8)
-        .encode(x=x, y=y, text=text),
+        layer("rule", place | {"y2": {"datum": 0}}, of=stems),
+        layer("rule", place | {"x2": {"field": "edge"}}, of=stems),
+        layer("text", beside, only="datum.side === 'left'", of=stems, align="right", dx=-4),
+        layer("text", beside, only="datum.side === 'right'", of=stems, align="left", dx=4),
+        layer("rule", span, of=bars, strokeWidth=5, color="#0072B2"),
+        layer("rule", span, of=legend, strokeWidth=2),
+        layer("text", text, of=legend, align="left", dy=-8),
     ]
-    title = f"{one.granularity}, {one.track}: {one.blocks} blocks of workload, density and seed"
-    size = {"width": _WIDTH, "height": _LANE * bottom}
-    chart = alt.layer(*layers).properties(**size, title=title, padding=_PADDING)
-    specification: dict[str, Any] = chart.configure_view(stroke=None).to_dict()
-    return specification
+    return figure(
+        f"{one.granularity}, {one.track}: {one.blocks} blocks of workload, density and seed",
+        layer=layers,
+        width=_WIDTH,
+        height=_LANE * bottom,
+        padding=_PADDING,
+        config={"view": {"stroke": None}},
+    )
+
+
+@cache
+def critical_difference_diagram(one: CriticalDifference) -> str:
+    """SVG of the figure, for its file and for the page."""
+    return draw(critical_difference_figure(one))
 
 
 def _methods(one: CriticalDifference) -> list[dict[str, Any]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import altair as alt
 import torch
-import vl_convert
 
 from dpap.layer import LayerState
 from dpap.presets import PAPER, RELEASED
 from pipelines.core.data.files import atomic_file
 from pipelines.report.figures import PALETTE
+from pipelines.report.vega import Part, data, draw, figure, layer, nominal, png, quantitative
 
 IMPORTANCES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 UPDATES = 100
@@ -41,28 +40,27 @@ def survival_points() -> list[dict[str, float | str]]:
     return points
 
 
-def survival_figure() -> alt.FacetChart:
+def survival_figure() -> Part:
     """Four panels: paper and released, conv and linear; below zero a unit is pruned."""
-    base = alt.Chart().encode(
-        x=alt.X("update:Q"),
-        y=alt.Y("survival:Q", scale=alt.Scale(domain=[-5, 40], clamp=True)),
-        color=alt.Color(
-            "importance:N", title="importance u", scale=alt.Scale(range=list(PALETTE[:6]))
-        ),
-    )
-    zero = alt.Chart().mark_rule(strokeDash=[4, 3]).encode(y=alt.datum(0))
-    return (
-        alt.layer(base.mark_line(), zero, data=alt.Data(values=survival_points()))
-        .properties(width=260, height=170)
-        .facet(facet=alt.Facet("preset:N", title=None), columns=2)
-        .properties(title="Survival of a unit of constant importance; below 0 it is pruned")
+    colour = nominal("importance", title="importance u", scale={"range": PALETTE[:6]})
+    y = quantitative("survival", scale={"domain": [-5, 40], "clamp": True})
+    layers = [
+        layer("line", {"x": quantitative("update"), "y": y, "color": colour}),
+        layer("rule", {"y": {"datum": 0}}, strokeDash=[4, 3]),
+    ]
+    return figure(
+        "Survival of a unit of constant importance; below 0 it is pruned",
+        data=data(survival_points()),
+        facet=nominal("preset", title=None),
+        columns=2,
+        spec={"layer": layers, "width": 260, "height": 170},
     )
 
 
 def main() -> None:
     """Write docs/dpap-survival.png."""
     with atomic_file(Path("docs/dpap-survival.png")) as file:
-        file.write(vl_convert.vegalite_to_png(survival_figure().to_dict(), scale=1))
+        file.write(png(draw(survival_figure()), scale=1))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,49 @@
-"""Figures: accuracy over density, one per workload, as PNG, SVG and on the page."""
+"""Figures: accuracy over density, one per workload, as SVG and PNG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import altair as alt
-import vl_convert
-
-from pipelines.core.data.files import atomic_file
 from pipelines.core.spec import EMERGENT
 from pipelines.report.rows import GRANULARITIES, Row
+from pipelines.report.vega import Part, data, figure, layer, nominal, quantitative
 
 #: Okabe and Ito's palette, told apart by colour-blind readers; black is for dense.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 #: With more methods than colours, lines differ by their dashes.
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3])
 _SIZE = {"width": 225, "height": 210}
+_LEGEND = {
+    "symbolOpacity": 1,
+    "symbolType": "stroke",
+    "symbolSize": 400,
+    "symbolStrokeWidth": 2,
+    "columns": 9,
+}
+_X = quantitative(
+    "density",
+    title="density (kept / prunable weights)",
+    scale={"type": "log", "nice": False, "padding": 12},
+    axis={"values": [0.05, 0.1, 0.25, 0.5, 1], "format": "~g"},
+)
+_SHAPE = {
+    "domain": ["matched", "emergent", "at that density"],
+    "range": ["circle", "diamond", "triangle-up"],
+}
+_POINT = {
+    "shape": nominal("kind", scale=_SHAPE),
+    "tooltip": [
+        nominal("method"),
+        nominal("kind"),
+        quantitative("density", format=".3f"),
+        quantitative("accuracy", format=".2f"),
+        quantitative("low", format=".2f", title="95 % low"),
+        quantitative("high", format=".2f", title="95 % high"),
+        quantitative("seeds"),
+    ],
+}
+_MATCHED = "datum.kind === 'matched'"
 
 
 def figure_name(workload: str, track: str) -> str:
@@ -54,9 +80,7 @@ def kind(target: float | str) -> str:
     return "emergent" if target == EMERGENT else "at that density"
 
 
-def accuracy_over_density(
-    rows: Sequence[Row], workload: str, track: str = "from-scratch"
-) -> dict[str, Any]:
+def accuracy_over_density(rows: Sequence[Row], workload: str, track: str = "from-scratch") -> Part:
     """Vega-Lite specification of one workload's figure in a track, a panel per granularity.
 
     Parameters
@@ -77,65 +101,29 @@ def accuracy_over_density(
     name = workload if track == "from-scratch" else f"{workload}, {track}"
     methods = list(dict.fromkeys(p["method"] for p in points))
     domain = sorted(methods)
-    legend = alt.Legend(
-        symbolOpacity=1, symbolType="stroke", symbolSize=400, symbolStrokeWidth=2, columns=9
-    )
     colours = [PALETTE[i % len(PALETTE)] for i in range(len(domain))]
     dashes = [DASHES[i // len(PALETTE) % len(DASHES)] for i in range(len(domain))]
-    colour = alt.Color("method:N", scale=alt.Scale(domain=domain, range=colours), legend=legend)
-    dash = alt.StrokeDash("method:N", scale=alt.Scale(domain=domain, range=dashes), legend=legend)
-    x = alt.X(
-        "density:Q",
-        title="density (kept / prunable weights)",
-        scale=alt.Scale(type="log", nice=False, padding=12),
-        axis=alt.Axis(values=[0.05, 0.1, 0.25, 0.5, 1], format="~g"),
-    )
+    colour = nominal("method", scale={"domain": domain, "range": colours}, legend=_LEGEND)
+    dash = nominal("method", scale={"domain": domain, "range": dashes}, legend=_LEGEND)
     low = min([p["low"] for p in points] + [dense if dense is not None else 100.0])
-    y = alt.Y(
-        "accuracy:Q",
+    y = quantitative(
+        "accuracy",
         title="test accuracy %",
-        scale=alt.Scale(domain=[max(0.0, low - 1), 100.0], clamp=True),
+        scale={"domain": [max(0.0, low - 1), 100.0], "clamp": True},
     )
-    tooltip = [
-        "method:N",
-        "kind:N",
-        alt.Tooltip("density:Q", format=".3f"),
-        alt.Tooltip("accuracy:Q", format=".2f"),
-        alt.Tooltip("low:Q", format=".2f", title="95 % low"),
-        alt.Tooltip("high:Q", format=".2f", title="95 % high"),
-        "seeds:Q",
-    ]
-    base = alt.Chart().encode(x=x, color=colour)
-    matched = "datum.kind === 'matched'"
-    shape = alt.Shape(
-        "kind:N",
-        scale=alt.Scale(
-            domain=["matched", "emergent", "at that density"],
-            range=["circle", "diamond", "triangle-up"],
-        ),
-    )
+    place = {"x": _X, "y": y, "color": colour}
+    interval = {"y": quantitative("low"), "y2": {"field": "high"}}
     layers = [
-        base.transform_filter(matched).mark_line(strokeWidth=1.5).encode(y=y, strokeDash=dash),
-        base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(y=y, shape=shape, tooltip=tooltip),
+        layer("line", place | {"strokeDash": dash}, only=_MATCHED, strokeWidth=1.5),
+        layer("rule", place | interval, strokeWidth=1.2, opacity=0.55),
+        layer("point", place | _POINT, filled=True, size=60, opacity=1),
     ]
     if dense is not None:
-        layers.append(alt.Chart().mark_rule(strokeDash=[4, 3]).encode(y=alt.datum(dense)))
-    chart = (
-        alt.layer(*layers, data=alt.Data(values=points))
-        .properties(**_SIZE)
-        .facet(column=alt.Column("granularity:N", title=None, sort=list(GRANULARITIES)))
-        .properties(title=f"{name} (dashed: dense; bars: 95 % t interval over seeds)")
-        .configure_legend(orient="bottom")
+        layers.append(layer("rule", {"y": {"datum": dense}}, strokeDash=[4, 3]))
+    return figure(
+        f"{name} (dashed: dense; bars: 95 % t interval over seeds)",
+        data=data(points),
+        facet={"column": nominal("granularity", title=None, sort=list(GRANULARITIES))},
+        spec={"layer": layers, **_SIZE},
+        config={"legend": {"orient": "bottom"}},
     )
-    specification: dict[str, Any] = chart.to_dict()
-    return specification
-
-
-def save(specification: dict[str, Any], folder: Path, name: str) -> None:
-    """Write `name`.svg and `name`.png (two pixels per point) into `folder`."""
-    picture = vl_convert.vegalite_to_svg(specification)
-    with atomic_file(folder / f"{name}.svg") as file:
-        file.write(picture.encode())
-    with atomic_file(folder / f"{name}.png") as file:
-        file.write(vl_convert.svg_to_png(picture, scale=2))

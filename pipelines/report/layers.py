@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
-import altair as alt
-
 from pipelines.core.outcome import Cost
+from pipelines.report.vega import Part, data, figure, layer, nominal, quantitative
 
 _FIGURES = {"density": "density", "firing_rate": "firing rate"}
+_COLUMN = nominal("figure", title=None, sort=list(_FIGURES.values()))
+_LAYER = nominal("layer", sort=None, title=None)
+_BAR = quantitative("value", title=None, scale={"domain": [0, 1.15]}, axis={"values": [0, 0.5, 1]})
+_TEXT = {"x": quantitative("value"), "text": quantitative("value", format=".3f")}
+_PANEL = {
+    "layer": [
+        layer("bar", {"x": _BAR, "y": _LAYER}),
+        layer("text", {"y": _LAYER, **_TEXT}, align="left", dx=3),
+    ],
+    "width": 220,
+    "height": {"step": 24},
+}
 
 
-def layers_figure(cost: Cost, title: str) -> dict[str, Any]:
+def layers_figure(cost: Cost, title: str) -> Part:
     """Vega-Lite specification of density and firing rate by layer, side by side.
 
     Parameters
@@ -33,22 +41,4 @@ def layers_figure(cost: Cost, title: str) -> dict[str, Any]:
         for field, figure in _FIGURES.items()
         if getattr(layer, field) is not None
     ]
-    return _chart() | {"data": {"values": values}, "title": title}
-
-
-@cache
-def _chart() -> dict[str, Any]:
-    """The figure without data: Altair takes as long to check it as Vega takes to draw it."""
-    base = alt.Chart().encode(y=alt.Y("layer:N", sort=None, title=None))
-    axis, scale = alt.Axis(values=[0, 0.5, 1]), alt.Scale(domain=[0, 1.15])
-    bars = base.mark_bar().encode(x=alt.X("value:Q", title=None, scale=scale, axis=axis))
-    text = base.mark_text(align="left", dx=3).encode(
-        x="value:Q", text=alt.Text("value:Q", format=".3f")
-    )
-    chart = (
-        alt.layer(bars, text, data=alt.Data(values=[]))
-        .properties(width=220, height=alt.Step(24))
-        .facet(column=alt.Column("figure:N", title=None, sort=list(_FIGURES.values())))
-    )
-    specification: dict[str, Any] = chart.to_dict()
-    return specification
+    return figure(title, data=data(values), facet={"column": _COLUMN}, spec=_PANEL)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import vl_convert
-
 from pipelines.report.analysis import Analysis
 from pipelines.report.critical import CriticalDifference
-from pipelines.report.diagram import critical_difference_figure
+from pipelines.report.diagram import critical_difference_diagram
 from pipelines.report.literature import LiteratureRow
 from pipelines.report.literature_table import literature_table
 from pipelines.report.page import Section
@@ -81,7 +79,7 @@ def _ranks(one: CriticalDifference) -> Section:
         "Friedman's test and Nemenyi's critical difference over blocks of workload, density and "
         f"seed: statistic {one.statistic:.2f}, p = {one.p:.2g}. Methods joined by a bar are not "
         "separated. Blocks of one workload are not independent, so this gives no row its rank.",
-        figure=vl_convert.vegalite_to_svg(critical_difference_figure(one)),
+        figure=critical_difference_diagram(one),
         alternative=f"Average ranks, 1 is best: {places}; critical difference "
         f"{one.critical_difference:.2f}.",
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import vl_convert
 from mlflow.entities import Metric
 
 from pipelines.core.record import RunRecord
@@ -16,6 +15,7 @@ from pipelines.report.layers import layers_figure
 from pipelines.report.markdown import table_markdown
 from pipelines.report.tables import make_tables
 from pipelines.report.text import one_line
+from pipelines.report.vega import draw
 
 #: What a run has of each epoch.
 CURVES = (
@@ -65,10 +65,10 @@ def track_record(entry: Entry) -> Tracked:
     artifacts = {"record.json": entry.path.read_text()}
     if record.outcome is not None:
         figure = layers_figure(record.outcome.cost, spec.label())
-        artifacts["layers.svg"] = vl_convert.vegalite_to_svg(figure)
+        artifacts["layers.svg"] = draw(figure)
         if record.outcome.confusion is not None:
             matrix = confusion_figure(record.outcome.confusion, spec.label())
-            artifacts["confusion.svg"] = vl_convert.vegalite_to_svg(matrix)
+            artifacts["confusion.svg"] = draw(matrix)
     return Tracked(
         name=entry.name,
         start=start,
