@@ -59,7 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, params: Params, data_root:
 def test_store_scan(benchmark: Any, project: Path) -> None:
     benchmark.group = "10,000 records"
     store = Store(project / "results" / "records")
-    count = benchmark.pedantic(lambda: sum(1 for _ in store.records()), rounds=3)
+    count = benchmark.pedantic(lambda: sum(1 for _ in store.records()), rounds=7)
     assert count == 10_000
 
 
@@ -67,7 +67,7 @@ def test_nothing_is_missing(benchmark: Any, project: Path) -> None:
     benchmark.group = "10,000 records"
     cells = load_params(project).cells("large")
     store = Store(project / "results" / "records")
-    assert benchmark.pedantic(lambda: store.missing(cells), rounds=3) == []
+    assert benchmark.pedantic(lambda: store.missing(cells), rounds=7) == []
 
 
 def test_report(benchmark: Any, project: Path) -> None:
