@@ -79,6 +79,28 @@ def test_blocks_and_borrowed_memory(
             torch.testing.assert_close(other, one, rtol=1e-12, atol=1e-12)
 
 
+def test_a_second_backward_pass_is_refused() -> None:
+    """The first one left gradients where potentials were."""
+    neuron = make_neuron(0.7, True, 1.0, "zero", "atan").double()
+    current = torch.ones(3, 2, 2, dtype=torch.double, requires_grad=True)
+    loss = lif_scan(current, neuron, 3, "atan").sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_the_gradient_of_half_precision_is_computed_in_float32() -> None:
+    torch.manual_seed(0)
+    grads = []
+    half = torch.randn(4, 3, 50).bfloat16()
+    for current in (half, half.float()):
+        neuron = make_neuron(0.7, True, 1.0, "zero", "atan").float()
+        leaf = current.clone().requires_grad_()
+        lif_scan(leaf, neuron, 4, "atan").sum().backward()
+        grads.append(leaf.grad)
+    assert torch.equal(grads[0], grads[1].bfloat16()), "rounded once, at the end"
+
+
 @pytest.mark.parametrize("beta", [-0.5, 0.0, 1.0, 1.5])
 def test_beta_is_clamped_with_its_gradient(beta: float) -> None:
     torch.manual_seed(1)

@@ -2,13 +2,14 @@
 
 `lif_scan` computes what stepping `snntorch.Leaky` computes, outputs and gradients, but layer by
 layer: one forward and one backward function over [T, B, ...] instead of an autograd graph per
-step. It saves membrane potential and spikes.
+step. It saves membrane potential and spikes; the gradient takes the potential's place, so there is
+one backward pass.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import snntorch as snn
@@ -27,17 +28,18 @@ FAST_SIGMOID_SLOPE = 25.0
 BLOCK = 2**18
 
 
-def _atan_gradient(membrane: Tensor, threshold: float, grad: Tensor, out: Tensor) -> None:
+def _atan_gradient(membrane: Tensor, threshold: float, grad: Tensor) -> None:
     """Gradient through snnTorch's `atan`, whose alpha is 2: grad / (1 + (pi / 2 * alpha * x)^2)."""
-    torch.sub(membrane, threshold, out=out).mul_(math.pi / 2 * ATAN_ALPHA)
-    torch.addcmul(out.new_ones(()), out, out, out=out)
-    torch.div(grad, out, out=out)
+    scale = math.pi / 2 * ATAN_ALPHA
+    torch.add(membrane.new_full((), -threshold * scale), membrane, alpha=scale, out=membrane)
+    torch.addcmul(membrane.new_ones(()), membrane, membrane, out=membrane)
+    torch.div(grad, membrane, out=membrane)
 
 
-def _fast_sigmoid_gradient(membrane: Tensor, threshold: float, grad: Tensor, out: Tensor) -> None:
+def _fast_sigmoid_gradient(membrane: Tensor, threshold: float, grad: Tensor) -> None:
     """Gradient through snnTorch's `fast_sigmoid`: grad / (slope * abs(x) + 1)^2."""
-    torch.sub(membrane, threshold, out=out).abs_().mul_(FAST_SIGMOID_SLOPE).add_(1).square_()
-    torch.div(grad, out, out=out)
+    membrane.sub_(threshold).abs_().mul_(FAST_SIGMOID_SLOPE).add_(1).square_()
+    torch.div(grad, membrane, out=membrane)
 
 
 _SURROGATES: dict[Surrogate, tuple[Callable[[], Any], Callable[..., None]]] = {
@@ -78,12 +80,14 @@ def empty_steps(like: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     return like.new_empty_strided(shape, strides, dtype=dtype)
 
 
-def _blocks(flat: Tensor, steps: int) -> Iterator[slice]:
-    """Slices of the N elements of a step: cache-sized on a CPU, all at once elsewhere."""
-    total = flat.shape[1]
-    size = BLOCK // steps if flat.device.type == "cpu" else total
-    for start in range(0, total, max(1, size)):
-        yield slice(start, start + size)
+def _width(flat: Tensor, steps: int) -> int:
+    """Units of [T, N] that the scan works on at a time: cache-sized on a CPU, all elsewhere."""
+    return max(1, BLOCK // steps) if flat.device.type == "cpu" else max(1, flat.shape[1])
+
+
+def _blocks(flat: Tensor, steps: int) -> list[tuple[Tensor, ...]]:
+    """Parts of [T, N], each as its T steps."""
+    return [part.unbind() for part in flat.split(_width(flat, steps), 1)]
 
 
 class _Scan(torch.autograd.Function):
@@ -110,18 +114,18 @@ class _Scan(torch.autograd.Function):
             if overwrite and not static and x.dtype == state
             else x.new_empty(s.shape, dtype=state)
         )
-        for part in _blocks(u, steps):
+        for given, membrane, fired in zip(*(_blocks(f, steps) for f in (x, u, s)), strict=True):
             if u is not x:
-                u[0, part] = x[0, part]
-            torch.gt(u[0, part], threshold, out=s[0, part])
+                membrane[0].copy_(given[0])
+            torch.gt(membrane[0], threshold, out=fired[0])
             for t in range(1, steps):
-                given, before, fired = x[0 if static else t, part], u[t - 1, part], s[t - 1, part]
+                before = membrane[t - 1]
                 if reset == "zero":
-                    before = torch.addcmul(before, before, fired, value=-1)
-                now = torch.addcmul(given, before, decay, out=u[t, part])
+                    before = torch.addcmul(before, before, fired[t - 1], value=-1)
+                torch.addcmul(given[0 if static else t], before, decay, out=membrane[t])
                 if reset == "subtract":
-                    now.sub_(fired, alpha=threshold)
-                torch.gt(now, threshold, out=s[t, part])
+                    membrane[t].sub_(fired[t - 1], alpha=threshold)
+                torch.gt(membrane[t], threshold, out=fired[t])
         ctx.save_for_backward(u, spikes, decay)
         ctx.threshold, ctx.reset, ctx.static = threshold, reset, static
         ctx.gradient = _SURROGATES[surrogate_name][1]
@@ -132,19 +136,19 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
         u, spikes, decay = ctx.saved_tensors
         steps, one = len(spikes), spikes[0]
-        grad = empty_steps(one, steps, u.dtype)
-        g, s, out = (flat_steps(tensor, one) for tensor in (grad_spikes, spikes, grad))
+        g, s = (flat_steps(tensor, one) for tensor in (grad_spikes, spikes))
         grad_decay = torch.zeros_like(decay) if ctx.needs_input_grad[1] else None
-        for part in _blocks(u, steps):
-            total = out[:, part]
-            ctx.gradient(u[:, part], ctx.threshold, g[:, part], total)
-            for t in range(steps - 2, -1, -1):
-                back = total[t + 1]
-                if ctx.reset == "zero":  # a unit that fired starts the next step from zero
-                    back = torch.addcmul(back, back, s[t, part], value=-1)
-                if grad_decay is not None:
-                    grad_decay += torch.dot(back, u[t, part])
-                total[t].addcmul_(back, decay)
+        for membrane, fired, given in zip(*(_blocks(f, steps) for f in (u, s, g)), strict=True):
+            back = None
+            for t in range(steps - 1, -1, -1):
+                if back is not None and ctx.reset == "zero":  # who fired starts anew from zero
+                    back = torch.addcmul(back, back, fired[t], value=-1)
+                if back is not None and grad_decay is not None:
+                    grad_decay += torch.dot(back, membrane[t])
+                total = membrane[t]  # the gradient takes the place of the potential
+                ctx.gradient(total, ctx.threshold, given[t])
+                back = total if back is None else total.addcmul_(back, decay)
+        grad = u.as_strided(spikes.shape, spikes.stride())
         if ctx.static:
             grad = grad.sum(0, keepdim=True)
         return grad.to(spikes.dtype), grad_decay, None, None, None, None, None

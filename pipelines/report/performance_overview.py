@@ -32,11 +32,15 @@ def overview(summaries: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def faster(group: str, name: str, reference: str) -> Callable[[Groups], str]:
-    """How many times as fast a contender is as another of its race, by their median times."""
+    """How many times as fast a contender is as another of its race.
+
+    Both are compared with the race's own reference round by round, so what slows a round down
+    counts for neither.
+    """
 
     def figure(groups: Groups) -> str:
         race = groups[group][0]["race"]
-        return f"{race[reference]['milliseconds'][1] / race[name]['milliseconds'][1]:.2f}"
+        return f"{race[name]['ratio'][1] / race[reference]['ratio'][1]:.2f}"
 
     return figure
 

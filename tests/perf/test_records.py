@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -53,6 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, params: Params, data_root:
             "code_digest_end": digests[cell.method],
         }
         store.write(model.model_copy(update=changes))
+    os.sync()  # writing has ended before reading is timed
     return root
 
 

@@ -12,7 +12,7 @@ from tests.perf.networks import SIZES, Race, contenders
 
 ROUNDS = {"digits": 60, "fashion": 15, "6Conv2FC": 5}
 #: Rounds before those that count, until memory that one frees is where the next looks for it.
-WARMUP = {"digits": 5, "fashion": 6, "6Conv2FC": 3}
+WARMUP = {"digits": 5, "fashion": 12, "6Conv2FC": 3}
 
 
 @pytest.mark.parametrize("size", SIZES)
