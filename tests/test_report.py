@@ -344,6 +344,16 @@ def test_tracks_never_mix(params: Params, tmp_path: Path) -> None:
         collect([r.spec for r in both], store)
 
 
+def test_the_legend_of_a_figure_has_what_is_in_it(params: Params) -> None:
+    runs = [record(params, "magnitude", 0, 0.95), record(params, "dpap", 0, 0.94, "emergent")]
+    one, both = (accuracy_over_density(make_rows(some), "digits-snn") for some in (runs[:1], runs))
+    shapes = [f["spec"]["layer"][2]["encoding"]["shape"] for f in (one, both)]
+    assert [s["scale"]["domain"] for s in shapes] == [["matched"], ["matched", "emergent"]]
+    assert [s["scale"]["range"] for s in shapes] == [["circle"], ["circle", "diamond"]]
+    assert shapes[0]["legend"] is None
+    assert "legend" not in shapes[1]
+
+
 def test_figure_has_every_row_and_the_reference(records: list[RunRecord]) -> None:
     figure = accuracy_over_density(make_rows(records), "digits-snn")
     points: list[dict[str, Any]] = figure["data"]["values"]

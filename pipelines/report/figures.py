@@ -27,22 +27,16 @@ _X = quantitative(
     scale={"type": "log", "nice": False, "padding": 12},
     axis={"values": [0.05, 0.1, 0.25, 0.5, 1], "format": "~g"},
 )
-_SHAPE = {
-    "domain": ["matched", "emergent", "at that density"],
-    "range": ["circle", "diamond", "triangle-up"],
-}
-_POINT = {
-    "shape": nominal("kind", scale=_SHAPE),
-    "tooltip": [
-        nominal("method"),
-        nominal("kind"),
-        quantitative("density", format=".3f"),
-        quantitative("accuracy", format=".2f"),
-        quantitative("low", format=".2f", title="95 % low"),
-        quantitative("high", format=".2f", title="95 % high"),
-        quantitative("seeds"),
-    ],
-}
+_SHAPES = {"matched": "circle", "emergent": "diamond", "at that density": "triangle-up"}
+_TOOLTIP = [
+    nominal("method"),
+    nominal("kind"),
+    quantitative("density", format=".3f"),
+    quantitative("accuracy", format=".2f"),
+    quantitative("low", format=".2f", title="95 % low"),
+    quantitative("high", format=".2f", title="95 % high"),
+    quantitative("seeds"),
+]
 _MATCHED = "datum.kind === 'matched'"
 
 
@@ -78,6 +72,14 @@ def kind(target: float | str) -> str:
     if isinstance(target, float):
         return "matched"
     return "emergent" if target == EMERGENT else "at that density"
+
+
+def _markers(points: Sequence[dict[str, Any]]) -> Part:
+    """Shapes of the kinds that there are; a single kind needs no legend."""
+    kinds = [kind for kind in _SHAPES if any(point["kind"] == kind for point in points)]
+    scale = {"domain": kinds, "range": [_SHAPES[kind] for kind in kinds]}
+    legend = {"legend": None} if len(kinds) < 2 else {}
+    return {"shape": nominal("kind", scale=scale, **legend), "tooltip": _TOOLTIP}
 
 
 def accuracy_over_density(rows: Sequence[Row], workload: str, track: str = "from-scratch") -> Part:
@@ -116,7 +118,7 @@ def accuracy_over_density(rows: Sequence[Row], workload: str, track: str = "from
     layers = [
         layer("line", place | {"strokeDash": dash}, only=_MATCHED, strokeWidth=1.5),
         layer("rule", place | interval, strokeWidth=1.2, opacity=0.55),
-        layer("point", place | _POINT, filled=True, size=60, opacity=1),
+        layer("point", place | _markers(points), filled=True, size=60, opacity=1),
     ]
     if dense is not None:
         layers.append(layer("rule", {"y": {"datum": dense}}, strokeDash=[4, 3]))
