@@ -1,4 +1,4 @@
-"""Rows, statistics, tables and page, from records made by hand."""
+"""Rows, tables and page, from records made by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,7 +25,7 @@ from pipelines.report.page import render
 from pipelines.report.page_charts import chart_data
 from pipelines.report.paper_measures import paper_tables
 from pipelines.report.rows import make_rows
-from pipelines.report.stats import Estimate, estimate, paired_difference
+from pipelines.report.stats import Estimate
 from pipelines.report.summary import summary_markdown
 from pipelines.report.tables import COLUMNS, make_tables
 from pipelines.report.text import MISSING
@@ -44,25 +43,6 @@ def records(params: Params) -> list[RunRecord]:
     made.append(record(params, "dpap", 0, 0.93))
     made.append(record(params, "dpap", 1, 0.0, status="diverged"))
     return made
-
-
-def test_t_interval_by_hand() -> None:
-    # Mean 2, standard deviation 1, t(0.975, 2) = 4.302653: half-width 4.302653 / sqrt(3).
-    result = estimate([1.0, 2.0, 3.0])
-    assert result is not None
-    assert result.mean == 2.0
-    assert result.half_width == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
-    assert estimate([]) is None
-    alone = estimate([1.0])
-    assert alone is not None
-    assert alone.half_width is None
-
-
-def test_differences_are_paired_by_seed() -> None:
-    result = paired_difference({0: 1.0, 1: 2.0, 5: 9.0}, {0: 0.5, 1: 1.5})
-    assert result is not None
-    assert (result.mean, result.half_width, result.seeds) == (0.5, 0.0, 2)
-    assert paired_difference({0: 1.0}, {1: 1.0}) is None
 
 
 def test_rows(records: list[RunRecord]) -> None:
@@ -342,25 +322,3 @@ def test_tracks_never_mix(params: Params, tmp_path: Path) -> None:
         store.write(one)
     with pytest.raises(BenchError, match="digits-snn seed 0 started from 2 different checkpoints"):
         collect([r.spec for r in both], store)
-
-
-def test_the_legend_of_a_figure_has_what_is_in_it(params: Params) -> None:
-    runs = [record(params, "magnitude", 0, 0.95), record(params, "dpap", 0, 0.94, "emergent")]
-    one, both = (accuracy_over_density(make_rows(some), "digits-snn") for some in (runs[:1], runs))
-    shapes = [f["spec"]["layer"][2]["encoding"]["shape"] for f in (one, both)]
-    assert [s["scale"]["domain"] for s in shapes] == [["matched"], ["matched", "emergent"]]
-    assert [s["scale"]["range"] for s in shapes] == [["circle"], ["circle", "diamond"]]
-    assert shapes[0]["legend"] is None
-    assert "legend" not in shapes[1]
-
-
-def test_figure_has_every_row_and_the_reference(records: list[RunRecord]) -> None:
-    figure = accuracy_over_density(make_rows(records), "digits-snn")
-    points: list[dict[str, Any]] = figure["data"]["values"]
-    assert {(p["method"], p["kind"]) for p in points} == {
-        ("magnitude", "matched"),
-        ("random", "matched"),
-        ("dpap", "matched"),
-        ("dpap", "emergent"),
-    }
-    assert "98.1" in json.dumps(figure), "the dense line"

@@ -20,8 +20,8 @@ from pipelines.grid import Params, load_params
 from pipelines.report import site
 from pipelines.report.collect import collect
 from tests.conftest import ROOT
+from tests.handmade import record
 from tests.test_cli import call
-from tests.test_report import record
 
 BOARDS = {
     "small": {

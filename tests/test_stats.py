@@ -75,6 +75,25 @@ def within_binomial_error(hits: int, trials: int, share: float) -> bool:
     return abs(hits / trials - share) < 4 * math.sqrt(share * (1 - share) / trials)
 
 
+def test_t_interval_by_hand() -> None:
+    # Mean 2, standard deviation 1, t(0.975, 2) = 4.302653: half-width 4.302653 / sqrt(3).
+    result = estimate([1.0, 2.0, 3.0])
+    assert result is not None
+    assert result.mean == 2.0
+    assert result.half_width == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+    assert estimate([]) is None
+    alone = estimate([1.0])
+    assert alone is not None
+    assert alone.half_width is None
+
+
+def test_differences_are_paired_by_seed() -> None:
+    result = paired_difference({0: 1.0, 1: 2.0, 5: 9.0}, {0: 0.5, 1: 1.5})
+    assert result is not None
+    assert (result.mean, result.half_width, result.seeds) == (0.5, 0.0, 2)
+    assert paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
 def test_the_t_interval_covers_as_often_as_it_says() -> None:
     draw = np.random.default_rng(0)
     for seeds in (3, 5):

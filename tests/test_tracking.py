@@ -22,8 +22,8 @@ from pipelines.report.experiments import NO_BOARD, experiments
 from pipelines.report.layers import layers_figure
 from pipelines.report.tracking import synchronize
 from tests.conftest import ROOT
+from tests.handmade import record
 from tests.test_cli import call
-from tests.test_report import record
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -42,6 +42,7 @@ def _fast_sigmoid_gradient(membrane: Tensor, threshold: float, grad: Tensor) -> 
     torch.div(grad, membrane, out=membrane)
 
 
+#: How snnTorch makes it, and its gradient, which is written over the membrane potential.
 _SURROGATES: dict[Surrogate, tuple[Callable[[], Any], Callable[..., None]]] = {
     "atan": (lambda: surrogate.atan(alpha=ATAN_ALPHA), _atan_gradient),
     "fast_sigmoid": (
@@ -80,14 +81,10 @@ def empty_steps(like: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     return like.new_empty_strided(shape, strides, dtype=dtype)
 
 
-def _width(flat: Tensor, steps: int) -> int:
-    """Units of [T, N] that the scan works on at a time: cache-sized on a CPU, all elsewhere."""
-    return max(1, BLOCK // steps) if flat.device.type == "cpu" else max(1, flat.shape[1])
-
-
 def _blocks(flat: Tensor, steps: int) -> list[tuple[Tensor, ...]]:
-    """Parts of [T, N], each as its T steps."""
-    return [part.unbind() for part in flat.split(_width(flat, steps), 1)]
+    """Parts of [T, N], each as its T steps: cache-sized on a CPU, one elsewhere."""
+    width = BLOCK // steps if flat.device.type == "cpu" else flat.shape[1]
+    return [part.unbind() for part in flat.split(max(1, width), 1)]
 
 
 class _Scan(torch.autograd.Function):

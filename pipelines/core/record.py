@@ -149,7 +149,7 @@ def read_record(path: Path, spec: RunSpec | None = None) -> RunRecord:
         spec has.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with path.open("rb", buffering=0) as file:  # read at once, a buffer only takes time
             text = file.read()
         record = RunRecord.model_validate_json(text)
     except OSError as error:

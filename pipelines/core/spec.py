@@ -16,8 +16,10 @@ Control = Literal["shuffled", "reinit"]
 EMERGENT: Literal["emergent"] = "emergent"
 #: The method that is the control of all others.
 RANDOM = "random"
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class RunSpec(BaseModel):
@@ -104,7 +106,8 @@ class RunSpec(BaseModel):
 
         A field added later with a default that keeps the old behaviour changes no run_id.
         """
-        return _CANONICAL.encode(self.model_dump(mode="json", exclude_defaults=True))
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        return _CANONICAL.encode(fields)
 
     def label(self) -> str:
         """Name the cell for people."""

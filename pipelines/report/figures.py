@@ -76,9 +76,10 @@ def kind(target: float | str) -> str:
 
 def _markers(points: Sequence[dict[str, Any]]) -> Part:
     """Shapes of the kinds that there are; a single kind needs no legend."""
-    kinds = [kind for kind in _SHAPES if any(point["kind"] == kind for point in points)]
-    scale = {"domain": kinds, "range": [_SHAPES[kind] for kind in kinds]}
-    legend = {"legend": None} if len(kinds) < 2 else {}
+    found = {point["kind"] for point in points}
+    shapes = {name: shape for name, shape in _SHAPES.items() if name in found}
+    scale = {"domain": list(shapes), "range": list(shapes.values())}
+    legend = {"legend": None} if len(shapes) < 2 else {}
     return {"shape": nominal("kind", scale=scale, **legend), "tooltip": _TOOLTIP}
 
 
