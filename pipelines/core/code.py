@@ -22,5 +22,5 @@ def digest_files(files: Iterable[Path]) -> str:
 def code_digest(method: str) -> str:
     """Digest of pipelines/core, what methods share, and the method's own files."""
     folder = Path(pipelines.core.__path__[0])
-    core = [*folder.rglob("*.py"), *folder.rglob("*.c")]
+    core = [*folder.rglob("*.py"), *folder.rglob("*.[ch]")]
     return digest_files([*core, *shared_files(), *source_files(method)])

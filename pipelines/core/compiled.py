@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC")
+_HEADER = Path(__file__).with_name("vectors.h")
 _FORMATS = {torch.float32: "FLOAT32", torch.float64: "FLOAT64", torch.bfloat16: "BFLOAT16"}
 
 
@@ -28,7 +29,7 @@ def library(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
         return None
     kind = _FORMATS[dtype]
     key = f"{compiler} {_FLAGS} {kind} {platform.machine()} {_processor()}".encode()
-    name = hashlib.sha256(source.read_bytes() + key).hexdigest()[:16]
+    name = hashlib.sha256(source.read_bytes() + _HEADER.read_bytes() + key).hexdigest()[:16]
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = cache_home / "dpap-bench" / f"{source.stem}-{name}.so"
     try:

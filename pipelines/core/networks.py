@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.activity import Activity, Pair, Recorded, Unwritten
-from pipelines.core import fused, spike_convolution, triton_scan
+from pipelines.core import fused, half, spike_convolution, triton_scan
 from pipelines.core.flatten import flatten_maps
 from pipelines.core.layouts import READOUT, Execution, NetworkSpec
 from pipelines.core.neurons import lif_scan
@@ -107,8 +107,7 @@ class Network(nn.Module):
     def record(self, inputs: Tensor) -> tuple[Tensor, dict[str, Recorded]]:
         """Class scores, and activity in which some maps may be `Unwritten`; quicker than `run`."""
         x = inputs.unsqueeze(0) if inputs.dim() == 4 else inputs
-        half = self.execution.precision == "bfloat16"
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+        with half.bfloat16(x.device, enabled=self.execution.precision == "bfloat16"):
             plan = self._stepped if self.execution.plan == "step" else self._folded
             features, activity = plan(x)
             scores: Tensor = self.readout(features.mean(0))

@@ -1,8 +1,8 @@
 /* Convolution of spikes: a unit that is silent costs nothing.
  *
- * Compiled once per number format REAL. An output is the sum of the rows of weights that the spikes
- * in its window select, and its gradient is added to just these rows. Maps are
- * [images, height, width, channels]; the kernel is odd, the stride one, the border zero.
+ * An output is the sum of the rows of weights that the spikes in its window select, and its gradient is
+ * added to just these rows. Maps are [images, height, width, channels], weights [out, kernel, kernel,
+ * in]; the kernel is odd, the stride one, the border zero.
  *
  * Spikes are listed row by row of a map as position * channels + channel, which is also, less the
  * left edge of a window, the row of weights [kernel, kernel * in] that they select in it: those of a
@@ -10,59 +10,71 @@
  * [images, height, width + 1].
  */
 
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* A vector is as wide as a register: gcc takes wider ones through memory. */
-#if defined(__AVX512F__)
-enum { BYTES = 64 };
-#else
-enum { BYTES = 32 };
-#endif
-
-#if defined(FLOAT64)
-typedef double REAL;
-typedef uint64_t BITS;
-#else
-typedef float REAL;
-typedef uint32_t BITS;
-#endif
-
-enum { LANES = BYTES / sizeof(REAL) };
-typedef REAL Vector __attribute__((vector_size(BYTES)));
-
-#define INLINE static inline __attribute__((always_inline))
+#include "vectors.h"
 
 typedef struct {
   int64_t images, height, width, in, out, kernel;
   int64_t limit; /* how many spikes the list has room for */
 } Shape;
 
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+enum { GROUP = 8 }; /* numbers that are listed at once */
+typedef int32_t Group __attribute__((vector_size(GROUP * sizeof(int32_t))));
+
+/* Which bits of a byte are set: the first ones count, the others may be anything. */
+static void list_bits(Group *lists) {
+  memset(lists, 0, (1 << GROUP) * sizeof(Group));
+  for (int32_t byte = 0; byte < 1 << GROUP; byte++)
+    for (int32_t bit = 0, n = 0; bit < GROUP; bit++)
+      if (byte >> bit & 1) lists[byte][n++] = bit;
+}
+
+/* Bytes that are one where a number is not zero. Returns whether one is neither zero nor one. */
+static int mark(const DTYPE *x, int64_t length, uint8_t *fired) {
+  const DTYPE number = store(1);
+  RAW one, other = 0;
+  memcpy(&one, &number, sizeof(one));
+  for (int64_t i = 0; i < length; i++) {
+    RAW bits;
+    memcpy(&bits, x + i, sizeof(bits));
+    fired[i] = bits != 0;
+    other |= bits ? bits ^ one : 0;
+  }
+  return other != 0;
+}
+
 /* List what is one. Returns how many there are; or -1 if the list might not hold them, or a number is
  * neither zero nor one. */
-int64_t find_spikes(const REAL *x, const Shape *p, int32_t *spikes, int32_t *starts) {
-  const REAL one = 1;
-  BITS of_one, other = 0;
-  memcpy(&of_one, &one, sizeof(one));
-  int64_t n = 0;
-  for (int64_t row = 0; row < p->images * p->height; row++) {
-    if (other || n + p->width * p->in > p->limit) return -1;
+int64_t find_spikes(const DTYPE *x, const Shape *p, int32_t *spikes, int32_t *starts) {
+  const int64_t rows = p->images * p->height, length = p->width * p->in;
+  uint8_t *fired = calloc(length + GROUP, 1);
+  Group lists[1 << GROUP];
+  list_bits(lists);
+  int64_t n = 0, row = 0;
+  for (; row < rows && n + length + GROUP <= p->limit; row++, x += length) {
+    if (mark(x, length, fired)) break;
+    int32_t place = 0;
     for (int64_t j = 0; j < p->width; j++) {
       *starts++ = (int32_t)n;
-      for (int64_t i = 0; i < p->in; i++, x++) {
-        BITS bits;
-        memcpy(&bits, x, sizeof(bits));
-        const int64_t fired = bits != 0;
-        spikes[n] = (int32_t)(j * p->in + i); /* stays if it fired */
-        n += fired;
-        other |= (bits ^ of_one) & -(BITS)fired;
+      for (int64_t left = p->in; left > 0; left -= GROUP) {
+        uint64_t bytes;
+        memcpy(&bytes, fired + place, sizeof(bytes));
+        if (left < GROUP) bytes &= ((uint64_t)1 << 8 * left) - 1;
+        const uint64_t bits = bytes * 0x0102040810204080 >> 56; /* one of each byte */
+        const Group found = lists[bits] + place;
+        memcpy(spikes + n, &found, sizeof(found));
+        n += __builtin_popcountll(bits);
+        place += (int32_t)smaller(left, GROUP);
       }
     }
     *starts++ = (int32_t)n;
   }
-  return other ? -1 : n;
+  free(fired);
+  return row < rows ? -1 : n;
 }
+
+static Vector *vectors(int64_t n) { return aligned_alloc(BYTES, n * sizeof(Vector)); }
 
 /* Some channels of the output, at most n vectors of them, and the weights that lead there:
  * [kernel, kernel * in, n vectors]. */
@@ -84,7 +96,7 @@ INLINE Seen seen(const int32_t *spikes, const int32_t *starts, const Shape *p, i
   const int64_t border = p->kernel / 2, row = i + m - border;
   if (row < 0 || row >= p->height) return (Seen){0};
   const int64_t left = j > border ? j - border : 0;
-  const int64_t right = j + border < p->width ? j + border + 1 : p->width;
+  const int64_t right = smaller(j + border + 1, p->width);
   const int32_t *at = starts + row * (p->width + 1);
   return (Seen){.first = spikes + at[left],
                 .last = spikes + at[right],
@@ -92,7 +104,7 @@ INLINE Seen seen(const int32_t *spikes, const int32_t *starts, const Shape *p, i
 }
 
 INLINE void forward_slice(const int32_t *spikes, const int32_t *starts, const Shape *shape,
-                          const Slice *whole, REAL *y, int64_t n, int64_t channels) {
+                          const Slice *whole, DTYPE *y, int64_t n, int64_t channels) {
   const Shape here = *shape, *p = &here; /* no write can change it, nor the slice */
   const Slice slice = *whole;
   y += slice.from;
@@ -106,26 +118,8 @@ INLINE void forward_slice(const int32_t *spikes, const int32_t *starts, const Sh
           for (const int32_t *at = of.first; at < of.last; at++)
             for (int64_t v = 0; v < n; v++) sum[v] += slice.weights[(*at + of.shift) * n + v];
         }
-        memcpy(y, sum, channels * sizeof(REAL));
-      }
-}
-
-INLINE void backward_slice(const int32_t *spikes, const int32_t *starts, const Shape *shape,
-                           const Slice *whole, const REAL *grad, int64_t n, int64_t channels) {
-  const Shape here = *shape, *p = &here;
-  const Slice slice = *whole;
-  grad += slice.from;
-  for (int64_t image = 0; image < p->images; image++, starts += p->height * (p->width + 1))
-    for (int64_t i = 0; i < p->height; i++)
-      for (int64_t j = 0; j < p->width; j++, grad += p->out) {
-        Vector gradient[n];
-        memset(gradient, 0, sizeof(gradient));
-        memcpy(gradient, grad, channels * sizeof(REAL));
-        for (int64_t m = 0; m < p->kernel; m++) {
-          const Seen of = seen(spikes, starts, p, i, j, m);
-          for (const int32_t *at = of.first; at < of.last; at++)
-            for (int64_t v = 0; v < n; v++) slice.weights[(*at + of.shift) * n + v] += gradient[v];
-        }
+        for (int64_t v = 0; v < n; v++)
+          write(y + v * LANES, sum[v], smaller(LANES, channels - v * LANES));
       }
 }
 
@@ -150,41 +144,143 @@ INLINE void backward_slice(const int32_t *spikes, const int32_t *starts, const S
 
 enum { WIDEST = 8 }; /* vectors: the sums of a slice stay in registers */
 
-/* The channels that follow, and no weights yet. Returns how many vectors they fill. */
-static int64_t next_slice(const Shape *p, Slice *slice) {
-  const int64_t left = p->out - slice->from;
-  slice->channels = left < WIDEST * LANES ? left : WIDEST * LANES;
-  const int64_t n = (slice->channels + LANES - 1) / LANES;
-  memset(slice->weights, 0, rows_of(p) * n * sizeof(Vector));
+/* The weights of the channels of a slice. Returns how many vectors they fill. */
+static int64_t fill(Slice *slice, const DTYPE *weights, const Shape *p) {
+  const int64_t rows = rows_of(p), n = (slice->channels + LANES - 1) / LANES;
+  memset(slice->weights, 0, rows * n * sizeof(Vector));
+  REAL *to = (REAL *)slice->weights;
+  for (int64_t row = 0; row < rows; row++, to += n * LANES)
+    for (int64_t o = 0; o < slice->channels; o++)
+      to[o] = load(weights[(slice->from + o) * rows + row]);
   return n;
 }
 
-static Slice first_slice(const Shape *p) {
-  return (Slice){.weights = aligned_alloc(BYTES, rows_of(p) * WIDEST * sizeof(Vector))};
-}
-
-/* y, from weights [kernel, kernel, in, out]. */
-void forward(const int32_t *spikes, const int32_t *starts, const REAL *weights, const Shape *p,
-             REAL *y) {
-  for (Slice slice = first_slice(p);; slice.from += slice.channels) {
-    if (slice.from == p->out) return free(slice.weights);
-    const int64_t n = next_slice(p, &slice), channels = slice.channels;
-    for (int64_t row = 0; row < rows_of(p); row++)
-      memcpy(slice.weights + row * n, weights + row * p->out + slice.from,
-             channels * sizeof(REAL));
+void forward(const int32_t *spikes, const int32_t *starts, const DTYPE *weights, const Shape *p,
+             DTYPE *y) {
+  Slice slice = {.weights = vectors(rows_of(p) * WIDEST)};
+  for (; slice.from < p->out; slice.from += slice.channels) {
+    const int64_t channels = slice.channels = smaller(p->out - slice.from, WIDEST * LANES);
+    const int64_t n = fill(&slice, weights, p);
     SPECIALIZE(forward_slice, spikes, starts, p, &slice, y);
   }
+  free(slice.weights);
 }
 
-/* The gradient of these weights, from that of y. */
-void backward(const int32_t *spikes, const int32_t *starts, const REAL *grad, const Shape *p,
-              REAL *of_weights) {
-  for (Slice slice = first_slice(p);; slice.from += slice.channels) {
-    if (slice.from == p->out) return free(slice.weights);
-    const int64_t n = next_slice(p, &slice), channels = slice.channels;
-    SPECIALIZE(backward_slice, spikes, starts, p, &slice, grad);
-    for (int64_t row = 0; row < rows_of(p); row++)
-      memcpy(of_weights + row * p->out + slice.from, slice.weights + row * n,
-             channels * sizeof(REAL));
+/* Backward, the gradients of a block of positions, LANES channels of them, lie in the nearest cache with a
+ * border around: rows of one image, or whole images. The spikes of a channel are taken one after the
+ * other, and the gradients of its kernel * kernel rows of weights stay in registers meanwhile. */
+typedef struct {
+  int64_t images, rows; /* as many as fit; the last block has fewer */
+  int64_t high, wide;   /* of an image with its border */
+  Vector *grad;         /* [images, high, wide] */
+  int32_t *places;      /* spikes of each channel: where their windows begin in `grad` */
+  int64_t capacity, *ends;
+} Block;
+
+enum { NEAREST = 29000 }; /* bytes */
+
+static Block new_block(const Shape *p) {
+  const int64_t around = p->kernel / 2 * 2, wide = p->width + around;
+  const int64_t fit = NEAREST / (wide * (int64_t)sizeof(Vector)); /* rows with their border */
+  const int64_t images = smaller(fit / (p->height + around), p->images);
+  const int64_t rows = images ? p->height : smaller(fit > around ? fit - around : 1, p->height);
+  Block b = {.images = images ? images : 1, .rows = rows, .high = rows + around, .wide = wide};
+  b.grad = vectors(b.images * b.high * wide);
+  memset(b.grad, 0, b.images * b.high * wide * sizeof(Vector));
+  b.capacity = b.images * rows * p->width;
+  b.places = malloc(b.capacity * p->in * sizeof(int32_t));
+  b.ends = malloc(p->in * sizeof(int64_t));
+  return b;
+}
+
+static void free_block(const Block *b) {
+  free(b->grad);
+  free(b->places);
+  free(b->ends);
+}
+
+/* The spikes of `images` images from `image` on, rows `from` to `to`, by channel. */
+static void sort(const int32_t *spikes, const int32_t *starts, const Shape *p, const Block *b,
+                 int64_t image, int64_t images, int64_t from, int64_t to) {
+  const int64_t in = p->in, around = p->kernel / 2 * 2;
+  const uint64_t inverse = ((uint64_t)1 << 40) / in + 1; /* quicker than a division, and exact */
+  for (int64_t c = 0; c < in; c++) b->ends[c] = c * b->capacity;
+  for (int64_t k = 0; k < images; k++)
+    for (int64_t i = from; i < to; i++) {
+      const int32_t *start = starts + ((image + k) * p->height + i) * (p->width + 1);
+      const int32_t *end = spikes + start[p->width];
+      const int64_t place = (k * b->high + i - from + around) * b->wide + around;
+      for (const int32_t *at = spikes + start[0]; at < end; at++) {
+        const int64_t j = (int64_t)(*at * inverse >> 40);
+        b->places[b->ends[*at - j * in]++] = (int32_t)(place + j);
+      }
+    }
+}
+
+/* Fetch n <= LANES channels of the gradients that the spikes of the same block meet. */
+INLINE void fetch(const DTYPE *grad, const Shape *p, const Block *b, int64_t image, int64_t images,
+                  int64_t from, int64_t n) {
+  const int64_t border = p->kernel / 2;
+  for (int64_t k = 0; k < images; k++)
+    for (int64_t h = 0; h < b->high; h++) {
+      const int64_t i = from + h - border;
+      Vector *to = b->grad + (k * b->high + h) * b->wide + border;
+      const DTYPE *x = grad + ((image + k) * p->height + i) * p->width * p->out;
+      if (i < 0 || i >= p->height)
+        memset(to, 0, p->width * sizeof(Vector));
+      else
+        for (int64_t j = 0; j < p->width; j++) to[j] = read(x + j * p->out, n);
+    }
+}
+
+/* Add to the gradients of some rows of a kernel of one channel. */
+INLINE void add_up(const Vector *grad, const int32_t *at, const int32_t *end, int64_t wide, int64_t k,
+                   int64_t rows, Vector *kernel) {
+  Vector sum[rows * k];
+  memcpy(sum, kernel, sizeof(sum));
+  for (; at < end; at++)
+    for (int64_t m = 0; m < rows; m++)
+      for (int64_t l = 0; l < k; l++) sum[m * k + l] += grad[*at - m * wide - l];
+  memcpy(kernel, sum, sizeof(sum));
+}
+
+/* Add to the gradients of LANES channels of the output, [in, kernel, kernel]. */
+static void add_block(const Shape *p, const Block *b, Vector *sums) {
+  const int64_t k = p->kernel, wide = b->wide;
+  for (int64_t c = 0; c < p->in; c++, sums += k * k) {
+    const int32_t *at = b->places + c * b->capacity, *end = b->places + b->ends[c];
+    if (k == 3)
+      add_up(b->grad, at, end, wide, 3, 3, sums);
+    else
+      for (int64_t m = 0; m < k; m++)
+        if (k == 5) add_up(b->grad - m * wide, at, end, wide, 5, 1, sums + m * k);
+        else if (k == 1) add_up(b->grad, at, end, wide, 1, 1, sums);
+        else add_up(b->grad - m * wide, at, end, wide, k, 1, sums + m * k);
   }
+}
+
+/* The gradient of the weights, from that of y. */
+void backward(const int32_t *spikes, const int32_t *starts, const DTYPE *grad, const Shape *p,
+              DTYPE *of_weights) {
+  const int64_t size = p->kernel * p->kernel, parts = (p->out + LANES - 1) / LANES;
+  Vector *sums = vectors(parts * rows_of(p));
+  memset(sums, 0, parts * rows_of(p) * sizeof(Vector));
+  const Block block = new_block(p), *b = &block;
+  for (int64_t image = 0; image < p->images; image += b->images)
+    for (int64_t from = 0; from < p->height; from += b->rows) {
+      const int64_t images = smaller(b->images, p->images - image);
+      sort(spikes, starts, p, b, image, images, from, smaller(from + b->rows, p->height));
+      for (int64_t part = 0; part < parts; part++) {
+        const int64_t n = smaller(LANES, p->out - part * LANES);
+        if (n == LANES) fetch(grad + part * LANES, p, b, image, images, from, LANES);
+        else fetch(grad + part * LANES, p, b, image, images, from, n);
+        add_block(p, b, sums + part * rows_of(p));
+      }
+    }
+  free_block(b);
+  for (int64_t o = 0; o < p->out; o++)
+    for (int64_t m = 0; m < size; m++)
+      for (int64_t c = 0; c < p->in; c++, of_weights++)
+        *of_weights = store(sums[(o / LANES * p->in + c) * size + m][o % LANES]);
+  free(sums);
 }

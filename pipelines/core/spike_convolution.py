@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pipelines.core import compiled
+from pipelines.core import compiled, half
 
 _SOURCE = Path(__file__).with_suffix(".c")
-_FORMATS = (torch.float32, torch.float64)
 
 #: Share of spikes up to which a list of them is worth its while, and the outputs that this takes:
 #: with fewer of them a spike has less to do, and the share is smaller in proportion.
-LIMIT, OUTPUTS = 0.35, 32
+LIMIT, OUTPUTS = 0.55, 16
+PIECE = 32  # images whose gradients are widened at once, and stay in a cache
 
 
 class _Shape(ctypes.Structure):
@@ -32,7 +32,7 @@ class _Shape(ctypes.Structure):
     )
 
 
-def _suits(convolution: nn.Conv2d, x: Tensor) -> bool:
+def _suits(convolution: nn.Conv2d, x: Tensor, weight: Tensor) -> bool:
     """Whether it is one that the C code computes: of stride one, keeping the size of its maps."""
     kernel = convolution.kernel_size[0]
     settings = (convolution.kernel_size, convolution.stride, convolution.padding)
@@ -44,9 +44,7 @@ def _suits(convolution: nn.Conv2d, x: Tensor) -> bool:
         and convolution.bias is None
         and convolution.padding_mode == "zeros"
         and x.device.type == "cpu"
-        and x.dtype in _FORMATS
-        and x.dtype == convolution.weight.dtype
-        and not torch.is_autocast_enabled("cpu")
+        and x.dtype == weight.dtype
         and x.numel() < 2**31
         and compiled.library(_SOURCE, x.dtype) is not None
     )
@@ -56,7 +54,7 @@ def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, Tensor, Tensor] | 
     """The spikes of an input whose channels come last; None if it has many, or other numbers."""
     images, inputs, height, width = x.shape
     outputs, kernel = convolution.out_channels, convolution.kernel_size[0]
-    limit = int(LIMIT * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs
+    limit = int(LIMIT * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + 8
     shape = _Shape(images, height, width, inputs, outputs, kernel, limit)
     spikes = torch.empty(limit, dtype=torch.int32)
     starts = torch.empty(images, height, width + 1, dtype=torch.int32)
@@ -71,8 +69,8 @@ class _Convolution(torch.autograd.Function):
     ) -> Tensor:
         size = (shape.images, shape.outputs, shape.height, shape.width)
         y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
-        rows = weight.permute(2, 3, 1, 0).contiguous()
-        compiled.call(_SOURCE, x.dtype, "forward", spikes, starts, rows, shape, y)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        compiled.call(_SOURCE, x.dtype, "forward", spikes, starts, weight, shape, y)
         ctx.save_for_backward(x, weight, spikes, starts)
         ctx.shape = shape
         return y
@@ -84,25 +82,26 @@ class _Convolution(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         of_x = of_weight = None
         if ctx.needs_input_grad[0]:
-            border = [ctx.shape.kernel // 2] * 2
-            of_x = torch.ops.aten.convolution_backward(
-                grad,
-                x,
-                weight,
-                None,
-                [1, 1],
-                border,
-                [1, 1],
-                False,
-                [0, 0],
-                1,
-                [True, False, False],
-            )[0]
+            of_x = _gradient_of_input(x, weight, grad)
         if ctx.needs_input_grad[1]:
-            rows = weight.new_empty(weight.permute(2, 3, 1, 0).shape)
-            compiled.call(_SOURCE, x.dtype, "backward", spikes, starts, grad, ctx.shape, rows)
-            of_weight = rows.permute(3, 2, 0, 1)
+            of_weight = torch.empty_like(weight)
+            compiled.call(_SOURCE, x.dtype, "backward", spikes, starts, grad, ctx.shape, of_weight)
         return of_x, of_weight, None, None, None
+
+
+def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
+    """Like `x`, of which only the size counts."""
+    if x.dtype == torch.bfloat16:
+        whole, wide = torch.empty_like(x), weight.float()
+        for part, of_y in zip(whole.split(PIECE), grad.split(PIECE), strict=True):
+            like = torch.empty_like(part, dtype=wide.dtype)
+            part.copy_(_gradient_of_input(like, wide, of_y.float()))
+        return whole
+    border = [weight.shape[-1] // 2] * 2
+    wanted = [True, False, False]
+    settings = ([1, 1], border, [1, 1], False, [0, 0], 1, wanted)
+    of_x: Tensor = torch.ops.aten.convolution_backward(grad, x, weight, None, *settings)[0]
+    return of_x
 
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
@@ -115,9 +114,14 @@ def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     x
         Any input; up to `LIMIT` of its numbers one and all others zero, it can gain.
     """
-    if _suits(convolution, x):
-        x = x.contiguous(memory_format=torch.channels_last)
-        if found := _find(convolution, x):
-            y = _Convolution.apply(x, convolution.weight, *found)  # type: ignore[no-untyped-call]
+    weight, rounded = convolution.weight, x
+    if torch.is_autocast_enabled(x.device.type):
+        if not half.widened(x.device):
+            return cast(Tensor, convolution(x))
+        weight, rounded = weight.bfloat16(), x.bfloat16()
+    if _suits(convolution, rounded, weight):
+        rounded = rounded.contiguous(memory_format=torch.channels_last)
+        if found := _find(convolution, rounded):
+            y = _Convolution.apply(rounded, weight, *found)  # type: ignore[no-untyped-call]
             return cast(Tensor, y)
     return cast(Tensor, convolution(x))

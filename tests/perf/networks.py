@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipelines.core.cell import build_network
+from pipelines.core.half import bfloat16
 from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.networks import Network
 
@@ -176,11 +177,6 @@ def floor(network: Network, inputs: Tensor) -> Callable[[], None]:
     return step
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether convolutions in bfloat16 are native; where they are not, a step takes minutes."""
-    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
 def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, Callable[[], None]]:
     """Training steps of one batch: our plans, other people's loops, and the floor."""
     inputs = shape.inputs().to(device)
@@ -194,10 +190,9 @@ def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, C
     }
     if fused:
         plans["fused"] = {"plan": "fused"}
-    if has_bfloat16(device):
-        plans |= {
-            f"{n}, bfloat16": p | {"precision": "bfloat16"} for n, p in plans.items() if n != STEP
-        }
+    plans |= {
+        f"{n}, bfloat16": p | {"precision": "bfloat16"} for n, p in plans.items() if n != STEP
+    }
     found = {name: training_step(network(**execution), inputs) for name, execution in plans.items()}
     found["snnTorch, tutorial loop"] = training_step(Tutorial(network()).to(device), inputs)
     if (jelly := spikingjelly(network())) is not None:
@@ -206,9 +201,7 @@ def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, C
     found["convolutions and linear layers alone"] = bare
 
     def half() -> None:
-        with torch.autocast(device.type, torch.bfloat16):
+        with bfloat16(device):
             bare()
 
-    if has_bfloat16(device):
-        found["the same in bfloat16"] = half
-    return found
+    return found | {"the same in bfloat16": half}

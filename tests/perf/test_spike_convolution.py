@@ -13,7 +13,7 @@ from pipelines.core.spike_convolution import convolve
 from tests.perf.networks import Race
 
 DENSE = "dense"
-SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)
+SHARES = (0.02, 0.1, 0.2, 0.3, 0.5)
 
 
 def test_convolution_over_spikes(race: Race, benchmark: Any) -> None:
