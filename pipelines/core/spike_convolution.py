@@ -22,7 +22,6 @@ _SOURCE = Path(__file__).with_suffix(".c")
 #: Share of spikes up to which a list of them is worth its while, and the outputs that this takes:
 #: with fewer of them a spike has less to do, and the share is smaller in proportion.
 LIMIT, OUTPUTS = 0.55, 16
-PIECE = 32  # images whose gradients are widened at once, and stay in a cache
 
 
 class _Shape(ctypes.Structure):
@@ -92,11 +91,8 @@ class _Convolution(torch.autograd.Function):
 def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
     """Like `x`, of which only the size counts."""
     if x.dtype == torch.bfloat16:
-        whole, wide = torch.empty_like(x), weight.float()
-        for part, of_y in zip(whole.split(PIECE), grad.split(PIECE), strict=True):
-            like = torch.empty_like(part, dtype=wide.dtype)
-            part.copy_(_gradient_of_input(like, wide, of_y.float()))
-        return whole
+        wide = torch.empty_like(x, dtype=torch.float32)
+        return _gradient_of_input(wide, weight.float(), grad.float()).bfloat16()
     border = [weight.shape[-1] // 2] * 2
     wanted = [True, False, False]
     settings = ([1, 1], border, [1, 1], False, [0, 0], 1, wanted)
