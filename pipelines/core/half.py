@@ -59,9 +59,14 @@ class _Widened(TorchFunctionMode):
         kwargs = kwargs or {}
         if func not in _LAYERS or not torch.is_autocast_enabled("cpu"):
             return func(*args, **kwargs)
-        rounded = [_rounded(a) for a in args]
-        with torch.autocast("cpu", enabled=False):
-            return func(*rounded, **{k: _rounded(v) for k, v in kwargs.items()}).bfloat16()
+        return widen(func, *args, **kwargs)
+
+
+def widen(function: Callable[..., Tensor], *arguments: Any, **named: Any) -> Tensor:
+    """Call a layer's function with numbers of bfloat16 in float32; the result is bfloat16."""
+    given = [_rounded(a) for a in arguments]
+    with torch.autocast("cpu", enabled=False):
+        return function(*given, **{k: _rounded(v) for k, v in named.items()}).bfloat16()
 
 
 def _rounded(argument: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.activity import Activity, Pair, Recorded, Unwritten
-from pipelines.core import fused, half, spike_convolution, triton_scan
+from pipelines.core import fused, half, one_channel, spike_convolution, triton_scan
 from pipelines.core.flatten import flatten_maps
 from pipelines.core.layouts import READOUT, Execution, NetworkSpec
 from pipelines.core.neurons import lif_scan
@@ -140,7 +140,7 @@ class Network(nn.Module):
         sent: Tensor | Unwritten
         for stage in self.stages:
             x = flatten_maps(x) if isinstance(stage.weights, nn.Linear) else x
-            current, received = _over_time(self._weigh(stage.weights), x), x
+            current, received = _over_time(partial(self._weigh, stage.weights), x), x
             if stage.joined:
                 current = _over_time(stage.norm, current)
                 if stage.shortcut:
@@ -155,12 +155,15 @@ class Network(nn.Module):
                 carried = x if stage.carries == "output" else self._pooled(stage.pool, current)
         return flatten_maps(x), activity
 
-    def _weigh(self, weights: nn.Conv2d | nn.Linear) -> Callable[[Tensor], Tensor]:
-        """The layer; a convolution may be one of spikes."""
-        spiking = self.spec.kind == "snn" and self.execution.plan == "fused"
-        if spiking and isinstance(weights, nn.Conv2d):
-            return partial(spike_convolution.convolve, weights)
-        return weights
+    def _weigh(self, weights: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
+        """What a layer gives; a convolution may be one of grey images, or of spikes."""
+        if isinstance(weights, nn.Linear):
+            return cast(Tensor, weights(x))
+        if one_channel.suits(weights, x):
+            return one_channel.convolve(weights, x)
+        if self.spec.kind == "snn" and self.execution.plan == "fused":
+            return spike_convolution.convolve(weights, x)
+        return cast(Tensor, weights(x))
 
     def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
         """Batch norm, neurons and pooling over all steps, [T, B, ...]; also what was pooled."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from pipelines.core import compiled, half
+from pipelines.core.one_channel import keeps_size
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
@@ -33,15 +34,8 @@ class _Shape(ctypes.Structure):
 
 def _suits(convolution: nn.Conv2d, x: Tensor, weight: Tensor) -> bool:
     """Whether it is one that the C code computes: of stride one, keeping the size of its maps."""
-    kernel = convolution.kernel_size[0]
-    settings = (convolution.kernel_size, convolution.stride, convolution.padding)
     return (
-        settings == ((kernel, kernel), (1, 1), (kernel // 2, kernel // 2))
-        and kernel % 2 == 1
-        and convolution.dilation == (1, 1)
-        and convolution.groups == 1
-        and convolution.bias is None
-        and convolution.padding_mode == "zeros"
+        keeps_size(convolution)
         and x.device.type == "cpu"
         and x.dtype == weight.dtype
         and x.numel() < 2**31

@@ -1,0 +1,67 @@
+"""Convolutions of grey images: the gradient of the weights is one matrix product per image.
+
+PyTorch's own takes up to four times as long where the input has a single channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from pipelines.core import half
+
+
+def keeps_size(convolution: nn.Conv2d) -> bool:
+    """Whether it is a plain one of stride one, whose maps are as large as its input's."""
+    kernel = convolution.kernel_size[0]
+    settings = (convolution.kernel_size, convolution.stride, convolution.padding)
+    return (
+        settings == ((kernel, kernel), (1, 1), (kernel // 2, kernel // 2))
+        and kernel % 2 == 1
+        and convolution.dilation == (1, 1)
+        and convolution.groups == 1
+        and convolution.bias is None
+        and convolution.padding_mode == "zeros"
+    )
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        x, weight = ctx.saved_tensors
+        outputs, _, kernel, _ = weight.shape
+        windows = functional.unfold(x, kernel, padding=kernel // 2)  # [N, kernel^2, H W]
+        rows = grad.permute(0, 2, 3, 1).reshape(len(x), -1, outputs)  # a view, channels last
+        of_weight = torch.bmm(windows, rows).sum(0).t().reshape(outputs, 1, kernel, kernel)
+        return None, of_weight.contiguous(memory_format=torch.channels_last)
+
+
+def suits(convolution: nn.Conv2d, x: Tensor) -> bool:
+    """Whether `convolve` computes it: one channel that needs no gradient, on a CPU."""
+    return (
+        convolution.in_channels == 1
+        and keeps_size(convolution)
+        and x.device.type == "cpu"
+        and x.dtype == convolution.weight.dtype
+        and not x.requires_grad
+        and (half.widened(x.device) or not torch.is_autocast_enabled("cpu"))
+    )
+
+
+def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """What the layer gives for inputs [N, 1, H, W]; its weights get their gradient sooner."""
+    apply = cast(Callable[..., Tensor], _Convolution.apply)
+    if half.widened(x.device):
+        return half.widen(apply, x, convolution.weight)
+    return apply(x, convolution.weight)
