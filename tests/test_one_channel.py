@@ -54,6 +54,27 @@ def test_other_layers_are_left_alone(changes: dict[str, Any]) -> None:
     assert not suits(layer(**changes), torch.randn(3, changes.get("inputs", 1), 6, 6).double())
 
 
+def test_so_is_a_layer_that_somebody_listens_to() -> None:
+    convolution = layer()
+    x = torch.randn(3, 1, 6, 6).double()
+    with convolution.register_forward_hook(lambda *_: None):
+        assert not suits(convolution, x)
+    with convolution.register_forward_pre_hook(lambda *_: None):
+        assert not suits(convolution, x)
+    assert suits(convolution, x)
+
+
+def test_it_can_be_differentiated_twice() -> None:
+    x = torch.randn(2, 1, 3, 3).double()
+
+    def output(weight: Tensor) -> Tensor:
+        found: Tensor = one_channel._Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
+        return found.square()
+
+    weight = layer(outputs=2).weight.detach().requires_grad_()
+    assert torch.autograd.gradgradcheck(output, weight)
+
+
 def test_so_is_an_input_that_learns() -> None:
     assert not suits(layer(), torch.randn(3, 1, 6, 6).double().requires_grad_())
 

@@ -10,14 +10,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from pipelines.core import half
 
 
-def keeps_size(convolution: nn.Conv2d) -> bool:
-    """Whether it is a plain one of stride one, whose maps are as large as its input's."""
+def is_plain(convolution: nn.Conv2d) -> bool:
+    """Whether its stride is one, its maps keep their size, and nobody listens to its calls."""
     kernel = convolution.kernel_size[0]
     settings = (convolution.kernel_size, convolution.stride, convolution.padding)
     return (
@@ -27,20 +26,20 @@ def keeps_size(convolution: nn.Conv2d) -> bool:
         and convolution.groups == 1
         and convolution.bias is None
         and convolution.padding_mode == "zeros"
+        and not (convolution._forward_hooks or convolution._forward_pre_hooks)
     )
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        ctx.save_for_backward(x)
+        ctx.outputs, _, ctx.kernel, _ = weight.shape
+        return functional.conv2d(x, weight, padding=ctx.kernel // 2)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        x, weight = ctx.saved_tensors
-        outputs, _, kernel, _ = weight.shape
+        (x,), kernel, outputs = ctx.saved_tensors, ctx.kernel, ctx.outputs
         windows = functional.unfold(x, kernel, padding=kernel // 2)  # [N, kernel^2, H W]
         rows = grad.permute(0, 2, 3, 1).reshape(len(x), -1, outputs)  # a view, channels last
         of_weight = torch.bmm(windows, rows).sum(0).t().reshape(outputs, 1, kernel, kernel)
@@ -51,7 +50,7 @@ def suits(convolution: nn.Conv2d, x: Tensor) -> bool:
     """Whether `convolve` computes it: one channel that needs no gradient, on a CPU."""
     return (
         convolution.in_channels == 1
-        and keeps_size(convolution)
+        and is_plain(convolution)
         and x.device.type == "cpu"
         and x.dtype == convolution.weight.dtype
         and not x.requires_grad

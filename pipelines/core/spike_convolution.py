@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from pipelines.core import compiled, half
-from pipelines.core.one_channel import keeps_size
+from pipelines.core.one_channel import is_plain
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
@@ -35,7 +35,7 @@ class _Shape(ctypes.Structure):
 def _suits(convolution: nn.Conv2d, x: Tensor, weight: Tensor) -> bool:
     """Whether it is one that the C code computes: of stride one, keeping the size of its maps."""
     return (
-        keeps_size(convolution)
+        is_plain(convolution)
         and x.device.type == "cpu"
         and x.dtype == weight.dtype
         and x.numel() < 2**31
