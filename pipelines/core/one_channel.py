@@ -1,6 +1,6 @@
 """Convolutions of grey images: the gradient of the weights is one matrix product per image.
 
-PyTorch's own takes up to four times as long where the input has a single channel.
+PyTorch's own takes longer where the input has a single channel.
 """
 
 from __future__ import annotations
