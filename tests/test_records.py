@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.core import code
 from pipelines.core.code import code_digest, digest_files
 from pipelines.core.environment import environment
 from pipelines.core.errors import BenchError
@@ -168,6 +169,13 @@ def test_garbage_is_no_record(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(BenchError, match="record"):
         read_record(path)
+
+
+def test_code_in_c_counts_with_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(code, "digest_files", lambda files: seen.extend(f.name for f in files))
+    code_digest("magnitude")
+    assert {"fused.c", "spike_convolution.c", "vectors.h", "train.py"} <= set(seen)
 
 
 def test_digest_sees_every_byte(tmp_path: Path) -> None:
