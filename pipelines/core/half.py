@@ -2,7 +2,7 @@
 
 A processor that multiplies in bfloat16 adds up in float32. One that does not is given the same
 numbers, rounded to bfloat16, in float32: the sums are the same but for their order. PyTorch's own
-convolutions of bfloat16 take minutes for a step there.
+convolutions of bfloat16 take many times as long there.
 """
 
 from __future__ import annotations

@@ -47,14 +47,13 @@ class _Convolution(torch.autograd.Function):
 
 
 def suits(convolution: nn.Conv2d, x: Tensor) -> bool:
-    """Whether `convolve` computes it: one channel that needs no gradient, on a CPU."""
+    """Whether `convolve` computes it: one channel that needs no gradient, on any device."""
     return (
         convolution.in_channels == 1
         and is_plain(convolution)
-        and x.device.type == "cpu"
         and x.dtype == convolution.weight.dtype
         and not x.requires_grad
-        and (half.widened(x.device) or not torch.is_autocast_enabled("cpu"))
+        and (half.widened(x.device) or not torch.is_autocast_enabled(x.device.type))
     )
 
 

@@ -16,10 +16,8 @@ Control = Literal["shuffled", "reinit"]
 EMERGENT: Literal["emergent"] = "emergent"
 #: The method that is the control of all others.
 RANDOM = "random"
-Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
-
-
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
 
 
 class RunSpec(BaseModel):
@@ -106,8 +104,7 @@ class RunSpec(BaseModel):
 
         A field added later with a default that keeps the old behaviour changes no run_id.
         """
-        fields = self.model_dump(mode="json", exclude_defaults=True)
-        return _CANONICAL.encode(fields)
+        return _CANONICAL.encode(self.model_dump(mode="json", exclude_defaults=True))
 
     def label(self) -> str:
         """Name the cell for people."""

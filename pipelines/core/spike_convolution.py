@@ -23,6 +23,7 @@ _SOURCE = Path(__file__).with_suffix(".c")
 #: Share of spikes up to which a list of them is worth its while, and the outputs that this takes:
 #: with fewer of them a spike has less to do, and the share is smaller in proportion.
 LIMIT, OUTPUTS = 0.55, 16
+GROUP = 8  # places that the C code writes at once, the last ones past the end
 
 
 class _Shape(ctypes.Structure):
@@ -47,7 +48,7 @@ def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, Tensor, Tensor] | 
     """The spikes of an input whose channels come last; None if it has many, or other numbers."""
     images, inputs, height, width = x.shape
     outputs, kernel = convolution.out_channels, convolution.kernel_size[0]
-    limit = int(LIMIT * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + 8
+    limit = int(LIMIT * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + GROUP
     shape = _Shape(images, height, width, inputs, outputs, kernel, limit)
     spikes = torch.empty(limit, dtype=torch.int32)
     starts = torch.empty(images, height, width + 1, dtype=torch.int32)
