@@ -113,8 +113,8 @@ def test_any_number_of_channels(channels: int, dtype: torch.dtype) -> None:
 @needs_compiler
 @pytest.mark.parametrize("window", [1, 2, 3])
 @pytest.mark.parametrize("channels", [1, 2, 4, 6, 8, 12, 19, 40])
-@pytest.mark.parametrize("given", [1, 3])
-def test_pooling_scan(window: int, channels: int, given: int) -> None:
+@pytest.mark.parametrize(("given", "steps"), [(1, 3), (3, 3), (1, 1)])
+def test_pooling_scan(window: int, channels: int, given: int, steps: int) -> None:
     """Spikes, their numbers and all gradients, for widths that fill vectors and that do not."""
     torch.manual_seed(0)
     x = 2 * torch.randn(given, 5, channels, 6, 12, dtype=torch.float64)
@@ -129,13 +129,13 @@ def test_pooling_scan(window: int, channels: int, given: int) -> None:
         inputs = x.clone().requires_grad_()
         current = 1.0 * inputs
         if fuse:
-            pooled, sent = fused.norm_and_scan(current, norm, neuron, 3, "atan", window)
+            pooled, sent = fused.norm_and_scan(current, norm, neuron, steps, "atan", window)
             maps = sent.maps()
             assert window == 1 or torch.equal(sent.sums, maps.sum((3, 4)))
         else:
             normed = norm(current.flatten(0, 1)).unflatten(0, (given, 5))
-            maps = lif_scan(normed, neuron, 3, "atan")
-            pooled = nn.MaxPool2d(window)(maps.flatten(0, 1)).unflatten(0, (3, 5))
+            maps = lif_scan(normed, neuron, steps, "atan")
+            pooled = nn.MaxPool2d(window)(maps.flatten(0, 1)).unflatten(0, (steps, 5))
         (pooled * torch.randn(pooled.shape)).sum().backward()  # whatever its layout
         results.append([pooled, maps, inputs.grad, norm.weight.grad, norm.bias.grad])
         results[-1].append(neuron.beta.grad)

@@ -165,7 +165,7 @@ INLINE void forward_block(const DTYPE *x, Vector scale, Vector bias, const Shape
                           const Block *block, DTYPE *spikes, REAL *counts, int64_t k, int64_t n) {
   const Shape here = *shape, *p = &here; /* no write can change it */
   const int64_t c = p->channels, given = positions(p) * c, ahead = block->ahead;
-  const int64_t stride = p->given == 1 ? 0 : given, out = given / (k * k);
+  const int64_t stride = p->given < p->steps ? 0 : given, out = given / (k * k);
   const REAL threshold = (REAL)p->threshold;
   Vector u[k * k], count[p->steps];
   memset(count, 0, sizeof(count));
@@ -250,7 +250,7 @@ INLINE void backward_block(const DTYPE *x, const DTYPE *grad, const Lanes *lanes
   const Shape here = *shape, *p = &here; /* no write can change it, nor the constants */
   const Lanes constants = *lanes, *per = &constants;
   const int64_t c = p->channels, steps = p->steps, given = positions(p) * c, ahead = block->ahead;
-  const int64_t stride = p->given == 1 ? 0 : given, behind = given / (k * k);
+  const int64_t stride = p->given < p->steps ? 0 : given, behind = given / (k * k);
   const REAL decay = (REAL)p->decay, threshold = (REAL)p->threshold;
   /* The surrogates are 1 / (1 + (pi x)^2) and 1 / (25 abs(x) + 1)^2. */
   const REAL steep = p->fast_sigmoid ? 25 : (REAL)3.14159265358979323846;
