@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,3 +74,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def triton() -> None:
+    pytest.importorskip("triton", reason="Triton is not installed, so its kernels are not tested")
+
+
+@pytest.fixture(scope="session")
+def interpreted(triton: None) -> Iterator[Callable[..., Any]]:
+    """Calls a function in a process whose kernels are interpreted."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as pool:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TRITON_INTERPRET", "1")
+            pool.submit(int).result()  # it starts now, and inherits that
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from pipelines.core import triton_scan
+from pipelines.core import triton_norm, triton_scan
 from pipelines.core.cell import build_network
 from pipelines.core.environment import environment
 from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.neurons import lif_scan, make_neuron
 
 Call = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def triton() -> None:
-    pytest.importorskip("triton", reason="Triton is not installed, so its kernels are not tested")
-
-
-@pytest.fixture(scope="module")
-def interpreted(triton: None) -> Iterator[Call]:
-    """Calls a function in a process whose kernels are interpreted."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn) as pool:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TRITON_INTERPRET", "1")
-            pool.submit(int).result()  # it starts now, and inherits that
-        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 def compare(
@@ -102,10 +85,16 @@ def test_the_state_is_kept_in_float32(interpreted: Call) -> None:
     assert interpreted(small_steps)[:3] == [[[0.0]], [[1.0]], [[0.0]]]
 
 
+def noted(names: list[str], function: Call, *given: Any) -> Any:
+    """Call a function, and note its name."""
+    names.append(function.__name__)
+    return function(*given)
+
+
 def train_both() -> list[list[torch.Tensor]]:
     """Gradients of a network of the plans folded and fused, the latter with the kernels."""
     torch.set_num_threads(1)
-    spec = NetworkSpec(kind="snn", layout="4C3-MP2-7FC", time_steps=3, beta=0.8)
+    spec = NetworkSpec(kind="snn", layout="4C3-MP2-[4C3]-7FC", time_steps=3, beta=0.8)
     nets = [
         build_network(spec, (2, 6, 6), 5, 0, Execution(plan=plan)).double()
         for plan in ("folded", "fused")
@@ -116,12 +105,12 @@ def train_both() -> list[list[torch.Tensor]]:
         patch.setattr("pipelines.core.fused.available", lambda tensor: False)
         patch.setattr(triton_scan, "available", lambda tensor, steps: True)
         used = []
-        scan = triton_scan.lif_scan
-        patch.setattr(triton_scan, "lif_scan", lambda *given: used.append(1) or scan(*given))
+        for module, name in ((triton_scan, "lif_scan"), (triton_norm, "norm_and_scan")):
+            patch.setattr(module, name, partial(noted, used, getattr(module, name)))
         for net in nets:
             net(x).square().sum().backward()
             found.append([p.grad for p in net.parameters()])
-    assert len(used) == 2, "two layers of neurons"
+    assert used == ["lif_scan", "lif_scan", "norm_and_scan"], "two of the layers have a shortcut"
     return found
 
 

@@ -8,6 +8,7 @@ output only.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ _SOURCE = Path(__file__).with_suffix(".c")
 
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
+#: What `norm_and_scan` is, here and on a GPU.
+NormAndScan = Callable[[Tensor, Norm, snn.Leaky, int, Surrogate, int], tuple[Tensor, Unwritten]]
 
 
 class _Norm(ctypes.Structure):
@@ -58,12 +61,29 @@ def _call(function: str, like: Tensor, *arguments: Any) -> None:
     compiled.call(_SOURCE, like.dtype, function, *arguments)
 
 
-def _rows(tensor: Tensor) -> Tensor:
+def rows(tensor: Tensor) -> Tensor:
     """Return [T, B, C, ...] laid out with the channels last; copied if it is not."""
     if tensor.dim() == 3:
         return tensor.contiguous()
     flat: Tensor = tensor.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     return flat.view(*tensor.shape[:2], *flat.shape[1:])
+
+
+def begin(norm: Norm, current: Tensor) -> torch.dtype:
+    """Count a batch, if batch norm is in training; the format of its numbers.
+
+    Raises
+    ------
+    TypeError
+        If that is not the format that is computed with: float32 for bfloat16 inputs.
+    """
+    kind = torch.promote_types(current.dtype, torch.float32)
+    if norm.weight.dtype != kind:
+        raise TypeError(f"batch norm of {current.dtype} inputs must be {kind}")
+    if norm.training:
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)
+    return kind
 
 
 class _NormAndScan(torch.autograd.Function):
@@ -91,7 +111,7 @@ class _NormAndScan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         current, weight, beta, constants = ctx.saved_tensors
-        shape, grad = ctx.shape, _rows(grad)
+        shape, grad = ctx.shape, rows(grad)
         grads = torch.empty_like(weight), torch.empty_like(weight), torch.empty_like(beta)
         out = current
         if shape.given < shape.steps:
@@ -172,13 +192,8 @@ def norm_and_scan(
     TypeError
         If batch norm is not in the format that is computed with: float32 for bfloat16 inputs.
     """
-    current = _rows(current)
-    kind = torch.promote_types(current.dtype, torch.float32)
-    if norm.weight.dtype != kind:
-        raise TypeError(f"batch norm of {current.dtype} inputs must be {kind}")
-    if norm.training:
-        assert norm.num_batches_tracked is not None
-        norm.num_batches_tracked.add_(1)
+    current = rows(current)
+    kind = begin(norm, current)
     spikes, counts, constants = _NormAndScan.apply(  # type: ignore[no-untyped-call]
         current,
         norm.weight,

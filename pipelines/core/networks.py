@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.activity import Activity, Pair, Recorded, Unwritten
-from pipelines.core import fused, half, one_channel, spike_convolution, triton_scan
+from pipelines.core import fused, half, one_channel, spike_convolution, triton_norm, triton_scan
 from pipelines.core.flatten import flatten_maps
 from pipelines.core.layouts import READOUT, Execution, NetworkSpec
 from pipelines.core.neurons import lif_scan
@@ -167,12 +167,11 @@ class Network(nn.Module):
 
     def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
         """Batch norm, neurons and pooling over all steps, [T, B, ...]; also what was pooled."""
-        if not isinstance(stage.neuron, snn.Leaky) or not self._fused(y):
+        norm_and_scan = self._at_once(y)
+        if norm_and_scan is None or not isinstance(stage.neuron, snn.Leaky):
             return self._send(stage, _over_time(stage.norm, y))
         norm, window = cast(fused.Norm, stage.norm), self._window(stage, y)
-        y, sent = fused.norm_and_scan(
-            y, norm, stage.neuron, self.steps, self.spec.surrogate, window
-        )
+        y, sent = norm_and_scan(y, norm, stage.neuron, self.steps, self.spec.surrogate, window)
         if window > 1:
             return y, sent
         y = self._gated(stage.name, y)
@@ -206,6 +205,14 @@ class Network(nn.Module):
         flat, size = y.flatten(0, 1), side_by_side(pool)
         pooled = fused.max_pool(flat, size) if size and self._fused(y) else cast(Tensor, pool(flat))
         return pooled.view(*y.shape[:2], *pooled.shape[1:])
+
+    def _at_once(self, y: Tensor) -> fused.NormAndScan | None:
+        """Batch norm, neurons and pooling in one function, where there is one for such maps."""
+        if self._fused(y):
+            return fused.norm_and_scan
+        if self.execution.plan == "fused" and triton_scan.available(y, self.steps):
+            return triton_norm.norm_and_scan
+        return None
 
     def _fused(self, y: Tensor) -> bool:
         return self.execution.plan == "fused" and fused.available(y)

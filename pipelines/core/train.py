@@ -13,11 +13,11 @@ from baselines.groups import Structure
 from baselines.masks import Masks
 from pipelines.core.augmentation import Augmentation
 from pipelines.core.budget import BudgetMeter
+from pipelines.core.cuda_graph import ForwardPass
 from pipelines.core.data.augment import Augmenter
 from pipelines.core.data.splits import TrainingData, batch_sizes
 from pipelines.core.device import clock
 from pipelines.core.evaluate import evaluate
-from pipelines.core.losses import loss_of
 from pipelines.core.networks import Network
 from pipelines.core.outcome import EpochPoint
 from pipelines.core.rates import RateSchedule
@@ -116,6 +116,7 @@ class Trainer:
             and bool(structure.groups)
             and not pruner.info.regrows,
         )
+        self.forward = ForwardPass(recipe.loss)
         self.rates = RateSchedule(recipe, pruner.restarts())
         self.total = torch.zeros(())  # loss x samples in this epoch
         self.result = Training()
@@ -178,10 +179,9 @@ class Trainer:
         rate, live = self.rates.rate(self.meter.progress), self.live
         for group in live.optimizer.param_groups:
             group["lr"] = rate
-        scores, activity = live.network.record(inputs)
+        loss, activity = self.forward(live.network, inputs, labels)
         if self.pruner.info.needs_activity:
             self.pruner.observe(live.activity(activity))
-        loss = loss_of(self.recipe.loss, scores, labels)
         self.total += loss.detach() * len(labels)
         if loss.device.type == "cpu":  # elsewhere a look at it would wait for the device
             require_finite(loss.item(), self.meter)

@@ -1,4 +1,4 @@
-"""The LIF scan as two GPU kernels, for `pipelines.core.triton_scan` alone: importing needs Triton.
+"""The LIF scan as two GPU kernels, for `pipelines.core.triton_scan`: importing needs Triton.
 
 Memory is [T, units]. A program follows one block of units through all steps, with their membrane
 potentials in registers.
@@ -16,6 +16,24 @@ def advance(u, x, decay, threshold, SUBTRACT: tl.constexpr):
     if SUBTRACT:
         return x + u * decay - tl.where(u > threshold, threshold, 0.0)
     return x + tl.where(u > threshold, 0.0, u) * decay
+
+
+@triton.jit
+def past_reset(back, u, threshold, SUBTRACT: tl.constexpr):
+    """Gradient of the next step that reaches u: a unit that is reset to zero starts anew."""
+    if SUBTRACT:
+        return back
+    return tl.where(u > threshold, 0.0, back)
+
+
+@triton.jit
+def slope(over, FAST_SIGMOID: tl.constexpr, STEEPNESS: tl.constexpr):
+    """What the surrogate divides a gradient by, at so much over the threshold."""
+    steep = over * STEEPNESS
+    if FAST_SIGMOID:
+        steep = tl.abs(steep) + 1.0
+        return steep * steep
+    return steep * steep + 1.0
 
 
 @triton.jit
@@ -84,17 +102,10 @@ def backward(
         u = potentials[STEPS - 1 - i]
         if i > 0:
             at -= units
-            if not SUBTRACT:  # a unit that fired starts the next step from zero
-                back = tl.where(u > top, 0.0, back)
+            back = past_reset(back, u, top, SUBTRACT)
             product += back * u
-        slope = (u - top) * STEEPNESS
-        if FAST_SIGMOID:
-            slope = tl.abs(slope) + 1.0
-            slope = slope * slope
-        else:
-            slope = slope * slope + 1.0
         g = tl.load(gradient + at, mask=here, other=0.0).to(STATE)
-        back = g / slope + back * kept
+        back = g / slope(u - top, FAST_SIGMOID, STEEPNESS) + back * kept
         total += back
         if not STATIC:
             tl.store(out + at, back.to(out.dtype.element_ty), mask=here)

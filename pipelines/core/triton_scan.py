@@ -54,6 +54,14 @@ def _works(device: torch.device) -> bool:
     return current.grad is not None
 
 
+def constants_of(surrogate_name: Surrogate) -> dict[str, Any]:
+    """What kernels are told of a surrogate gradient."""
+    return {
+        "FAST_SIGMOID": surrogate_name == "fast_sigmoid",
+        "STEEPNESS": _STEEPNESS[surrogate_name],
+    }
+
+
 def _block(steps: int) -> int:
     """Units of one program, a power of two."""
     return min(1024, 1 << (_HELD // steps).bit_length() - 1)
@@ -111,8 +119,7 @@ class _Scan(torch.autograd.Function):
             grad,
             of_decay,
             one.numel(),
-            FAST_SIGMOID=ctx.surrogate_name == "fast_sigmoid",
-            STEEPNESS=_STEEPNESS[ctx.surrogate_name],
+            **constants_of(ctx.surrogate_name),
             **ctx.launch,
         )
         return grad, of_decay.sum(dtype=torch.float64).to(decay.dtype), None, None, None, None

@@ -2,8 +2,8 @@
 
     python -m pipelines.report.performance BENCHMARKS.json DOCS
 
-reads what ``pytest --benchmark-json`` wrote; ``make bench`` runs both. Figures of other processors
-stay; those of this one are replaced.
+reads what ``pytest --benchmark-json`` wrote, and ``make bench`` runs both; or what
+``tests/perf/gpu.py`` wrote. Figures of other machines stay; those of this one are replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipelines.core.data.files import atomic_file
 from pipelines.core.environment import environment
 from pipelines.core.errors import BenchError
 from pipelines.core.layouts import Execution
-from pipelines.report.performance_overview import overview
+from pipelines.report.performance_overview import name_of, on_a_gpu, overview
 
 BEGIN, END = "<!-- races -->", "<!-- end of races -->"
 
@@ -41,14 +41,15 @@ def summarize(benchmarks: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_machine(known: list[dict[str, Any]], summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """Put a machine first, in the place of what was known of its processor."""
-    processor = summary["machine"]["processor"]
-    return [summary, *(other for other in known if other["machine"]["processor"] != processor)]
+    """Put a machine first among its kind, in the place of what was known of it."""
+    name = name_of(summary["machine"])
+    machines = [summary, *(other for other in known if name_of(other["machine"]) != name)]
+    return sorted(machines, key=lambda one: on_a_gpu(one["machine"]))
 
 
 def to_markdown(summaries: list[dict[str, Any]]) -> str:
     """What matters, machines side by side; then every group of every machine as a table."""
-    lines = [*overview(summaries), ""]
+    lines = [*overview(summaries)]
     for summary in summaries:
         lines += _machine(summary)
     return "\n".join(lines)
@@ -57,7 +58,7 @@ def to_markdown(summaries: list[dict[str, Any]]) -> str:
 def _machine(summary: dict[str, Any]) -> list[str]:
     machine = summary["machine"]
     lines = [
-        f"### {machine['processor']}",
+        f"### {name_of(machine)}",
         "",
         f"{summary['date']}: {machine['platform']}, Python {machine['python']}, torch "
         f"{machine['torch']}, snnTorch {machine['snntorch']}.",
@@ -116,7 +117,8 @@ def write(benchmarks: Path, docs: Path) -> None:
     """
     data, document = docs / "performance.json", docs / "performance.md"
     known = json.loads(data.read_text())["machines"] if data.exists() else []
-    machines = with_machine(known, summarize(json.loads(benchmarks.read_text())))
+    measured = json.loads(benchmarks.read_text())
+    machines = with_machine(known, measured if "groups" in measured else summarize(measured))
     before, found, rest = document.read_text().partition(BEGIN)
     _, closed, after = rest.partition(END)
     if not found or not closed:

@@ -10,18 +10,38 @@ Groups = dict[str, list[dict[str, Any]]]
 STEP, FLOOR = "snnTorch, step by step", "convolutions and linear layers alone"
 JELLY, HALF = "SpikingJelly, multi-step", "fused, bfloat16"
 FASHION, DEEP = "training step, fashion", "training step, 6Conv2FC"
+SMALL, LARGE = (f"{group}, 8 steps, batch 128" for group in (FASHION, DEEP))
 RUN = "whole run, fashion-snn, to structured density 0.25"
 METHODS = "what a method adds to a training step, fashion"
 SPIKES = "convolution over the share of spikes, 32 to 64 channels"
 DENSITIES = "training step over structured density, fashion-snn, {}"
 
 
+def on_a_gpu(machine: dict[str, Any]) -> bool:
+    """Whether figures are those of a GPU."""
+    return bool(machine.get("device", "cpu") != "cpu")
+
+
+def name_of(machine: dict[str, Any]) -> str:
+    """What computed: the name of the GPU, or of the processor."""
+    return str(machine["device"] if on_a_gpu(machine) else machine["processor"])
+
+
 def overview(summaries: list[dict[str, Any]]) -> Iterator[str]:
-    """One row for each ratio, one column for each machine; a dash is what was not measured."""
-    machines = [summary["machine"]["processor"] for summary in summaries]
-    yield f"| | {' | '.join(machines)} |"
-    yield f"| --- |{' ---: |' * len(machines)}"
-    for title, figure in ROWS.items():
+    """One row for each ratio, one column for each machine; first processors, then GPUs."""
+    for rows, gpu in ((ROWS, False), (GPU_ROWS, True)):
+        if found := [s for s in summaries if on_a_gpu(s["machine"]) == gpu]:
+            yield from _side_by_side(found, rows)
+            yield ""
+
+
+def _side_by_side(
+    summaries: list[dict[str, Any]], rows: dict[str, Callable[[Groups], str]]
+) -> Iterator[str]:
+    """A dash is what was not measured."""
+    yield f"| | {' | '.join(name_of(summary['machine']) for summary in summaries)} |"
+    yield f"| --- |{' ---: |' * len(summaries)}"
+    for title, figure in rows.items():
         cells = []
         for summary in summaries:
             try:
@@ -93,4 +113,30 @@ ROWS: dict[str, Callable[[Groups], str]] = {
     ),
     "report of 10,000 records, seconds": seconds("10,000 records", "test_report"),
     "store scan of 10,000 records, seconds": seconds("10,000 records", "test_store_scan"),
+}
+
+#: At eight steps and 128 samples; "in a run": forward and backward pass are replayed, as in a run.
+GPU_ROWS: dict[str, Callable[[Groups], str]] = {
+    "6Conv2FC, `fused` in bfloat16, in a run: times as fast as stepping in float32": faster(
+        LARGE, f"{HALF}, replayed", STEP
+    ),
+    "the same: times as fast as stepping in bfloat16": faster(
+        LARGE, f"{HALF}, replayed", f"{STEP}, bfloat16"
+    ),
+    "the same: times as fast as SpikingJelly's multi-step mode with CuPy, in float32": faster(
+        LARGE, f"{HALF}, replayed", f"{JELLY}, CuPy"
+    ),
+    "the same: time over that of convolutions and linear layers alone in bfloat16": faster(
+        LARGE, "the same in bfloat16", f"{HALF}, replayed"
+    ),
+    "6Conv2FC, `fused` in float32, in a run: times as fast as stepping": faster(
+        LARGE, "fused, replayed", STEP
+    ),
+    "the same: time over that of convolutions and linear layers alone": faster(
+        LARGE, FLOOR, "fused, replayed"
+    ),
+    "Fashion-sized network, `fused` in bfloat16, in a run: times as fast as stepping": faster(
+        SMALL, f"{HALF}, replayed", STEP
+    ),
+    "the same: times as fast as without replay": faster(SMALL, f"{HALF}, replayed", HALF),
 }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipelines.core.cell import build_network
+from pipelines.core.cuda_graph import ForwardPass
 from pipelines.core.half import bfloat16
 from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.networks import Network
@@ -122,9 +123,10 @@ class Tutorial(nn.Module):
         return torch.stack(record).mean(0)
 
 
-def spikingjelly(network: Network) -> nn.Module | None:
-    """The same layers in SpikingJelly's multi-step mode, torch backend; None if not installed."""
-    if importlib.util.find_spec("spikingjelly") is None:
+def spikingjelly(network: Network, backend: str = "torch") -> nn.Module | None:
+    """The same layers in SpikingJelly's multi-step mode; None if it is not installed."""
+    needed = ("spikingjelly", "cupy") if backend == "cupy" else ("spikingjelly",)
+    if any(importlib.util.find_spec(name) is None for name in needed):
         return None
     from spikingjelly.activation_based import functional as jelly
     from spikingjelly.activation_based import layer, neuron, surrogate
@@ -138,6 +140,7 @@ def spikingjelly(network: Network) -> nn.Module | None:
             neuron.ParametricLIFNode(
                 init_tau=2.0, decay_input=False, v_threshold=1.0, v_reset=0.0,
                 surrogate_function=surrogate.ATan(), detach_reset=True, step_mode="m",
+                backend=backend,
             )
         ]  # fmt: skip
         if not isinstance(stage.pool, nn.Identity):
@@ -204,4 +207,27 @@ def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, C
         with bfloat16(device):
             bare()
 
-    return found | {"the same in bfloat16": half}
+    found["the same in bfloat16"] = half
+    if device.type == "cuda":
+        stepped = network(plan="step", precision="bfloat16")
+        found[f"{STEP}, bfloat16"] = training_step(stepped, inputs)
+        if (jelly := spikingjelly(network(), "cupy")) is not None:
+            found["SpikingJelly, multi-step, CuPy"] = training_step(jelly.to(device), inputs)
+        for name, execution in plans.items():
+            if name != STEP:
+                found[f"{name}, replayed"] = replayed(network(**execution), inputs)
+    return found
+
+
+def replayed(network: Network, inputs: Tensor) -> Callable[[], None]:
+    """A training step as a run has it on a GPU: as a CUDA graph."""
+    labels, ahead = (
+        torch.arange(len(inputs), device=inputs.device) % 10,
+        ForwardPass("cross-entropy"),
+    )
+
+    def step() -> None:
+        network.zero_grad()
+        ahead(network, inputs, labels)[0].backward()
+
+    return step
