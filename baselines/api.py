@@ -110,7 +110,10 @@ class Pruner:
         return ()
 
     def observe(self, activity: Activity) -> None:
-        """See one training batch."""
+        """See one training batch.
+
+        Tensors have no gradient. Sums over maps may be kept; maps are overwritten by the next batch.
+        """
 
     def penalty(self) -> Tensor | None:
         """Return a scalar to add to the loss, or None."""

@@ -55,22 +55,24 @@ def train(plan: str, precision: str, *, enabled: bool) -> dict[str, Any]:
     net = network("cuda", plan=plan, precision=precision)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
     ahead = ForwardPass("cross-entropy", enabled=enabled)
-    losses, sums, maps, kept = [], [], [], []
-    for number in range(3 * WARM):
-        if number == 2 * WARM:
-            net.load_state_dict({n: 0.9 * v for n, v in net.state_dict().items()})
-        inputs, labels = (v.cuda() for v in batch(number, 7 if number % 5 == 4 else 16))
+    losses, maps, kept = [], [], []
+
+    def step(inputs: Tensor, labels: Tensor) -> None:
         loss, activity = ahead(net, inputs, labels)
         seen = Activity(activity)
-        kept.append([seen.sent(name) for name in ("conv1", "conv2", "fc1")])
+        kept.extend(seen.sent(name) for name in ("conv1", "conv2", "fc1"))
         maps.append(seen["conv1"][1].sum())
         optimizer.zero_grad()
         (loss + 0.01 * net.readout.weight.square().sum()).backward()
         optimizer.step()
         losses.append(loss.detach())
+
+    for number in range(3 * WARM):
+        if number == 2 * WARM:
+            net.load_state_dict({n: 0.9 * v for n, v in net.state_dict().items()})
+        step(*(v.cuda() for v in batch(number, 7 if number % 5 == 4 else 16)))
     assert (ahead.recorded is not None) == enabled
-    sums = [s.clone() for step in kept for s in step]
-    return dict(net.state_dict()) | {"losses": losses, "sums": sums, "maps": maps}
+    return dict(net.state_dict()) | {"losses": losses, "sums": kept, "maps": maps}
 
 
 @needs_gpu
@@ -94,6 +96,7 @@ def test_another_network_is_recorded_anew() -> None:
         for _ in range(WARM + 2):
             net.zero_grad()
             ahead(net, inputs, labels)[0].backward()
+        assert ahead.network is net
         assert ahead.recorded is not None
         assert all(p.grad is not None for p in net.parameters())
 

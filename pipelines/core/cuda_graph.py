@@ -28,6 +28,9 @@ Forward = tuple[Tensor, Mapping[str, Recorded]]
 class ForwardPass:
     """Loss and activity of a batch, by whatever way is quickest on the device.
 
+    Passes can be recorded only while no loss of an earlier step is kept: its graph holds the
+    parameters. Else, and where memory does not suffice, steps go on as they are.
+
     Parameters
     ----------
     loss

@@ -279,9 +279,10 @@ def norm_and_scan(
     spikes, counts, constants = _NormAndScan.apply(  # type: ignore[no-untyped-call]
         current, norm.weight, norm.bias, decay, neuron.threshold, norm, scan
     )
+    numbers, rate = current.detach(), decay.detach()  # who keeps the maps keeps no graph
     whole = replace(scan, images=1, high=1, wide=positions, window=1)
 
     def maps() -> Tensor:
-        return _spikes(current.detach(), constants, decay.detach(), neuron.threshold, whole)[0]
+        return _spikes(numbers, constants, rate, neuron.threshold, whole)[0]
 
     return spikes, Unwritten(counts, maps)
