@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pipelines.core import compiled, half
+from pipelines.core import compiled, half, winograd
 from pipelines.core.one_channel import is_plain
 
 _SOURCE = Path(__file__).with_suffix(".c")
@@ -85,6 +85,8 @@ class _Convolution(torch.autograd.Function):
 
 def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
     """Like `x`, of which only the size counts."""
+    if winograd.available(weight):
+        return winograd.gradient_of_input(grad, weight)
     if x.dtype == torch.bfloat16:
         wide = torch.empty_like(x, dtype=torch.float32)
         return _gradient_of_input(wide, weight.float(), grad.float()).bfloat16()
