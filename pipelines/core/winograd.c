@@ -90,7 +90,7 @@ INLINE void transform_input(const DTYPE *x, int64_t row, int64_t channels, Vecto
 }
 
 typedef struct {
-  int64_t image, i, j; /* its corner */
+  int64_t image, i, j; /* where its first output is */
 } Tile;
 
 static Tile tile_at(const Shape *p, int64_t number) {
@@ -98,42 +98,50 @@ static Tile tile_at(const Shape *p, int64_t number) {
   return (Tile){number / (high * wide), number / wide % high * 2, number % wide * 2};
 }
 
-static void fetch(const DTYPE *x, const Shape *p, const Room *r, Tile tile, int64_t place) {
+/* What a tile at the edge sees, with the zeros around. */
+static const DTYPE *bordered(const DTYPE *x, const Shape *p, const Room *r, Tile tile) {
   const int64_t in = p->in, top = tile.i - 1, left = tile.j - 1;
-  int64_t row = p->width * in, at = ((tile.image * p->height + top) * p->width + left) * in;
-  const int64_t end = at + 3 * row + 3 * in + r->in * LANES; /* vectors may be longer than a row */
-  const DTYPE *seen = x + at;
-  if (top < 0 || left < 0 || top + 4 > p->height || left + 4 > p->width ||
-      end > p->images * p->height * row) {
-    const int64_t from = left < 0 ? 1 : 0, to = left + 4 > p->width ? p->width - left : 4;
-    memset(r->border, 0, 16 * in * sizeof(DTYPE));
-    for (int64_t m = 0; m < 4; m++)
-      if (top + m >= 0 && top + m < p->height)
-        memcpy(r->border + (m * 4 + from) * in, seen + m * row + from * in, (to - from) * in * sizeof(DTYPE));
-    seen = r->border, row = 4 * in;
-  }
+  const int64_t from = left < 0, to = left + 4 > p->width ? p->width - left : 4;
+  memset(r->border, 0, POINTS * in * sizeof(DTYPE));
+  for (int64_t m = 0; m < 4; m++)
+    if (top + m >= 0 && top + m < p->height)
+      memcpy(r->border + (m * 4 + from) * in,
+             x + ((tile.image * p->height + top + m) * p->width + left + from) * in,
+             (to - from) * in * sizeof(DTYPE));
+  return r->border;
+}
+
+/* Transform what a tile sees. Its last vectors may begin in one place and end in the next. */
+static void fetch(const DTYPE *x, const Shape *p, const Room *r, Tile tile, int64_t number) {
+  const int64_t in = p->in, all = p->images * p->height * p->width * in;
+  const int64_t top = tile.i - 1, left = tile.j - 1, row = p->width * in;
+  const int64_t at = ((tile.image * p->height + top) * p->width + left) * in;
+  const int inside = top >= 0 && left >= 0 && top + 4 <= p->height && left + 4 <= p->width &&
+                     at + 3 * row + 3 * in + r->in * LANES <= all;
+  const DTYPE *seen = inside ? x + at : bordered(x, p, r, tile);
+  const DTYPE *below = x + at + 4 * row + in; /* what the tile there sees that this one does not */
   for (int64_t v = 0; v < r->in; v++) {
-    for (int64_t m = 0; m < 4; m++) __builtin_prefetch(x + at + (4 + m / 2) * p->width * in + (1 + m % 2) * in + v * LANES);
-    transform_input(seen + v * LANES, row, in, r->inputs + place * r->in + v, r->step_in);
+    for (int64_t m = 0; m < 4; m++)
+      __builtin_prefetch(below + m / 2 * row + m % 2 * in + v * LANES);
+    transform_input(seen + v * LANES, inside ? row : 4 * in, in,
+                    r->inputs + number * r->in + v, r->step_in);
   }
 }
 
-/* Products of one point: GROUP tiles and a slice of the outputs at a time stay in registers. */
-static void multiply(const Shape *p, const Room *r, int64_t point) {
+/* Products of a point and n vectors of outputs; those of GROUP tiles stay in registers. */
+INLINE void multiply(const Shape *p, const Room *r, int64_t point, int64_t slice, int64_t n) {
   const int64_t in = p->in, row = r->in * LANES, width = r->slices * SLICE;
-  const Vector *weights = r->weights + point * r->slices * SLICE * in;
-  for (int64_t slice = 0; slice < r->slices; slice++, weights += SLICE * in)
-    for (int64_t tile = 0; tile < TILES; tile += GROUP) {
-      const REAL *x = (const REAL *)(r->inputs + point * r->step_in + tile * r->in);
-      Vector sum[GROUP][SLICE] = {{{0}}};
-#pragma GCC unroll 2
-      for (int64_t i = 0; i < in; i++)
-        for (int64_t g = 0; g < GROUP; g++)
-          for (int64_t v = 0; v < SLICE; v++) sum[g][v] += weights[i * SLICE + v] * x[g * row + i];
-      Vector *to = r->products + point * r->step_out + tile * width + slice * SLICE;
+  const Vector *weights = r->weights + (point * r->slices + slice) * in * SLICE;
+  for (int64_t tile = 0; tile < TILES; tile += GROUP) {
+    const REAL *x = (const REAL *)(r->inputs + point * r->step_in + tile * r->in);
+    Vector sum[GROUP][SLICE] = {{{0}}};
+    for (int64_t i = 0; i < in; i++)
       for (int64_t g = 0; g < GROUP; g++)
-        for (int64_t v = 0; v < SLICE; v++) to[g * width + v] = sum[g][v];
-    }
+        for (int64_t v = 0; v < n; v++) sum[g][v] += weights[i * SLICE + v] * x[g * row + i];
+    Vector *to = r->products + point * r->step_out + tile * width + slice * SLICE;
+    for (int64_t g = 0; g < GROUP; g++)
+      for (int64_t v = 0; v < n; v++) to[g * width + v] = sum[g][v];
+  }
 }
 
 /* n <= LANES channels of a tile; what lies outside the map is not written. */
@@ -149,7 +157,7 @@ INLINE void transform_output(const Vector *from, int64_t step, DTYPE **to, int64
   }
 }
 
-static void deliver(DTYPE *y, const Shape *p, const Room *r, Tile tile, int64_t place) {
+static void deliver(DTYPE *y, const Shape *p, const Room *r, Tile tile, int64_t number) {
   y += tile.image * p->height * p->width * p->out;
   for (int64_t from = 0; from < p->out; from += LANES) {
     DTYPE *to[4];
@@ -158,7 +166,7 @@ static void deliver(DTYPE *y, const Shape *p, const Room *r, Tile tile, int64_t 
       const int inside = i < p->height && j < p->width;
       to[m] = inside ? y + (i * p->width + j) * p->out + from : 0;
     }
-    const Vector *products = r->products + place * r->slices * SLICE + from / LANES;
+    const Vector *products = r->products + number * r->slices * SLICE + from / LANES;
     if (p->out - from >= LANES) transform_output(products, r->step_out, to, LANES);
     else transform_output(products, r->step_out, to, p->out - from);
   }
@@ -171,7 +179,10 @@ void convolve(const DTYPE *x, const DTYPE *weights, const Shape *p, DTYPE *y) {
   for (int64_t first = 0; first < all; first += TILES) {
     const int64_t tiles = all - first < TILES ? all - first : TILES;
     for (int64_t k = 0; k < tiles; k++) fetch(x, p, r, tile_at(p, first + k), k);
-    for (int64_t point = 0; point < POINTS; point++) multiply(p, r, point);
+    for (int64_t point = 0; point < POINTS; point++)
+      for (int64_t slice = 0; slice < r->slices; slice++)
+        if (r->out - slice * SLICE == 1) multiply(p, r, point, slice, 1);
+        else multiply(p, r, point, slice, SLICE);
     for (int64_t k = 0; k < tiles; k++) deliver(y, p, r, tile_at(p, first + k), k);
   }
   free_room(r);

@@ -29,21 +29,30 @@ def available(weight: Tensor) -> bool:
     )
 
 
-def gradient_of_input(grad: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of what a convolution was given, [N, C, H, W]; summed up in float32 at least.
+def convolve(x: Tensor, weight: Tensor) -> Tensor:
+    """What a convolution of stride one that keeps the size of its maps gives.
 
     Parameters
     ----------
-    grad
-        Of what the convolution gave, [N, O, H, W]; its stride is one, and it keeps the maps' size.
+    x
+        [N, C, H, W].
     weight
         [O, C, 3, 3].
     """
-    grad, weight = (t.contiguous(memory_format=torch.channels_last) for t in (grad, weight))
-    images, outputs, height, width = grad.shape
-    inputs = weight.shape[1]
-    size, layout = (images, inputs, height, width), torch.channels_last
-    of_x = torch.empty(size, dtype=grad.dtype, memory_format=layout)
-    shape = _Shape(images, height, width, outputs, inputs, True)
-    compiled.call(_SOURCE, grad.dtype, "convolve", grad, weight, shape, of_x)
-    return of_x
+    return _call(x, weight, weight.shape[0], transposed=False)
+
+
+def gradient_of_input(grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of the `x` of `convolve`, [N, C, H, W], from that of its result, [N, O, H, W]."""
+    return _call(grad, weight, weight.shape[1], transposed=True)
+
+
+def _call(x: Tensor, weight: Tensor, outputs: int, *, transposed: bool) -> Tensor:
+    """Numbers of bfloat16 are added up in float32, and rounded once."""
+    x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
+    images, inputs, height, width = x.shape
+    size, layout = (images, outputs, height, width), torch.channels_last
+    y = torch.empty(size, dtype=x.dtype, memory_format=layout)
+    shape = _Shape(images, height, width, inputs, outputs, transposed)
+    compiled.call(_SOURCE, x.dtype, "convolve", x, weight, shape, y)
+    return y
