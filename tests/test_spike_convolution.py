@@ -139,14 +139,17 @@ def test_by_hand(listed: list[Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "outputs", "used"),
-    [(0.2, 8, True), (0.4, 8, False), (0.4, 32, True), (0.7, 32, False)],
+    ("kernel", "share", "outputs", "used"),
+    [
+        *((5, 0.2, 8, True), (5, 0.4, 8, False), (5, 0.4, 32, True), (5, 0.7, 32, False)),
+        *((3, 0.4, 8, True), (3, 0.7, 8, False), (3, 1.0, 32, True)),
+    ],
 )
 def test_it_is_used_where_it_pays(
-    listed: list[Tensor], share: float, outputs: int, used: bool
+    listed: list[Tensor], kernel: int, share: float, outputs: int, used: bool
 ) -> None:
     """Few spikes, or many outputs for each to do; the rest is PyTorch's."""
-    both(layer(8, outputs, 3), spikes(2, 8, 12, 12, share=share))
+    both(layer(8, outputs, kernel), spikes(2, 8, 12, 12, share=share))
     assert bool(listed) is used
 
 

@@ -21,8 +21,9 @@ from pipelines.core.one_channel import is_plain
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
-#: Share of spikes up to which a list of them is worth its while, and the outputs that this takes:
-#: with fewer of them a spike has less to do, and the share is smaller in proportion.
+#: Share of spikes up to which a list of them is worth its while, where `winograd` cannot take over
+#: what many spikes make slow; and the outputs that this takes: with fewer of them a spike has less
+#: to do, and the share is smaller in proportion.
 LIMIT, OUTPUTS = 0.55, 16
 #: Share of spikes above which `winograd` computes the output sooner, a list at hand or not.
 MANY = 0.3
@@ -51,7 +52,8 @@ def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, Tensor, Tensor] | 
     """The spikes of an input whose channels come last; None if it has many, or other numbers."""
     images, inputs, height, width = x.shape
     outputs, kernel = convolution.out_channels, convolution.kernel_size[0]
-    limit = int(LIMIT * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + GROUP
+    share = 1.0 if winograd.available(convolution.weight) else LIMIT
+    limit = int(share * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + GROUP
     shape = _Shape(images, height, width, inputs, outputs, kernel, limit)
     spikes = torch.empty(limit, dtype=torch.int32)
     starts = torch.empty(images, height, width + 1, dtype=torch.int32)
@@ -104,14 +106,14 @@ def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
 
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """What the layer gives for inputs [N, C, H, W]; sooner, if they are mostly silent spikes.
+    """What the layer gives for inputs [N, C, H, W]; sooner, if they are spikes.
 
     Parameters
     ----------
     convolution
         Any; one of stride one that keeps the size of its maps can gain.
     x
-        Any input; up to `LIMIT` of its numbers one and all others zero, it can gain.
+        Any input; some of its numbers one and all others zero, it can gain.
     """
     weight, rounded = convolution.weight, x
     if torch.is_autocast_enabled(x.device.type):

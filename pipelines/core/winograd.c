@@ -20,7 +20,7 @@ enum { POINTS = 16, TILES = 48, GROUP = 6, SLICE = 2 };
  * channels fill whole vectors, and some room between the points keeps them off each other's place. */
 typedef struct {
   int64_t in, out, slices; /* vectors of inputs and outputs */
-  int64_t step_in, step_out;
+  int64_t step_in, step_out, step_weights; /* from a point to the next */
   Vector *inputs, *products, *weights;
   DTYPE *border; /* a tile at the edge, with the zeros around */
 } Room;
@@ -35,9 +35,10 @@ static Room new_room(const Shape *p) {
   Room r = {.in = (p->in + LANES - 1) / LANES, .out = (p->out + LANES - 1) / LANES};
   r.slices = (r.out + SLICE - 1) / SLICE;
   r.step_in = TILES * r.in + 2, r.step_out = TILES * r.slices * SLICE + 2;
+  r.step_weights = r.slices * SLICE * p->in + 2;
   r.inputs = vectors(POINTS * r.step_in);
   r.products = vectors(POINTS * r.step_out);
-  r.weights = vectors(POINTS * r.slices * SLICE * p->in);
+  r.weights = vectors(POINTS * r.step_weights);
   r.border = calloc(POINTS * p->in + LANES, sizeof(DTYPE));
   return r;
 }
@@ -69,7 +70,7 @@ static void transform_weights(const DTYPE *weights, const Shape *p, const Room *
       for (int64_t l = 0; l < 4; l++) {
         WEIGHTS(whole, half[0][l], half[1][l], half[2][l]);
         for (int64_t m = 0; m < 4; m++)
-          to[(m * 4 + l) * r->slices * width * p->in] = whole[m];
+          to[(m * 4 + l) * r->step_weights * LANES] = whole[m];
       }
     }
 }
@@ -131,7 +132,7 @@ static void fetch(const DTYPE *x, const Shape *p, const Room *r, Tile tile, int6
 /* Products of a point and n vectors of outputs; those of GROUP tiles stay in registers. */
 INLINE void multiply(const Shape *p, const Room *r, int64_t point, int64_t slice, int64_t n) {
   const int64_t in = p->in, row = r->in * LANES, width = r->slices * SLICE;
-  const Vector *weights = r->weights + (point * r->slices + slice) * in * SLICE;
+  const Vector *weights = r->weights + point * r->step_weights + slice * in * SLICE;
   for (int64_t tile = 0; tile < TILES; tile += GROUP) {
     const REAL *x = (const REAL *)(r->inputs + point * r->step_in + tile * r->in);
     Vector sum[GROUP][SLICE] = {{{0}}};
