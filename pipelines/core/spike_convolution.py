@@ -2,7 +2,8 @@
 
 A convolution multiplies every number of its input; of spikes, most are zero. The C
 code beside this file lists the spikes and adds up the weights that they select, forward, and the
-gradients that these weights get, backward. The input's gradient has no zeros, and is PyTorch's.
+gradients that these weights get, backward. Where there is little to leave out, as in the input's
+gradient, a kernel of 3 x 3 is left to `pipelines.core.winograd`, and any other to PyTorch.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pipelines.core import compiled, half
+from pipelines.core import compiled, half, winograd
 from pipelines.core.one_channel import is_plain
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
-#: Share of spikes up to which a list of them is worth its while, and the outputs that this takes:
-#: with fewer of them a spike has less to do, and the share is smaller in proportion.
+#: Share of spikes up to which a list of them is worth its while, where `winograd` cannot take over
+#: what many spikes make slow; and the outputs that this takes: with fewer of them a spike has less
+#: to do, and the share is smaller in proportion.
 LIMIT, OUTPUTS = 0.55, 16
+#: Share of spikes above which `winograd` computes the output sooner, a list at hand or not.
+MANY = 0.3
 GROUP = 8  # places that the C code writes at once, the last ones past the end
 
 
@@ -48,12 +52,13 @@ def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, Tensor, Tensor] | 
     """The spikes of an input whose channels come last; None if it has many, or other numbers."""
     images, inputs, height, width = x.shape
     outputs, kernel = convolution.out_channels, convolution.kernel_size[0]
-    limit = int(LIMIT * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + GROUP
+    share = 1.0 if winograd.available(convolution.weight) else LIMIT
+    limit = int(share * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + GROUP
     shape = _Shape(images, height, width, inputs, outputs, kernel, limit)
     spikes = torch.empty(limit, dtype=torch.int32)
     starts = torch.empty(images, height, width + 1, dtype=torch.int32)
     count = compiled.call(_SOURCE, x.dtype, "find_spikes", x, shape, spikes, starts)
-    return None if count < 0 else (shape, spikes, starts)
+    return None if count < 0 else (shape, spikes[:count], starts)
 
 
 class _Convolution(torch.autograd.Function):
@@ -61,10 +66,13 @@ class _Convolution(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, shape: _Shape, spikes: Tensor, starts: Tensor
     ) -> Tensor:
-        size = (shape.images, shape.outputs, shape.height, shape.width)
-        y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
         weight = weight.contiguous(memory_format=torch.channels_last)
-        compiled.call(_SOURCE, x.dtype, "forward", spikes, starts, weight, shape, y)
+        if len(spikes) > MANY * x.numel() and winograd.available(weight):
+            y = winograd.convolve(x, weight)
+        else:
+            size = (shape.images, shape.outputs, shape.height, shape.width)
+            y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
+            compiled.call(_SOURCE, x.dtype, "forward", spikes, starts, weight, shape, y)
         ctx.save_for_backward(x, weight, spikes, starts)
         ctx.shape = shape
         return y
@@ -84,7 +92,9 @@ class _Convolution(torch.autograd.Function):
 
 
 def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
-    """Like `x`, of which only the size counts."""
+    """Like `x`, of which only the size and the format count."""
+    if winograd.available(weight):
+        return winograd.gradient_of_input(grad, weight)
     if x.dtype == torch.bfloat16:
         wide = torch.empty_like(x, dtype=torch.float32)
         return _gradient_of_input(wide, weight.float(), grad.float()).bfloat16()
@@ -96,14 +106,14 @@ def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
 
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """What the layer gives for inputs [N, C, H, W]; sooner, if they are mostly silent spikes.
+    """What the layer gives for inputs [N, C, H, W]; sooner, if they are spikes.
 
     Parameters
     ----------
     convolution
         Any; one of stride one that keeps the size of its maps can gain.
     x
-        Any input; up to `LIMIT` of its numbers one and all others zero, it can gain.
+        Any input; some of its numbers one and all others zero, it can gain.
     """
     weight, rounded = convolution.weight, x
     if torch.is_autocast_enabled(x.device.type):
