@@ -112,7 +112,7 @@ class Pruner:
     def observe(self, activity: Activity) -> None:
         """See one training batch.
 
-        Tensors have no gradient. Sums over maps may be kept; maps are overwritten by the next batch.
+        Tensors have no gradient. Sums over maps may be kept; the next batch overwrites maps.
         """
 
     def penalty(self) -> Tensor | None:
