@@ -8,11 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines.core import half, one_channel
+from pipelines.core import compiled, half, one_channel
 from pipelines.core.cell import build_network
 from pipelines.core.half import bfloat16
 from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.one_channel import convolve, suits
+
+needs_compiler = pytest.mark.skipif(
+    compiled.library(one_channel._SOURCE, torch.float64) is None, reason="needs a C compiler"
+)
 
 
 def layer(outputs: int = 5, kernel: int = 3, inputs: int = 1, **changes: Any) -> nn.Conv2d:
@@ -20,15 +24,19 @@ def layer(outputs: int = 5, kernel: int = 3, inputs: int = 1, **changes: Any) ->
     return nn.Conv2d(inputs, outputs, kernel, **fields)
 
 
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("size", [(1, 1), (4, 7)], ids=str)
-def test_it_is_pytorchs(size: tuple[int, int], kernel: int, layout: torch.memory_format) -> None:
-    convolution = layer(kernel=kernel)
+@pytest.mark.parametrize("outputs", [5, 8, 19])
+def test_it_is_pytorchs(
+    outputs: int, size: tuple[int, int], kernel: int, layout: torch.memory_format, fused: bool
+) -> None:
+    convolution = layer(outputs, kernel)
     x = torch.randn(3, 1, *size).double()
     assert suits(convolution, x)
     found: list[Tensor] = []
-    for y in (convolution(x), convolve(convolution, x)):
+    for y in (convolution(x), convolve(convolution, x, fused=fused)):
         convolution.zero_grad()
         grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
         y.backward(grad.to(y).contiguous(memory_format=layout))
@@ -86,13 +94,16 @@ def test_so_is_a_processor_with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> Non
         assert not suits(convolution, x)
 
 
-def test_without_one_numbers_are_rounded_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+def test_without_one_numbers_are_rounded_all_the_same(
+    fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(half, "native", lambda: False)
     torch.manual_seed(0)
     convolution, x, found = layer(dtype=torch.float32), torch.randn(3, 1, 6, 6), []
     with bfloat16(torch.device("cpu")):
         assert suits(convolution, x)
-        results = convolution(x), convolve(convolution, x)
+        results = convolution(x), convolve(convolution, x, fused=fused)
     for y in results:  # as in a run, the backward pass is outside
         convolution.zero_grad()
         assert y.dtype == torch.bfloat16
@@ -116,8 +127,8 @@ def test_a_network_of_grey_images_uses_it(plan: Any, monkeypatch: pytest.MonkeyP
         return [p.grad.clone() for p in network.parameters() if p.grad is not None]
 
     with monkeypatch.context() as patch:
-        patch.setattr(one_channel, "convolve", lambda *a: used.append(1) or convolve(*a))
+        patch.setattr(one_channel, "convolve", lambda *a, **k: used.append(k) or convolve(*a, **k))
         found = gradients()
     monkeypatch.setattr(one_channel, "suits", lambda *_: False)
-    assert len(used) == 1
+    assert used == [{"fused": plan == "fused"}]
     torch.testing.assert_close(found, gradients(), rtol=1e-10, atol=1e-10)

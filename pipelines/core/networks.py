@@ -157,12 +157,12 @@ class Network(nn.Module):
 
     def _weigh(self, weights: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
         """What a layer gives; a convolution may be one of grey images, or of spikes."""
-        if isinstance(weights, nn.Linear):
-            return cast(Tensor, weights(x))
-        if one_channel.suits(weights, x):
-            return one_channel.convolve(weights, x)
-        if self.spec.kind == "snn" and self.execution.plan == "fused":
-            return spike_convolution.convolve(weights, x)
+        compiled = self.execution.plan == "fused"
+        if isinstance(weights, nn.Conv2d):
+            if one_channel.suits(weights, x):
+                return one_channel.convolve(weights, x, fused=compiled)
+            if compiled and self.spec.kind == "snn":
+                return spike_convolution.convolve(weights, x)
         return cast(Tensor, weights(x))
 
     def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
