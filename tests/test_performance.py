@@ -119,3 +119,19 @@ def test_machines_stand_side_by_side() -> None:
     assert "| report of 10,000 records, seconds | - | - |" in text, "only its neighbour was"
     assert "| store scan of 10,000 records, seconds | 1.50 | - |" in text
     assert text.index("### A") < text.index("### B")
+
+
+def test_a_gpu_has_a_table_and_a_place_of_its_own(tmp_path: Path) -> None:
+    here, gpu = summary("A", folded=9), summary("A", folded=8)
+    gpu["machine"]["device"] = "a GPU"
+    assert with_machine([here], gpu) == [here, gpu], "another machine, though of one processor"
+    (tmp_path / "performance.md").write_text(f"{BEGIN}\n{END}\n")
+    (tmp_path / "performance.json").write_text(json.dumps({"machines": [here]}))
+    measured = tmp_path / "gpu.json"
+    measured.write_text(json.dumps(gpu))
+    write(measured, tmp_path)
+    text = (tmp_path / "performance.md").read_text()
+    first, second = text.index("| | A |"), text.index("| | a GPU |")
+    assert first < second < text.index("### A\n") < text.index("### a GPU\n")
+    assert "| report of 10,000 records, seconds | - |" in text[first:second]
+    assert "records" not in text[second : text.index("### A\n")]

@@ -1,4 +1,4 @@
-"""The LIF scan on a GPU: one kernel forward, one backward; the plan ``fused`` on CUDA.
+"""The LIF scan on a GPU, one kernel each way: the plan ``fused``, for neurons behind a shortcut.
 
 It equals `pipelines.core.neurons.lif_scan`, but remembers the current only and touches memory once
 per step and direction. Triton compiles the kernels when they are first needed.

@@ -221,10 +221,8 @@ def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, C
 
 def replayed(network: Network, inputs: Tensor) -> Callable[[], None]:
     """A training step as a run has it on a GPU: as a CUDA graph."""
-    labels, ahead = (
-        torch.arange(len(inputs), device=inputs.device) % 10,
-        ForwardPass("cross-entropy"),
-    )
+    labels = torch.arange(len(inputs), device=inputs.device) % 10
+    ahead = ForwardPass("cross-entropy")
 
     def step() -> None:
         network.zero_grad()
