@@ -81,6 +81,11 @@ class _Scan:
         across = _over(self.channels, tile["COLUMNS"])
         return min(_over(rows, tile["ROWS"]), max(1, PROGRAMS // across)), across
 
+    def by_channel(self) -> tuple[tuple[int], dict[str, int]]:
+        """Grid and block of a kernel that adds up what programs have left of each channel."""
+        columns = min(_COLUMNS, _power(self.channels))
+        return (_over(self.channels, columns),), {"BLOCK": _BLOCK, "COLUMNS": columns}
+
     def launch(self, state: torch.dtype) -> dict[str, Any]:
         """What forward and backward kernels are written out for."""
         return {
@@ -161,8 +166,8 @@ class _NormAndScan(torch.autograd.Function):
 
         run(sums=True)
         of_weight, of_bias, of_decay = constants.new_empty(3, scan.channels).unbind()
-        columns = min(_COLUMNS, _power(scan.channels))
-        triton_norm_kernels.settle[(_over(scan.channels, columns),)](
+        over_channels, block = scan.by_channel()
+        triton_norm_kernels.settle[over_channels](
             partial,
             constants,
             of_weight,
@@ -172,8 +177,7 @@ class _NormAndScan(torch.autograd.Function):
             scan.given,
             scan.channels,
             TRAINING=ctx.training,
-            BLOCK=_BLOCK,
-            COLUMNS=columns,
+            **block,
         )
         run(sums=False)
         return out, of_weight, of_bias, of_decay.sum().to(decay.dtype), None, None, None
@@ -193,8 +197,8 @@ def _prepare(current: Tensor, weight: Tensor, bias: Tensor, norm: Norm, scan: _S
         kernels.statistics[(programs, across)](
             current, partial, scan.given, scan.channels, STATE=_language(state), **tile
         )
-    columns = min(_COLUMNS, _power(scan.channels))
-    kernels.prepare[(_over(scan.channels, columns),)](
+    over_channels, block = scan.by_channel()
+    kernels.prepare[over_channels](
         current,
         partial,
         weight,
@@ -208,8 +212,7 @@ def _prepare(current: Tensor, weight: Tensor, bias: Tensor, norm: Norm, scan: _S
         MOMENTUM=norm.momentum,
         EPSILON=norm.eps,
         TRAINING=norm.training,
-        BLOCK=_BLOCK,
-        COLUMNS=columns,
+        **block,
     )
     return constants
 
