@@ -120,6 +120,8 @@ def repeat(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
     BenchError
         If the run does not reach its end this time, or its parent has no record.
     """
+    from msgspec.structs import replace
+
     from pipelines.core import cell, data
     from pipelines.core.code import code_digest
     from pipelines.core.device import find_device
@@ -139,14 +141,8 @@ def repeat(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
         raise BenchError(f"a second run of {record.run_id} does not end ({reason}).") from error
     settings = spec.settings
     here = environment(spec.threads, settings.execution, find_device(spec.device), settings.network)
-    again = record.model_copy(
-        update={
-            "status": status,
-            "outcome": outcome,
-            "environment": here,
-            "code_digest": code_digest(spec.method),
-        }
-    )
+    digest = code_digest(spec.method)
+    again = replace(record, status=status, outcome=outcome, environment=here, code_digest=digest)
     return again, network
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 from pipelines.core.data.sources import SOURCES, Size
 from pipelines.core.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, Outcome
@@ -22,10 +21,6 @@ _CLOCKS = timedelta(days=1)
 
 def contradictions(record: RunRecord) -> Iterator[str]:
     """Say in a sentence each what cannot be true of a record, whatever the others hold."""
-    broken = [f"says {name} is {value}, which is no number." for name, value in _no_numbers(record)]
-    if broken:
-        yield from broken
-        return
     yield from _wrong_names(record)
     yield from _wrong_status(record)
     yield from _wrong_budget(record)
@@ -36,22 +31,6 @@ def contradictions(record: RunRecord) -> Iterator[str]:
         yield from _wrong_accuracy(record, record.outcome)
         yield from _wrong_density(record, record.outcome.cost)
         yield from _wrong_cost(record.outcome.cost)
-
-
-def _no_numbers(record: RunRecord) -> Iterator[tuple[str, float]]:
-    """Paths of figures that are infinite or undefined."""
-
-    def walk(value: Any, path: str) -> Iterator[tuple[str, float]]:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                yield from walk(inner, f"{path}.{name}" if path else str(name))
-        elif isinstance(value, list | tuple):
-            for number, inner in enumerate(value):
-                yield from walk(inner, f"{path}[{number}]")
-        elif isinstance(value, float) and not math.isfinite(value):
-            yield path, value
-
-    return walk(record.model_dump(), "")
 
 
 def _wrong_names(record: RunRecord) -> Iterator[str]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pipelines.core.catalogue import info
 from pipelines.core.environment import environment
 from pipelines.core.layouts import Execution
@@ -87,9 +89,9 @@ def control(one: RunRecord, kind: str, accuracy: float, status: str = "ok") -> R
     """A control of a record."""
     spec = one.spec.model_copy(update={"control": kind})
     assert one.outcome is not None
-    outcome = one.outcome.model_copy(update={"test_accuracy": accuracy})
+    outcome = replace(one.outcome, test_accuracy=accuracy)
     changes = {"spec": spec, "run_id": spec.run_id, "outcome": outcome, "status": status}
-    return one.model_copy(update=changes | {"parent": one.trajectory.digest})
+    return replace(one, **changes, parent=one.trajectory.digest)
 
 
 def layered(one: RunRecord, density: float) -> RunRecord:
@@ -116,9 +118,9 @@ def layered(one: RunRecord, density: float) -> RunRecord:
         "synops": 20_000 * density**0.8 if one.spec.settings.network.kind == "snn" else 0.0,
         "energy_nanojoule": 100 * density**0.7,
     }
-    cost = one.outcome.cost.model_copy(update=costs)
-    outcome = one.outcome.model_copy(update={"cost": cost})
-    return one.model_copy(update={"outcome": outcome, "train_seconds": 2 + abs(density - 0.2)})
+    cost = replace(one.outcome.cost, **costs)
+    outcome = replace(one.outcome, cost=cost)
+    return replace(one, outcome=outcome, train_seconds=2 + abs(density - 0.2))
 
 
 def board(params: Params, methods: Sequence[str], seeds: int = 5) -> list[RunRecord]:

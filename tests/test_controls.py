@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -24,6 +26,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.record import RunRecord
 from pipelines.core.spec import RunSpec
 from pipelines.core.store import Store
+from pipelines.core.stored import as_json, decoder
 from pipelines.core.trajectory import Moment, Tally, Trajectory
 from pipelines.core.workloads import Workload
 from pipelines.engine import run_cells
@@ -192,9 +195,9 @@ def test_only_what_changed_is_noted(tiny: dict[str, Workload]) -> None:
         Moment(progress=0.3, weights={"fc1": 5 * 32 - 7}, steps={"fc1": 8}),
     ]
     trajectory = Trajectory(restarts=(0.5,), moments=tuple(tally.moments))
-    text = trajectory.model_dump_json()
-    assert '{"progress":0.2,"units":{"fc1":5}}' in text
-    assert Trajectory.model_validate_json(text).digest == trajectory.digest
+    text = json.dumps(as_json(trajectory))
+    assert '{"progress": 0.2, "units": {"fc1": 5}}' in text
+    assert decoder(Trajectory).decode(text).digest == trajectory.digest
 
 
 def test_units_that_come_back_have_their_first_values(tiny: dict[str, Workload]) -> None:
@@ -225,9 +228,9 @@ def test_units_come_back_in_a_whole_run(
     parent = run_cell(spec, data_root)
     last = parent.trajectory.moments[-1]
     few = Moment(progress=0.3, units=dict.fromkeys(last.units, 1))
-    rising = Trajectory(moments=(few, last.model_copy(update={"progress": 0.6})))
+    rising = Trajectory(moments=(few, msgspec.structs.replace(last, progress=0.6)))
     assert rising.revives
-    parent = parent.model_copy(update={"trajectory": rising})
+    parent = msgspec.structs.replace(parent, trajectory=rising)
     twin = run_cell(follow(spec, "shuffled"), data_root, parent=parent)
     assert twin.status in ("ok", "off-target"), twin.message
     assert [moment.units for moment in twin.trajectory.moments] == [few.units, last.units]
@@ -297,7 +300,7 @@ def test_other_refusals(
     assert "as dpap is a control itself" in str(refusal(as_dpap))
     with pytest.raises(InputError, match="follows its parent: run digits-snn magnitude struct"):
         list(run_cells([follow(spec, "shuffled")], data_root, Store(tmp_path / "r"), "serial", 1))
-    parent = run_cell(spec, data_root).model_copy(update={"status": "off-target"})
+    parent = msgspec.structs.replace(run_cell(spec, data_root), status="off-target")
     with pytest.raises(InputError, match="is off-target; a shuffled twin follows runs that are"):
         run_cell(follow(spec, "shuffled"), data_root, parent=parent)
     other = spec.model_copy(update={"seed": 1, "control": "shuffled"})
@@ -337,12 +340,12 @@ def test_a_control_is_stale_when_its_parent_changed(
 
     parent = store.parent(controls[1])
     assert isinstance(parent, RunRecord)
-    slower = parent.model_copy(update={"train_seconds": 99.0})
+    slower = msgspec.structs.replace(parent, train_seconds=99.0)
     store.write(slower)
     assert not store.missing(controls), "another time is no other parent"
     moments = parent.trajectory.moments[:-1]
     other = Trajectory(moments=moments)
-    store.write(parent.model_copy(update={"trajectory": other}))
+    store.write(msgspec.structs.replace(parent, trajectory=other))
     assert store.missing(controls) == controls[1:]
-    store.write(parent.model_copy(update={"status": "off-target"}))
+    store.write(msgspec.structs.replace(parent, status="off-target"))
     assert params.controls("b", store) == controls[:1], "only runs that are ok are followed"

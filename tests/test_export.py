@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -192,7 +193,7 @@ def test_a_run_without_an_outcome_has_no_network(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    broken = made["ann"].model_copy(update={"status": "diverged", "outcome": None})
+    broken = replace(made["ann"], status="diverged", outcome=None)
     Store(home / "results" / "local").write(broken)
     assert call(monkeypatch, "export", broken.run_id) == 2
     assert "is diverged: it left no network" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from pipelines.board import Board
 from pipelines.core.record import RunRecord
@@ -39,8 +40,8 @@ DENSITIES = (0.5, 0.25, 0.1)
 
 def with_synops(one: RunRecord, synops: float) -> RunRecord:
     assert one.outcome is not None
-    cost = one.outcome.cost.model_copy(update={"synops": synops})
-    return one.model_copy(update={"outcome": one.outcome.model_copy(update={"cost": cost})})
+    cost = replace(one.outcome.cost, synops=synops)
+    return replace(one, outcome=replace(one.outcome, cost=cost))
 
 
 @pytest.fixture(scope="module")
@@ -180,12 +181,10 @@ def test_time_to_a_target(params: Params) -> None:
     def run(method: str, seed: int, *accuracies: float) -> RunRecord:
         one = record(params, method, seed, 0.9)
         curve = [
-            one.curve[0].model_copy(
-                update={"validation_accuracy": a, "samples": 10 * i, "seconds": 2.0 * i}
-            )
+            replace(one.curve[0], validation_accuracy=a, samples=10 * i, seconds=2.0 * i)
             for i, a in enumerate(accuracies, start=1)
         ]
-        return one.model_copy(update={"curve": curve})
+        return replace(one, curve=curve)
 
     goal = target_of([run("dense", 0, 0.5, 0.9), run("dense", 1, 0.5, 1.0)])
     assert goal == pytest.approx(TARGET_SHARE * 0.95)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.core.catalogue import infos
 from pipelines.core.record import RunRecord
@@ -37,7 +38,7 @@ def records(params: Params) -> list[RunRecord]:
 
 def renamed(records: Sequence[RunRecord], method: str, name: str) -> list[RunRecord]:
     return [
-        r.model_copy(update={"spec": r.spec.model_copy(update={"method": name})})
+        replace(r, spec=r.spec.model_copy(update={"method": name}))
         if r.spec.method == method
         else r
         for r in records
@@ -119,7 +120,7 @@ def test_kinds_of_points(params: Params) -> None:
     made = [record(params, "dpap", seed, 0.9, "emergent") for seed in (0, 1)]
     twin = record(params, "random", 0, 0.8, 0.4)
     spec = twin.spec.model_copy(update={"twin_of": "dpap"})
-    points = chart_data(make_rows([*made, twin.model_copy(update={"spec": spec})]))["panels"]
+    points = chart_data(make_rows([*made, replace(twin, spec=spec)]))["panels"]
     kinds = {p["target"]: (p["kind"], p["half"] is None) for q in points for p in q["points"]}
     assert kinds == {"emergent": ("emergent", False), "as dpap": ("at that density", True)}
 
@@ -216,12 +217,11 @@ def test_every_paper_with_a_number_has_a_link() -> None:
 
 
 def test_origin(records: list[RunRecord]) -> None:
-    newer = records[0].model_copy(
-        update={
-            "started_at": records[0].started_at + timedelta(days=3),
-            "code_digest": "b" * 64,
-            "environment": records[0].environment.model_copy(update={"threads": 2}),
-        }
+    newer = replace(
+        records[0],
+        started_at=records[0].started_at + timedelta(days=3),
+        code_digest="b" * 64,
+        environment=records[0].environment.model_copy(update={"threads": 2}),
     )
     origin = make_origin([newer, *records[1:]])
     assert origin.newest == "2026-01-05"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.grid import Params
 from tests.handmade import board, record, whole_page
@@ -31,7 +32,7 @@ def file(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(5):
         one = record(params, "magnitude", seed, 0.93)
         spec = one.spec.model_copy(update={"method": EVIL})
-        records.append(one.model_copy(update={"spec": spec}))
+        records.append(replace(one, spec=spec))
     path = tmp_path_factory.mktemp("page") / "leaderboard.html"
     path.write_text(whole_page(params, records))
     return path

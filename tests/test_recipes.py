@@ -27,6 +27,7 @@ from pipelines.core.probe import NetworkProbe
 from pipelines.core.rates import learning_rate
 from pipelines.core.record import RunRecord
 from pipelines.core.spec import RunSpec
+from pipelines.core.stored import as_json
 from pipelines.core.workloads import Recipe, Workload
 
 EVERYTHING = Augmentation(
@@ -231,11 +232,13 @@ def cell(workload: Workload, method: str = "dense", **fields: Any) -> RunSpec:
 
 def essence(record: RunRecord) -> dict[str, Any]:
     """A record without times and without what depends on the machine."""
-    dumped = record.model_dump(mode="json", include={"status", "message", "spent", "trajectory"})
     assert record.outcome is not None, record.message
-    outcome = record.outcome.model_dump(mode="json", exclude={"cost"})
-    curve = [point.model_dump(exclude={"seconds"}) for point in record.curve]
-    return dumped | {"outcome": outcome, "curve": curve}
+    fields = as_json(record)
+    del fields["outcome"]["cost"]
+    for point in fields["curve"]:
+        del point["seconds"]
+    names = ("status", "message", "spent", "trajectory", "outcome", "curve")
+    return {name: fields[name] for name in names}
 
 
 def test_a_cell_with_every_augmentation_repeats_itself(

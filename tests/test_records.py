@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,14 @@ def record(cell: RunSpec, **changes: object) -> RunRecord:
         "status": "diverged",
         "message": "loss is nan",
         "budget": 10,
-        "started_at": "2026-01-02T03:04:05Z",
+        "started_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         "train_seconds": 1.0,
         "total_seconds": 2.0,
         "environment": environment(1, Execution()),
         "code_digest": digest,
         "code_digest_end": digest,
     }
-    return RunRecord.model_validate(fields | changes)
+    return RunRecord(**(fields | changes))
 
 
 def test_run_id_is_stable(params: Params) -> None:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.board import Board
 from pipelines.core.errors import BenchError
@@ -71,7 +72,7 @@ def test_rows(records: list[RunRecord]) -> None:
 
 def test_timings_of_two_machines_are_not_averaged(records: list[RunRecord]) -> None:
     other = records[0].environment.model_copy(update={"processor": "another"})
-    mixed = [r.model_copy(update={"environment": other}) if r.spec.seed else r for r in records]
+    mixed = [replace(r, environment=other) if r.spec.seed else r for r in records]
     assert all(r.train_seconds is None for r in make_rows(mixed) if len(r.statuses) == 1)
     assert all(r.train_seconds for r in make_rows(records))
 
@@ -147,16 +148,16 @@ def test_measures_of_the_paper(params: Params, records: list[RunRecord]) -> None
     def curve(*accuracies: float) -> list[EpochPoint]:
         point = records[0].curve[0]
         return [
-            point.model_copy(update={"validation_accuracy": a, "seconds": float(i)})
+            replace(point, validation_accuracy=a, seconds=float(i))
             for i, a in enumerate(accuracies, start=1)
         ]
 
     def changed(one: RunRecord) -> RunRecord:
         if one.spec.method == "dense":
-            return one.model_copy(update={"curve": curve(0.5, 0.96, 0.95)})
+            return replace(one, curve=curve(0.5, 0.96, 0.95))
         if one.spec.seed == 0:
-            return one.model_copy(update={"curve": curve(0.96, 0.9, 0.97)})
-        return one.model_copy(update={"curve": curve(0.9, 0.94, 0.95)})
+            return replace(one, curve=curve(0.96, 0.9, 0.97))
+        return replace(one, curve=curve(0.9, 0.94, 0.95))
 
     made = [changed(one) for one in records if one.spec.density != 0.5]
     (table,) = paper_tables(make_rows(made), made)
@@ -232,10 +233,7 @@ def test_twins_stand_beside_the_emergent_row(
     }
     assert store.path(twins[0]).parent.name == "dpap-twins"
     made = [
-        record(params, t.method, t.seed, 0.92, 0.4).model_copy(
-            update={"spec": t, "run_id": t.run_id}
-        )
-        for t in twins
+        replace(record(params, t.method, t.seed, 0.92, 0.4), spec=t, run_id=t.run_id) for t in twins
     ]
     rows = {(r.method, str(r.target)): r for r in make_rows([*records, *made])}
     gain = rows["dpap", "emergent"].gain_over_random
@@ -288,7 +286,7 @@ def test_a_control_of_another_parent_is_missing(records: list[RunRecord], tmp_pa
     store.write(parent)
     store.write(one)
     assert [found.run_id for found in collect([one.spec], store)] == [one.run_id]
-    store.write(one.model_copy(update={"parent": "0"}))
+    store.write(replace(one, parent="0"))
     with pytest.raises(BenchError, match="magnitude-shuffled structured"):
         collect([one.spec], store)
 
@@ -298,9 +296,9 @@ def later(params: Params, one: RunRecord, checkpoint: str) -> RunRecord:
     settings = params.workloads[one.spec.workload]
     spec = one.spec.model_copy(update={"track": "post-training", "settings": settings})
     assert one.outcome is not None
-    outcome = one.outcome.model_copy(update={"test_accuracy": one.outcome.test_accuracy - 0.1})
+    outcome = replace(one.outcome, test_accuracy=one.outcome.test_accuracy - 0.1)
     changes = {"spec": spec, "run_id": spec.run_id, "outcome": outcome, "budget": 50}
-    return one.model_copy(update=changes | {"checkpoint": checkpoint})
+    return replace(one, **changes, checkpoint=checkpoint)
 
 
 def test_tracks_never_mix(params: Params, tmp_path: Path) -> None:

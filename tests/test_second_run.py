@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.core.record import RunRecord, read_record
 from pipelines.core.spec import RunSpec
@@ -31,8 +32,8 @@ def run(spec: RunSpec, root: Path) -> RunRecord:
 
 def better(record: RunRecord) -> RunRecord:
     assert record.outcome is not None
-    outcome = record.outcome.model_copy(update={"test_accuracy": 1.0})
-    return record.model_copy(update={"outcome": outcome})
+    outcome = replace(record.outcome, test_accuracy=1.0)
+    return replace(record, outcome=outcome)
 
 
 def test_a_post_training_cell(params: Params, tiny: dict[str, Workload], root: Path) -> None:
@@ -41,7 +42,7 @@ def test_a_post_training_cell(params: Params, tiny: dict[str, Workload], root: P
     assert record.checkpoint
     assert second_run(record, root) == []
     assert second_run(better(record), root) == ["outcome differs in a second run."]
-    other = record.model_copy(update={"checkpoint": "0" * 64})
+    other = replace(record, checkpoint="0" * 64)
     assert second_run(other, root) == ["checkpoint differs in a second run."]
 
 
@@ -65,7 +66,7 @@ def test_a_control_whose_parent_does_not_end_well(
     (parent,) = run_cells([spec], root / "data", store, "serial", 1)
     assert parent.status == "off-target"
     claimed = spec.model_copy(update={"control": "shuffled"})
-    record = parent.model_copy(update={"spec": claimed, "status": "ok", "message": ""})
+    record = replace(parent, spec=claimed, status="ok", message="")
     (sentence,) = second_run(record, root)
     assert sentence.startswith("has a parent that a second run finds off-target: density")
 
@@ -79,7 +80,7 @@ def test_what_cannot_run_here_is_not_drawn(
     record = run(spec.model_copy(update={"settings": settings}), root)
     store = Store(root / "results" / "records")
     elsewhere = record.spec.model_copy(update={"device": "cuda"})
-    store.write(record.model_copy(update={"spec": elsewhere, "run_id": elsewhere.run_id}))
+    store.write(replace(record, spec=elsewhere, run_id=elsewhere.run_id))
     files = sorted(store.root.rglob("*.json"))
     assert len(files) == 2
     assert all(draw(files) == store.path(record.spec) for _ in range(10))

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from pipelines.core.outcome import LayerCost
 from pipelines.core.record import RunRecord
@@ -200,7 +201,7 @@ def test_it_follows_new_changed_and_vanished_records(
     foreign = sink.client.create_run(home.experiment_id, run_name="mine")
     store = Store(results / "records")
 
-    slower = made(params, "magnitude", 0, 0.94, 0.5).model_copy(update={"train_seconds": 9.0})
+    slower = replace(made(params, "magnitude", 0, 0.94, 0.5), train_seconds=9.0)
     store.write(slower)
     # The table of the method shows times too, so its parent run is another one.
     counts = sink.sync(params, results)
@@ -265,7 +266,7 @@ def test_a_board_is_shown_once_it_has_something_of_its_own(
     store.write(record(params, "dense", 0, 0.97, workload="digits-ann"))
     cell = made(params, "magnitude", 0, 0.9, 0.5)
     spec = cell.spec.model_copy(update={"control": "shuffled"})
-    store.write(cell.model_copy(update={"spec": spec, "run_id": spec.run_id}))
+    store.write(replace(cell, spec=spec, run_id=spec.run_id))
     sink.sync(params, results)
     assert sink.names() == {"small", "large"}
     assert len(sink.runs("small")) == RECORDS + GROUPS
@@ -324,7 +325,7 @@ def test_the_figure_shows_each_layer(params: Params) -> None:
         "conv1": LayerCost(density=0.5, firing_rate=0.1, **layer),
         "readout": LayerCost(density=1.0, firing_rate=None, **layer),
     }
-    cost = outcome.cost.model_copy(update={"layers": layers})
+    cost = replace(outcome.cost, layers=layers)
     one, other = layers_figure(cost, "one"), layers_figure(outcome.cost, "other")
     values = one["data"]["values"]
     assert [(v["layer"], v["figure"], v["value"]) for v in values] == [

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -141,8 +142,8 @@ def test_trials_that_fail_score_nothing_and_say_why(study: Study) -> None:
     assert "need 0 <= start <= stop <= 1" in found[1].reason
     far = changed(study, seeds=(100, 101))
     spec = far._specs(present)[1]
-    record = run_cell(spec, far.data_root).model_copy(
-        update={"status": "off-target", "message": "density 0.5 instead of 0.4"}
+    record = msgspec.structs.replace(
+        run_cell(spec, far.data_root), status="off-target", message="density 0.5 instead of 0.4"
     )
     far.store.write(record)
     (trial,) = far._evaluate([present], lambda _: None)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 
 from baselines.api import PruneContext, Pruner
 from baselines.structured import remove_units, surviving_steps
@@ -169,7 +170,7 @@ class _Run:
         assert self.parent is not None
         assert self.parent.outcome is not None
         whole = self.parent.outcome.cost.prunable
-        return cost.model_copy(update={"density": cost.prunable / whole, "prunable": whole})
+        return replace(cost, density=cost.prunable / whole, prunable=whole)
 
 
 def _enter(spec: RunSpec, data_root: Path) -> TrainingData:

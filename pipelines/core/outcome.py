@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pipelines.core.stored import Stored
 
 #: Energy of one 32-bit operation at 45 nm in pJ, as the field quotes Horowitz (ISSCC 2014).
 PICOJOULE_MAC, PICOJOULE_AC = 4.6, 0.9
 
 
-class LayerCost(BaseModel):
+class LayerCost(Stored, frozen=True, kw_only=True):
     """Cost of one layer; operations are per sample over all steps.
 
     Parameters
@@ -26,8 +26,6 @@ class LayerCost(BaseModel):
         have no neurons of their own.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     density: float
     dense_operations: int
     effective_macs: float
@@ -36,7 +34,7 @@ class LayerCost(BaseModel):
     firing_rate: float | None
 
 
-class Cost(BaseModel):
+class Cost(Stored, frozen=True, kw_only=True):
     """Cost of a finished network; operations are per sample over all steps.
 
     Parameters
@@ -66,8 +64,6 @@ class Cost(BaseModel):
         is that of the network with masks alone.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     density: float
     prunable: int
     parameters: int
@@ -84,7 +80,7 @@ class Cost(BaseModel):
     layers: dict[str, LayerCost]
 
 
-class EpochPoint(BaseModel):
+class EpochPoint(Stored, frozen=True, kw_only=True):
     """State after one epoch.
 
     Parameters
@@ -105,8 +101,6 @@ class EpochPoint(BaseModel):
         Wall-clock of training alone, so far.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     samples: int
     train_loss: float
     validation_accuracy: float
@@ -117,7 +111,7 @@ class EpochPoint(BaseModel):
     seconds: float
 
 
-class Outcome(BaseModel):
+class Outcome(Stored, frozen=True, kw_only=True):
     """What a run reached; the test split was opened once, on the last iterate.
 
     A trial of the tuning never opens it: it has no test figures, and its cost is that on the
@@ -137,8 +131,6 @@ class Outcome(BaseModel):
         Test samples by true class (row) and answer (column). None for more than 20 classes, or
         not measured then.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     test_accuracy: float | None
     test_loss: float | None

@@ -6,13 +6,16 @@ import json
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import msgspec
+import pydantic
+from msgspec import field
 
 from pipelines.core.errors import BenchError
 from pipelines.core.outcome import EpochPoint, Outcome
 from pipelines.core.spec import RunSpec
+from pipelines.core.stored import Stored, as_json, decoder
 from pipelines.core.trajectory import Trajectory
 
 #: Raised with every new field: a program that does not know the field then says what to do.
@@ -25,7 +28,7 @@ SCHEMA_VERSION = 3
 Status = Literal["ok", "diverged", "off-target", "over-budget", "failed"]
 
 
-class Environment(BaseModel):
+class Environment(pydantic.BaseModel):
     """Where a run happened.
 
     Parameters
@@ -42,7 +45,7 @@ class Environment(BaseModel):
         How it was computed, which may be less than its workload asked for (`Execution`).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     python: str
     torch: str
@@ -56,7 +59,7 @@ class Environment(BaseModel):
     plan: str = "folded"
 
 
-class RunRecord(BaseModel):
+class RunRecord(Stored, frozen=True, kw_only=True):
     """One run: what was asked, what came out, with which code, where.
 
     Parameters
@@ -87,17 +90,15 @@ class RunRecord(BaseModel):
         Digest of the result-affecting code at the start and at the end.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     schema_version: int = SCHEMA_VERSION
     run_id: str
     spec: RunSpec
     status: Status
     message: str = ""
     outcome: Outcome | None = None
-    curve: list[EpochPoint] = Field(default_factory=list)
+    curve: list[EpochPoint] = field(default_factory=list)
     budget: int
-    spent: dict[str, int] = Field(default_factory=dict)
+    spent: dict[str, int] = field(default_factory=dict)
     started_at: datetime
     train_seconds: float
     total_seconds: float
@@ -108,16 +109,13 @@ class RunRecord(BaseModel):
     code_digest: str
     code_digest_end: str
 
-    @model_validator(mode="after")
-    def _only_trials_have_no_test_figures(self) -> Self:
+    def __post_init__(self) -> None:
         if self.outcome and (self.outcome.test_accuracy is None) != self.spec.tuning:
             raise ValueError("a trial never opens the test split, and any other run does")
-        return self
 
     def to_json(self) -> str:
         """JSON with sorted keys and a final newline."""
-        fields = self.model_dump(mode="json")
-        return json.dumps(fields, sort_keys=True, indent=1, allow_nan=False) + "\n"
+        return json.dumps(as_json(self), sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
 #: Fields that differ between two runs of the same cell with the same code.
@@ -131,6 +129,8 @@ TIMINGS = frozenset(
         "masked_latency_milliseconds",
     }
 )
+
+_DECODER = decoder(RunRecord)
 
 
 def read_record(path: Path, spec: RunSpec | None = None) -> RunRecord:
@@ -151,12 +151,12 @@ def read_record(path: Path, spec: RunSpec | None = None) -> RunRecord:
     """
     try:
         text = _content(path)
-        record = RunRecord.model_validate_json(text)
+        record = _DECODER.decode(text)
     except OSError as error:
         raise BenchError(
             f"{path} cannot be read ({error}); mend that, or delete it and run again."
         ) from error
-    except ValidationError as error:
+    except msgspec.DecodeError as error:
         raise BenchError(f"{path} {_fault(text, error)}") from error
     if record.schema_version > SCHEMA_VERSION:
         raise BenchError(f"{path} {_newer(record.schema_version)}")
@@ -186,15 +186,21 @@ def _newer(version: int) -> str:
     )
 
 
-def _fault(text: bytes, error: ValidationError) -> str:
+def _fault(text: bytes, error: msgspec.DecodeError) -> str:
     """Say what is wrong with a file that is no record."""
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, parse_constant=_refuse)
     except ValueError as reason:
         return f"is no record ({reason}); delete it and run again."
     found = fields.get("schema_version") if isinstance(fields, dict) else None
     if isinstance(found, int) and found > SCHEMA_VERSION:
         return _newer(found)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"is no valid record: {where}: {first['msg']}."
+    if isinstance(cause := error.__cause__, pydantic.ValidationError):
+        first, part = cause.errors()[0], str(error).rpartition("$.")[2].rstrip("`")
+        where = ".".join([part, *map(str, first["loc"])])
+        return f"is no valid record: {where}: {first['msg']}."
+    return f"is no valid record: {error}."
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")

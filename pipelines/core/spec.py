@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from baselines.info import Granularity, Track
 from pipelines.core.workloads import Recipe, Workload
@@ -18,6 +20,11 @@ EMERGENT: Literal["emergent"] = "emergent"
 RANDOM = "random"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
+
+
+@lru_cache
+def _read_settings(text: bytes) -> Workload:
+    return Workload.model_validate_json(text)
 
 
 class RunSpec(BaseModel):
@@ -73,6 +80,17 @@ class RunSpec(BaseModel):
     tuning: bool = False
     threads: int = Field(1, ge=1)
     device: Device = "cpu"
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _read_once(cls, settings: Any) -> Any:
+        """Share a workload among the cells that have it."""
+        if not isinstance(settings, dict):
+            return settings
+        try:
+            return _read_settings(msgspec.json.encode(settings))
+        except ValidationError:
+            return settings
 
     @property
     def run_id(self) -> str:

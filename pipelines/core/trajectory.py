@@ -5,22 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from msgspec import field
+
+from pipelines.core.stored import Stored, as_json
 
 if TYPE_CHECKING:
     from baselines.groups import Structure
     from baselines.masks import Masks
 
 
-class Moment(BaseModel):
+class Moment(Stored, frozen=True, kw_only=True, omit_defaults=True):
     """Numbers that changed; what was never named is whole.
 
     Parameters
@@ -35,12 +31,10 @@ class Moment(BaseModel):
         Layer -> (unit, time step) pairs of kept units that may spike; likewise.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    progress: float = 0.0
-    units: dict[str, int] = Field(default_factory=dict)  # a default would be copied deeply
-    weights: dict[str, int] = Field(default_factory=dict)
-    steps: dict[str, int] = Field(default_factory=dict)
+    progress: float
+    units: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
 
     def then(self, change: Moment) -> Moment:
         """Return all numbers after a change."""
@@ -51,13 +45,8 @@ class Moment(BaseModel):
             steps=self.steps | change.steps,
         )
 
-    @model_serializer(mode="wrap")
-    def _short(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what did not change."""
-        return {name: value for name, value in fields(self).items() if value != {}}
 
-
-class Trajectory(BaseModel):
+class Trajectory(Stored, frozen=True, kw_only=True):
     """A whole run.
 
     Parameters
@@ -68,15 +57,13 @@ class Trajectory(BaseModel):
         One for each change, in the order of time.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     restarts: tuple[float, ...] = ()
     moments: tuple[Moment, ...] = ()
 
     @property
     def digest(self) -> str:
         """SHA-256 of all that it holds."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        text = json.dumps(as_json(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -101,7 +88,7 @@ class Tally:
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
-        self.now = Moment()
+        self.now = Moment(progress=0.0)
         self.moments: list[Moment] = []
 
     def add(self, masks: Masks, progress: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from pipelines.core.errors import BenchError
 from pipelines.core.record import RunRecord
 from pipelines.core.spec import RunSpec
@@ -40,14 +42,14 @@ def _present(spec: RunSpec, store: Store) -> RunRecord | None:
 
 def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
     """Leave out what nothing shows, and share the spec: thousands of records fit into memory."""
-    changes = {"spec": spec if record.spec == spec else record.spec, "trajectory": Trajectory()}
-    if record.outcome is None:
-        return record.model_copy(update=changes)
-    cost = record.outcome.cost
-    if spec.control or spec.twin_of:  # cards show the layers of all others
-        cost = cost.model_copy(update={"layers": {}})
-    outcome = record.outcome.model_copy(update={"cost": cost, "confusion": None})
-    return record.model_copy(update=changes | {"outcome": outcome})
+    outcome = record.outcome
+    if outcome is not None:
+        cost = outcome.cost
+        if spec.control or spec.twin_of:  # cards show the layers of all others
+            cost = replace(cost, layers={})
+        outcome = replace(outcome, cost=cost, confusion=None)
+    shared = spec if record.spec == spec else record.spec
+    return replace(record, spec=shared, outcome=outcome, trajectory=Trajectory())
 
 
 def _check_starts(records: Sequence[RunRecord]) -> None:

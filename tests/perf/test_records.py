@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from pipelines.core.cell import run_cell
 from pipelines.core.code import code_digest
@@ -44,16 +45,16 @@ def project(tmp_path_factory: pytest.TempPathFactory, params: Params, data_root:
     for cell in params.cells("large"):
         model = models[cell.workload]
         assert model.outcome is not None
-        cost = model.outcome.cost.model_copy(update={"density": cell.density})
+        cost = replace(model.outcome.cost, density=cell.density)
         accuracy = 0.98 - 0.1 * (1 - float(cell.density)) ** 3 + draw.gauss(0, 0.005)
         changes = {
             "spec": cell,
             "run_id": cell.run_id,
-            "outcome": model.outcome.model_copy(update={"test_accuracy": accuracy, "cost": cost}),
+            "outcome": replace(model.outcome, test_accuracy=accuracy, cost=cost),
             "code_digest": digests[cell.method],
             "code_digest_end": digests[cell.method],
         }
-        store.write(model.model_copy(update=changes))
+        store.write(replace(model, **changes))
     os.sync()  # writing has ended before reading is timed
     return root
 
