@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.info import Granularity, PrunerInfo, Track
 from pipelines.core.catalogue import info
 from pipelines.core.errors import unknown
-from pipelines.core.spec import EMERGENT, Control, Density
+from pipelines.core.spec import EMERGENT, Control
 from pipelines.core.workloads import Workload
+
+Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
 
 
 class Place(NamedTuple):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import msgspec
 import yaml
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from baselines.info import Granularity, Track
 from pipelines.board import Board, Place, fits
 from pipelines.core.admission import check, refusal
 from pipelines.core.catalogue import canonical, info
 from pipelines.core.errors import BenchError, InputError, unknown
 from pipelines.core.spec import EMERGENT, Device, RunSpec
+from pipelines.core.stored import checked
 from pipelines.core.workloads import Workload
 from pipelines.spaces import Tuning
 from pipelines.yaml_reader import read_yaml
@@ -67,35 +71,40 @@ class Params(BaseModel):
         InputError
             If a name is unknown, or the method cannot do what is asked.
         """
-        if workload not in self.workloads:
-            raise unknown("workload", workload, self.workloads)
         name, _, variant = name.partition(":")
         name = canonical(name)
-        granularities = info(name).granularities
+        granularity = granularity or info(name).granularities[0]
         changes = self.variants.get(name, {})
-        if variant and variant not in changes:
-            raise unknown(f"variant of method '{name}'", variant, changes)
+        for what, asked, known in (
+            ("workload", workload, self.workloads),
+            (f"variant of method '{name}'", variant, changes),
+            ("granularity", granularity, get_args(Granularity)),
+            ("track", track, get_args(Track)),
+        ):
+            if asked and asked not in known:
+                raise unknown(what, asked, known)
         if isinstance(density, float) and not 0 < density <= 1:
             raise InputError(
                 f"density {density:g} is not in (0, 1]; it is the kept share of the prunable "
                 "weights, for example 0.25."
             )
+        fields = {
+            "workload": workload,
+            "settings": self.workloads[workload].of_track(track),
+            "method": name,
+            "granularity": granularity,
+            "density": density,
+            "seed": seed,
+            "options": self.methods.get(name, {}) | changes.get(variant, {}),
+            "variant": variant,
+            "track": track,
+            "threads": self.compute.threads,
+            "device": self.compute.device,
+        }
         try:
-            spec = RunSpec(
-                workload=workload,
-                settings=self.workloads[workload].of_track(track),
-                method=name,
-                granularity=granularity or granularities[0],
-                density=density,
-                seed=seed,
-                options=self.methods.get(name, {}) | changes.get(variant, {}),
-                variant=variant,
-                track=track,
-                threads=self.compute.threads,
-                device=self.compute.device,
-            )
-        except ValidationError as error:
-            raise InputError(_sentence(error)) from error
+            spec = checked(RunSpec, fields)
+        except msgspec.ValidationError as error:
+            raise InputError(f"{error}.") from error
         if admit:
             check(spec)
         return spec
@@ -149,8 +158,9 @@ class Params(BaseModel):
         places = self.board(board).places(self.workloads, workloads)
         emergent = (place for place in places if place.density == EMERGENT)
         return [
-            self.spec(*place._replace(name=name, density=density), admit=admit).model_copy(
-                update={"twin_of": place.name}
+            replace(
+                self.spec(*place._replace(name=name, density=density), admit=admit),
+                twin_of=place.name,
             )
             for place in emergent
             for density in _reached(store.find(self.spec(*place, admit=admit)))
@@ -184,7 +194,7 @@ class Params(BaseModel):
         return [
             control
             for cell in (self.cells(board, workloads, methods, admit=admit) if kinds else ())
-            for control in (cell.model_copy(update={"control": kind}) for kind in kinds)
+            for control in (replace(cell, control=kind) for kind in kinds)
             if refusal(control) is None and _reached(store.find(cell))
         ]
 

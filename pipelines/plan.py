@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from pipelines.core.data.sources import SOURCES
 from pipelines.core.errors import unknown
 from pipelines.core.spec import EMERGENT
@@ -63,7 +65,7 @@ def count_runs(
     starts: set[tuple[str, int]] = set()
     for place in grid.places(params.workloads, workloads, methods):
         cell = params.spec(*place)
-        controls = [cell.model_copy(update={"control": kind}) for kind in grid.controls]
+        controls = [replace(cell, control=kind) for kind in grid.controls]
         runs[place.workload, place.track] += 1 + sum(refusal(c) is None for c in controls)
         if place.density == EMERGENT:
             runs[place.workload, place.track] += len(params.twin_names(board, place))

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from pipelines.core.data.files import atomic_file
 from pipelines.core.errors import BenchError, InputError
@@ -166,9 +167,7 @@ class Study:
         methods = self.params.methods | {self.name: options}
         params = self.params.model_copy(update={"methods": methods})
         place = (tuning.workload, self.name, self.granularity, tuning.density)
-        return [
-            params.spec(*place, seed).model_copy(update={"tuning": True}) for seed in tuning.seeds
-        ]
+        return [replace(params.spec(*place, seed), tuning=True) for seed in tuning.seeds]
 
     def _score(self, options: dict[str, Any], specs: Sequence[RunSpec] | str) -> Trial:
         """Judge a setting by its records, or say why it has none."""

@@ -87,7 +87,7 @@ def record(
 
 def control(one: RunRecord, kind: str, accuracy: float, status: str = "ok") -> RunRecord:
     """A control of a record."""
-    spec = one.spec.model_copy(update={"control": kind})
+    spec = replace(one.spec, control=kind)
     assert one.outcome is not None
     outcome = replace(one.outcome, test_accuracy=accuracy)
     changes = {"spec": spec, "run_id": spec.run_id, "outcome": outcome, "status": status}

@@ -222,7 +222,7 @@ def test_losses_of_another_seed(folder: Path) -> None:
     """A record whose seed is another, and whose file and run_id were made to fit."""
     path = first(folder)
     record = read_record(path)
-    spec = record.spec.model_copy(update={"seed": 7})
+    spec = replace(record.spec, seed=7)
     copied = replace(record, spec=spec, run_id=spec.run_id)
     path.with_name(f"{spec.run_id}.json").write_text(copied.to_json())
     audit.seal(folder)
@@ -238,14 +238,14 @@ def test_a_record_in_the_wrong_folder(folder: Path) -> None:
 
 @pytest.mark.parametrize("field", ["workload", "variant", "twin_of"])
 def test_a_name_that_leads_out_of_the_folder(made: list[RunRecord], field: str) -> None:
-    spec = made[0].spec.model_copy(update={field: "../../elsewhere"})
+    spec = replace(made[0].spec, **{field: "../../elsewhere"})
     record = replace(made[0], spec=spec)
     assert f"has the {field} '../../elsewhere', which is no name." in [*contradictions(record)]
 
 
 def test_controls_are_held_to_their_parents(folder: Path, made: list[RunRecord]) -> None:
     store, parent = Store(folder), made[0]
-    spec = parent.spec.model_copy(update={"control": "shuffled"})
+    spec = replace(parent.spec, control="shuffled")
     fields = {"spec": spec, "run_id": spec.run_id, "parent": parent.trajectory.digest}
     control = replace(parent, **fields)
     store.write(control)

@@ -67,7 +67,7 @@ SNN = "--workload digits-snn --method"
         (f"{SNN} magnitude --density emergent", "finds no density of its own"),
         (f"{SNN} dpap --density 0.5 --granularity unstructured", "structured, hybrid, not unst"),
         (f"{SNN} dpap --density 0.5 --granularity holes", "granularity"),
-        (f"{SNN} dpap --density 0.5 --track later", "track: Input should be 'from-scratch' or"),
+        (f"{SNN} dpap --density 0.5 --track later", "known: from-scratch, post-training."),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(

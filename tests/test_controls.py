@@ -43,11 +43,11 @@ CELLS = [
 
 def cell(params: Params, tiny: dict[str, Workload], *place: Any, track: str = "") -> RunSpec:
     spec = params.spec("digits-snn", *place, 0, track or "from-scratch")
-    return spec.model_copy(update={"settings": tiny["digits-snn"].of_track(spec.track)})
+    return msgspec.structs.replace(spec, settings=tiny["digits-snn"].of_track(spec.track))
 
 
 def follow(spec: RunSpec, control: str) -> RunSpec:
-    return spec.model_copy(update={"control": control})
+    return msgspec.structs.replace(spec, control=control)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_shuffled_twin_keeps_the_numbers_and_not_the_places(
 ) -> None:
     spec = cell(params, tiny, method, granularity, density)
     if density == "emergent":  # soon enough for a short run
-        spec = spec.model_copy(update={"options": spec.options | {"beta": 2.0}})
+        spec = msgspec.structs.replace(spec, options=spec.options | {"beta": 2.0})
     parent = run_cell(spec, data_root)
     twin = run_cell(follow(spec, "shuffled"), data_root, parent=parent)
     assert (parent.status, twin.status) == ("ok", "ok")
@@ -296,14 +296,14 @@ def test_other_refusals(
     later = params.spec("digits-snn", "magnitude", "structured", 0.5, 0, "post-training")
     assert "new weights" in str(refusal(follow(later, "reinit")))
     spec = cell(params, tiny, "magnitude", "structured", 0.5)
-    as_dpap = follow(spec.model_copy(update={"twin_of": "dpap"}), "shuffled")
+    as_dpap = follow(msgspec.structs.replace(spec, twin_of="dpap"), "shuffled")
     assert "as dpap is a control itself" in str(refusal(as_dpap))
     with pytest.raises(InputError, match="follows its parent: run digits-snn magnitude struct"):
         list(run_cells([follow(spec, "shuffled")], data_root, Store(tmp_path / "r"), "serial", 1))
     parent = msgspec.structs.replace(run_cell(spec, data_root), status="off-target")
     with pytest.raises(InputError, match="is off-target; a shuffled twin follows runs that are"):
         run_cell(follow(spec, "shuffled"), data_root, parent=parent)
-    other = spec.model_copy(update={"seed": 1, "control": "shuffled"})
+    other = msgspec.structs.replace(spec, seed=1, control="shuffled")
     with pytest.raises(InputError, match="follows its parent"):
         run_cell(other, data_root, parent=parent)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import nn
 
 from baselines.api import Pruner, PrunerInfo
@@ -96,7 +97,7 @@ def test_a_cell_on_another_device_gives_the_same_record(
     """And no operation of it, from tracing to cost, gets tensors of two devices."""
     density = 1.0 if granularity == "none" else 0.4
     spec = params.spec("digits-snn", name, granularity, density, 1)
-    spec = spec.model_copy(update={"settings": short(tiny["digits-snn"])})
+    spec = replace(spec, settings=short(tiny["digits-snn"]))
     there = elsewhere(run, spec, data_root, NAME)
     assert there["status"] in ("ok", "off-target"), there["message"]
     assert there == run(spec, data_root, "cpu")
@@ -110,7 +111,7 @@ def test_augmentation_on_another_device(
     asked = Augmentation(crop=1, flip=True, rotation=5, erasing=0.5)
     recipe = settings.recipe.model_copy(update={"augmentation": asked, "loss": "mse"})
     settings = settings.model_copy(update={"recipe": recipe})
-    spec = spec.model_copy(update={"settings": settings})
+    spec = replace(spec, settings=settings)
     there = elsewhere(run, spec, data_root, NAME)
     assert there["status"] == "ok", there["message"]
     assert there == run(spec, data_root, "cpu")
@@ -146,7 +147,7 @@ def test_a_broken_loss_is_found_where_it_is_not_looked_at_in_every_step(
     kind: type[Pruner],
 ) -> None:
     spec = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0)
-    spec = spec.model_copy(update={"settings": tiny["digits-ann"]})
+    spec = replace(spec, settings=tiny["digits-ann"])
     record = elsewhere(run, spec, data_root, NAME, kind)
     assert record["status"] == "diverged"
     assert "loss is nan" in record["message"]
@@ -177,7 +178,7 @@ def test_nothing_waits_for_the_device_but_updates(
 ) -> None:
     place = ("none", 1.0) if name == "dense" else ("structured", 0.3)
     settings = tiny["digits-snn"].model_copy(update={"execution": Execution(plan="folded")})
-    spec = params.spec("digits-snn", name, *place, 0).model_copy(update={"settings": settings})
+    spec = replace(params.spec("digits-snn", name, *place, 0), settings=settings)
     counts, steps_on, shrinks = elsewhere(training, spec, data_root)
     assert steps_on == {"cpu"}, "where Adam reads them without waiting"
     if name == "dense":
@@ -256,4 +257,4 @@ def test_without_a_gpu_cuda_is_refused(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     spec = params.spec("digits-snn", "dense", None, 1.0, 0)
     with pytest.raises(InputError, match="finds no CUDA GPU here; run on the CPU"):
-        cell.run_cell(spec.model_copy(update={"device": "cuda"}), data_root)
+        cell.run_cell(replace(spec, device="cuda"), data_root)

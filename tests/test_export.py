@@ -205,7 +205,7 @@ def test_controls_and_later_tracks_are_run_as_they_were(
     small = params.model_copy(update={"workloads": tiny})
     store = Store(home / "results" / "records")
     spec = small.spec("digits-snn", "magnitude", "structured", 0.5, 0)
-    twin = spec.model_copy(update={"control": "reinit"})
+    twin = replace(spec, control="reinit")
     parent = run_cell(spec, data_root)
     control = run_cell(twin, data_root, parent=parent)
     with pytest.raises(InputError, match="follows its parent"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from baselines.api import Activity, PruneContext, Pruner, PrunerInfo
@@ -291,7 +292,7 @@ def test_a_cell_charges_what_begin_samples(
     spec = params.spec("digits-ann", "dense", None, 1.0, 0)
     recipe = spec.settings.recipe.model_copy(update={"epochs": 1})
     settings = spec.settings.model_copy(update={"recipe": recipe})
-    spec = spec.model_copy(update={"settings": settings})
+    spec = replace(spec, settings=settings)
     monkeypatch.setattr(registry, "make", lambda *_: AtOnce(samples=100))
     record = run_cell(spec, data_root)
     assert record.status == "ok", record.message

@@ -31,7 +31,7 @@ def file(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = board(params, METHODS)
     for seed in range(5):
         one = record(params, "magnitude", seed, 0.93)
-        spec = one.spec.model_copy(update={"method": EVIL})
+        spec = replace(one.spec, method=EVIL)
         records.append(replace(one, spec=spec))
     path = tmp_path_factory.mktemp("page") / "leaderboard.html"
     path.write_text(whole_page(params, records))

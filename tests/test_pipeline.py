@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 import pipelines.core.methods
 from baselines.api import Pruner, PrunerInfo
@@ -35,7 +36,7 @@ def specs(params: Params, tiny: dict[str, Workload]) -> list[RunSpec]:
             ("dpap", "structured", "emergent"),
         ]:
             cell = params.spec(workload, method, granularity, density, 1)
-            cells.append(cell.model_copy(update={"settings": settings}))
+            cells.append(replace(cell, settings=settings))
     return cells
 
 
@@ -61,7 +62,7 @@ def test_a_record_tells_the_whole_run(
     params: Params, tiny: dict[str, Workload], data_root: Path
 ) -> None:
     cell = params.spec("digits-snn", "magnitude", "unstructured", 0.25, 0)
-    record = run_cell(cell.model_copy(update={"settings": tiny["digits-snn"]}), data_root)
+    record = run_cell(replace(cell, settings=tiny["digits-snn"]), data_root)
     assert record.status == "ok"
     assert record.outcome is not None
     assert record.outcome.confusion is not None
@@ -92,11 +93,11 @@ def test_structured_pruning_shrinks_the_network(
     params: Params, tiny: dict[str, Workload], data_root: Path
 ) -> None:
     cell = params.spec("digits-ann", "magnitude", "structured", 0.3, 0)
-    outcome = run_cell(cell.model_copy(update={"settings": tiny["digits-ann"]}), data_root).outcome
+    outcome = run_cell(replace(cell, settings=tiny["digits-ann"]), data_root).outcome
     assert outcome is not None
     assert outcome.layout != "6C3-MP2-8C3-MP2-12FC"
     dense = params.spec("digits-ann", "dense", "none", 1.0, 0)
-    whole = run_cell(dense.model_copy(update={"settings": tiny["digits-ann"]}), data_root).outcome
+    whole = run_cell(replace(dense, settings=tiny["digits-ann"]), data_root).outcome
     assert whole is not None
     assert outcome.cost.macs < 0.7 * whole.cost.macs
     assert outcome.cost.parameters < 0.6 * whole.cost.parameters
@@ -145,7 +146,7 @@ def test_misbehaviour_becomes_a_row(
     monkeypatch.setattr(cell_module, "check", lambda spec: Bad())
     monkeypatch.setattr(cell_module, "code_digest", lambda name: "0")
     base = params.spec("digits-ann", "random", "unstructured", 0.5, 0)
-    record = run_cell(base.model_copy(update={"settings": tiny["digits-ann"]}), data_root)
+    record = run_cell(replace(base, settings=tiny["digits-ann"]), data_root)
     assert record.status == status
     assert message in record.message
     assert (record.outcome is None) == (status != "off-target")
@@ -171,7 +172,7 @@ def test_an_overrun_becomes_a_row(
     monkeypatch.setattr(cell_module, "check", lambda spec: Greedy())
     monkeypatch.setattr(cell_module, "code_digest", lambda name: "0")
     base = params.spec("digits-ann", "random", "unstructured", 0.5, 0)
-    record = run_cell(base.model_copy(update={"settings": tiny["digits-ann"]}), data_root)
+    record = run_cell(replace(base, settings=tiny["digits-ann"]), data_root)
     assert record.status == "over-budget"
     assert "phase 'saliency' asks for" in record.message
     assert record.spent == {"saliency": 0, "training": 64}

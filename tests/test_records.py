@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipelines.core import code
 from pipelines.core.code import code_digest, digest_files
@@ -24,7 +25,7 @@ from pipelines.grid import Params
 
 def spec(params: Params, **changes: object) -> RunSpec:
     cell = params.spec("digits-snn", "magnitude", "structured", 0.25, 0)
-    return RunSpec.model_validate(cell.model_dump() | changes)
+    return replace(cell, **changes)
 
 
 def record(cell: RunSpec, **changes: object) -> RunRecord:
@@ -135,7 +136,7 @@ def test_bad_records_say_why(
 
 def test_a_cell_finds_its_own_record_alone(params: Params, tmp_path: Path) -> None:
     store, cell = Store(tmp_path), spec(params)
-    other = cell.model_copy(update={"seed": cell.seed + 1})
+    other = replace(cell, seed=cell.seed + 1)
     fields = json.loads(record(cell).to_json())
     path = store.path(cell)
     path.parent.mkdir(parents=True)
@@ -155,9 +156,7 @@ def test_a_cell_finds_its_own_record_alone(params: Params, tmp_path: Path) -> No
 
 def test_records_come_folder_by_folder(tmp_path: Path, params: Params) -> None:
     store = Store(tmp_path / "records")
-    specs = [
-        spec(params).model_copy(update={"seed": n, "workload": w}) for n in range(9) for w in "ba"
-    ]
+    specs = [replace(spec(params), seed=n, workload=w) for n in range(9) for w in "ba"]
     paths = [store.write(record(one)) for one in specs]
     (store.root / "a" / "notes.txt").write_text("no record")
     assert [path for path, _ in store.records()] == sorted(paths)

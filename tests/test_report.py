@@ -294,7 +294,7 @@ def test_a_control_of_another_parent_is_missing(records: list[RunRecord], tmp_pa
 def later(params: Params, one: RunRecord, checkpoint: str) -> RunRecord:
     """The same run in the post-training track, ten points below."""
     settings = params.workloads[one.spec.workload]
-    spec = one.spec.model_copy(update={"track": "post-training", "settings": settings})
+    spec = replace(one.spec, track="post-training", settings=settings)
     assert one.outcome is not None
     outcome = replace(one.outcome, test_accuracy=one.outcome.test_accuracy - 0.1)
     changes = {"spec": spec, "run_id": spec.run_id, "outcome": outcome, "budget": 50}

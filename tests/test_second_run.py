@@ -38,7 +38,7 @@ def better(record: RunRecord) -> RunRecord:
 
 def test_a_post_training_cell(params: Params, tiny: dict[str, Workload], root: Path) -> None:
     spec = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0, "post-training")
-    record = run(spec.model_copy(update={"settings": tiny["digits-ann"]}), root)
+    record = run(replace(spec, settings=tiny["digits-ann"]), root)
     assert record.checkpoint
     assert second_run(record, root) == []
     assert second_run(better(record), root) == ["outcome differs in a second run."]
@@ -49,8 +49,8 @@ def test_a_post_training_cell(params: Params, tiny: dict[str, Workload], root: P
 def test_a_control_and_its_parent(params: Params, tiny: dict[str, Workload], root: Path) -> None:
     settings = tiny["digits-ann"].of_track("from-scratch")
     cell = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0)
-    parent = run(cell.model_copy(update={"settings": settings}), root)
-    control = run(parent.spec.model_copy(update={"control": "shuffled"}), root)
+    parent = run(replace(cell, settings=settings), root)
+    control = run(replace(parent.spec, control="shuffled"), root)
     assert second_run(control, root) == []
     assert second_run(better(control), root) == ["outcome differs in a second run."]
 
@@ -61,11 +61,11 @@ def test_a_control_whose_parent_does_not_end_well(
     monkeypatch.setitem(TOLERANCE, "structured", -1.0)  # no density is near enough
     settings = tiny["digits-ann"].of_track("from-scratch")
     cell = params.spec("digits-ann", "magnitude", "structured", 0.5, 0)
-    spec = cell.model_copy(update={"settings": settings})
+    spec = replace(cell, settings=settings)
     store = Store(root / "results" / "records")
     (parent,) = run_cells([spec], root / "data", store, "serial", 1)
     assert parent.status == "off-target"
-    claimed = spec.model_copy(update={"control": "shuffled"})
+    claimed = replace(spec, control="shuffled")
     record = replace(parent, spec=claimed, status="ok", message="")
     (sentence,) = second_run(record, root)
     assert sentence.startswith("has a parent that a second run finds off-target: density")
@@ -77,9 +77,9 @@ def test_what_cannot_run_here_is_not_drawn(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     settings = tiny["digits-ann"].of_track("from-scratch")
     spec = params.spec("digits-ann", "dense", None, 1.0, 0)
-    record = run(spec.model_copy(update={"settings": settings}), root)
+    record = run(replace(spec, settings=settings), root)
     store = Store(root / "results" / "records")
-    elsewhere = record.spec.model_copy(update={"device": "cuda"})
+    elsewhere = replace(record.spec, device="cuda")
     store.write(replace(record, spec=elsewhere, run_id=elsewhere.run_id))
     files = sorted(store.root.rglob("*.json"))
     assert len(files) == 2

@@ -265,7 +265,7 @@ def test_a_board_is_shown_once_it_has_something_of_its_own(
     store = Store(results / "records")
     store.write(record(params, "dense", 0, 0.97, workload="digits-ann"))
     cell = made(params, "magnitude", 0, 0.9, 0.5)
-    spec = cell.spec.model_copy(update={"control": "shuffled"})
+    spec = replace(cell.spec, control="shuffled")
     store.write(replace(cell, spec=spec, run_id=spec.run_id))
     sink.sync(params, results)
     assert sink.names() == {"small", "large"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from baselines.api import PruneContext
@@ -47,7 +48,7 @@ def cells(params: Params, tiny: dict[str, Workload]) -> list[RunSpec]:
     ]:
         for seed in (0, 1):
             spec = params.spec("digits-snn", method, granularity, density, seed, "post-training")
-            made.append(spec.model_copy(update={"settings": tiny["digits-snn"]}))
+            made.append(replace(spec, settings=tiny["digits-snn"]))
     return made
 
 
@@ -146,7 +147,7 @@ def test_a_diverged_dense_network_makes_diverged_rows(
 ) -> None:
     settings = cells[0].settings
     hot = settings.recipe.model_copy(update={"learning_rate": 1e30, "optimizer": "sgd"})
-    spec = cells[0].model_copy(update={"settings": settings.model_copy(update={"recipe": hot})})
+    spec = replace(cells[0], settings=settings.model_copy(update={"recipe": hot}))
     engine.make_start(spec, data_root, tmp_path)
     record = run_cell(spec, data_root, tmp_path)
     assert (record.status, record.checkpoint) == ("diverged", "")

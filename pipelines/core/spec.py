@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, Literal
 
-import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from msgspec import Meta, field
+from msgspec.structs import fields, replace
 
 from baselines.info import Granularity, Track
+from pipelines.core.stored import Stored
 from pipelines.core.workloads import Recipe, Workload
 
 Device = Literal["cpu", "cuda"]
@@ -19,15 +20,9 @@ EMERGENT: Literal["emergent"] = "emergent"
 #: The method that is the control of all others.
 RANDOM = "random"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
 
 
-@lru_cache
-def _read_settings(text: bytes) -> Workload:
-    return Workload.model_validate_json(text)
-
-
-class RunSpec(BaseModel):
+class RunSpec(Stored, frozen=True, kw_only=True):
     """One cell of a grid: everything that its result depends on, except the code.
 
     Parameters
@@ -64,33 +59,20 @@ class RunSpec(BaseModel):
         ``cpu``, or ``cuda``: one GPU. Initial network and order of the batches are the same.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     workload: str
     settings: Workload
     method: str
     granularity: Granularity
-    density: Density
-    seed: int = Field(ge=0)
-    options: dict[str, Any] = Field(default_factory=dict)
+    density: Annotated[float, Meta(gt=0, le=1)] | Literal["emergent"]
+    seed: Annotated[int, Meta(ge=0)]
+    options: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
     twin_of: str = ""
     track: Track = "from-scratch"
     control: Control | Literal[""] = ""
     tuning: bool = False
-    threads: int = Field(1, ge=1)
+    threads: Annotated[int, Meta(ge=1)] = 1
     device: Device = "cpu"
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _read_once(cls, settings: Any) -> Any:
-        """Share a workload among the cells that have it."""
-        if not isinstance(settings, dict):
-            return settings
-        try:
-            return _read_settings(msgspec.json.encode(settings))
-        except ValidationError:
-            return settings
 
     @property
     def run_id(self) -> str:
@@ -105,7 +87,7 @@ class RunSpec(BaseModel):
     @property
     def parent(self) -> RunSpec:
         """The cell that a control follows."""
-        return self.model_copy(update={"control": ""})
+        return replace(self, control="")
 
     @property
     def target(self) -> float | None:
@@ -122,7 +104,9 @@ class RunSpec(BaseModel):
 
         A field added later with a default that keeps the old behaviour changes no run_id.
         """
-        return _CANONICAL.encode(self.model_dump(mode="json", exclude_defaults=True))
+        values = {x: value for x, y in _defaults().items() if (value := getattr(self, x)) != y}
+        values["settings"] = self.settings.model_dump(mode="json", exclude_defaults=True)
+        return _CANONICAL.encode(values)
 
     def label(self) -> str:
         """Name the cell for people."""
@@ -133,3 +117,9 @@ class RunSpec(BaseModel):
             f"{self.workload} {name} {self.granularity}{track} density {self.density}{twin} "
             f"seed {self.seed}"
         )
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Return the default of each field of a spec; no value equals that of one without."""
+    return {x.name: {} if x.name == "options" else x.default for x in fields(RunSpec)}

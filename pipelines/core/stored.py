@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +24,17 @@ def decoder(kind: type[Part]) -> msgspec.json.Decoder[Part]:
     return msgspec.json.Decoder(kind, dec_hook=_from_fields)
 
 
+def checked(kind: type[Part], fields: dict[str, Any]) -> Part:
+    """Make a part whose fields may be of other types than they must be.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        If one is.
+    """
+    return msgspec.convert(fields, kind, str_keys=True, dec_hook=_from_fields)
+
+
 def as_json(part: Stored) -> dict[str, Any]:
     """Return the fields as JSON has them, and as a part that was read again would: 0 as 0.0.
 
@@ -31,8 +43,7 @@ def as_json(part: Stored) -> dict[str, Any]:
     msgspec.ValidationError
         If a field is of another type than it must be.
     """
-    read = msgspec.convert(_fields(part), type(part), str_keys=True, dec_hook=_from_fields)
-    return _fields(read)
+    return _fields(checked(type(part), _fields(part)))
 
 
 def _fields(part: Stored) -> dict[str, Any]:
@@ -49,4 +60,10 @@ def _to_fields(value: Any) -> Any:
 
 
 def _from_fields(kind: type[BaseModel], fields: Any) -> BaseModel:
-    return kind.model_validate(fields)
+    return fields if isinstance(fields, kind) else _read(kind, msgspec.json.encode(fields))
+
+
+@lru_cache
+def _read(kind: type[BaseModel], text: bytes) -> BaseModel:
+    """Read what thousands of records share: workloads and environments."""
+    return kind.model_validate_json(text)

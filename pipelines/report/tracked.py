@@ -9,6 +9,7 @@ from typing import Any
 from mlflow.entities import Metric
 
 from pipelines.core.record import RunRecord
+from pipelines.core.stored import as_json
 from pipelines.report.confusion import confusion_figure
 from pipelines.report.experiments import Entry, Group
 from pipelines.report.layers import layers_figure
@@ -84,7 +85,7 @@ def track_record(entry: Entry) -> Tracked:
             "torch": record.environment.torch,
             "mlflow.note.content": f"{one_line(record)}\n\n{record.message}".strip(),
         },
-        parameters={name: str(value) for name, value in _flat(spec.model_dump(mode="json"))},
+        parameters={name: str(value) for name, value in _flat(as_json(spec))},
         metrics=[*_curve(record, start), *_final(record, end)],
         artifacts=artifacts,
     )

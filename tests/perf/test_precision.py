@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from msgspec.structs import replace
+
 from pipelines.core.cell import run_cell
 from pipelines.core.layouts import Execution
 from pipelines.grid import Params
@@ -28,7 +30,7 @@ def test_accuracy(benchmark: Any, params: Params, data_root: Path) -> None:
                 for seed in SEEDS:
                     spec = params.spec("digits-snn", *case, seed)
                     changed = spec.settings.model_copy(update={"execution": execution})
-                    record = run_cell(spec.model_copy(update={"settings": changed}), data_root)
+                    record = run_cell(replace(spec, settings=changed), data_root)
                     assert record.outcome is not None
                     reached.append(100 * record.outcome.test_accuracy)
                 found[f"{title}, {name}"] = round(fmean(reached), 2)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.core.store import Store
 from pipelines.engine import available_cores, run_cells
@@ -22,8 +23,8 @@ def test_processes(
 
     def cells(threads: int, workers: int) -> Callable[[], None]:
         specs = [
-            params.spec("digits-snn", "magnitude", "structured", 0.25, seed).model_copy(
-                update={"threads": threads}
+            replace(
+                params.spec("digits-snn", "magnitude", "structured", 0.25, seed), threads=threads
             )
             for seed in range(8)
         ]
