@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import ValidationError
 from msgspec.structs import replace
 
 from pipelines.core import code
@@ -104,6 +107,26 @@ def test_round_trip(params: Params, tmp_path: Path) -> None:
     assert path.read_text() == text, "writing again changes no byte"
 
 
+def test_figures_are_written_as_they_are_read(params: Params, tmp_path: Path) -> None:
+    one = replace(record(spec(params)), train_seconds=1, total_seconds=np.float64(2.5))
+    path = Store(tmp_path).write(one)
+    assert '"train_seconds": 1.0' in path.read_text(), "a whole number of seconds is no integer"
+    assert read_record(path).to_json() == one.to_json()
+    for wrong in ({"train_seconds": "1"}, {"budget": 1.5}, {"status": "fine"}, {"spec": None}):
+        with pytest.raises(ValidationError, match=f"{next(iter(wrong))}"):
+            replace(one, **wrong).to_json()
+
+
+def test_cells_share_what_they_have_in_common(params: Params, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.write(record(spec(params, seed=seed)))
+    one, *others = (found for _, found in store.records())
+    for other in others:
+        assert other.spec.settings is one.spec.settings
+        assert other.environment is one.environment
+
+
 def test_valid_means_a_new_run_would_only_repeat(params: Params, tmp_path: Path) -> None:
     store = Store(tmp_path)
     cell = spec(params)
@@ -123,6 +146,8 @@ def test_valid_means_a_new_run_would_only_repeat(params: Params, tmp_path: Path)
         ({"run_id": "0" * 16}, "was edited"),
         ({"budget": "much"}, "budget"),
         ({"unknown": 1}, "unknown"),
+        ({"environment": {"python": 3}}, r"environment\.python: Input should be a valid string"),
+        ({"train_seconds": math.nan}, "is no record .NaN is no number"),
     ],
 )
 def test_bad_records_say_why(
