@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from baselines.info import PrunerInfo
@@ -35,6 +34,8 @@ def source(name: str) -> str:
 
 @cache
 def _entries() -> dict[str, tuple[PrunerInfo, str]]:
+    from importlib.metadata import entry_points  # --help does without
+
     files = [f for f in (_ROOT / "baselines").glob("*.py") if not f.name.startswith("_")]
     try:
         if entry_points(group=ENTRY_POINT):
