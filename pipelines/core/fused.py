@@ -203,11 +203,11 @@ def norm_and_scan(
         _shape(current, neuron, steps, surrogate_name, window),
     )
     version = current._version
-    whole = _shape(current, neuron, steps, surrogate_name, window=1)
 
     def maps() -> Tensor:
         if current._version != version:
             raise RuntimeError("ask for the maps before the backward pass, which overwrites them")
+        whole = _shape(current, neuron, steps, surrogate_name, window=1)
         return _spikes(current.detach(), constants, whole)[0]
 
     return spikes, Unwritten(counts, maps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
@@ -20,6 +20,12 @@ EMERGENT: Literal["emergent"] = "emergent"
 #: The method that is the control of all others.
 RANDOM = "random"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@lru_cache
+def _canonical_settings(settings: Workload) -> str:
+    """Return what thousands of cells have in common."""
+    return _CANONICAL.encode(settings.model_dump(mode="json", exclude_defaults=True))
 
 
 class RunSpec(Stored, frozen=True, kw_only=True):
@@ -105,8 +111,8 @@ class RunSpec(Stored, frozen=True, kw_only=True):
         A field added later with a default that keeps the old behaviour changes no run_id.
         """
         values = {x: value for x, y in _defaults().items() if (value := getattr(self, x)) != y}
-        values["settings"] = self.settings.model_dump(mode="json", exclude_defaults=True)
-        return _CANONICAL.encode(values)
+        first, key, last = _CANONICAL.encode(values | {"settings": 0}).rpartition('"settings":')
+        return f"{first}{key}{_canonical_settings(self.settings)}{last[1:]}"
 
     def label(self) -> str:
         """Name the cell for people."""

@@ -60,7 +60,9 @@ def _to_fields(value: Any) -> Any:
 
 
 def _from_fields(kind: type[BaseModel], fields: Any) -> BaseModel:
-    return fields if isinstance(fields, kind) else _read(kind, msgspec.json.encode(fields))
+    if isinstance(fields, dict):
+        return _read(kind, msgspec.json.encode(fields))
+    return kind.model_validate(fields)
 
 
 @lru_cache

@@ -33,7 +33,7 @@ def test_step_over_density(race: Race, benchmark: Any, plan: str) -> None:
         f"density {density}": training_step(network.narrowed(widths), inputs)
         for density, widths in WIDTHS.items()
     }
-    race(contenders, reference="density 1.0", rounds=40)
+    race(contenders, reference="density 1.0", rounds=40, warmup=15)  # until memory is dealt out
 
 
 def training(
