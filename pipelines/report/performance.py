@@ -1,9 +1,10 @@
 """Speed tables: from the races under tests/perf to docs/performance.{json,md}.
 
-    python -m pipelines.report.performance BENCHMARKS.json DOCS
+    python -m pipelines.report.performance BENCHMARKS.json... DOCS
 
 reads what ``pytest --benchmark-json`` wrote, and ``make bench`` runs both; or what
-``tests/perf/gpu.py`` wrote. Figures of other machines stay; those of this one are replaced.
+``tests/perf/gpu.py`` wrote. Of races that were run again, the last file counts. Figures of other
+machines stay; those of this one are replaced.
 """
 
 from __future__ import annotations
@@ -107,7 +108,16 @@ def _plain(entries: list[dict[str, Any]]) -> Iterator[str]:
             yield f"| {title}: {key} | {value:g} |"
 
 
-def write(benchmarks: Path, docs: Path) -> None:
+def read(*files: Path) -> dict[str, Any]:
+    """Summarize what was measured; what a later file holds, too, is taken from there."""
+    found: list[dict[str, Any]] = [json.loads(file.read_text()) for file in files]
+    if "groups" in found[-1]:
+        return found[-1]
+    tests = {(b["group"], b["name"]): b for one in found for b in one["benchmarks"]}
+    return summarize(found[-1] | {"benchmarks": list(tests.values())})
+
+
+def write(summary: dict[str, Any], docs: Path) -> None:
     """Write performance.json, and the tables between the markers of performance.md.
 
     Raises
@@ -117,8 +127,7 @@ def write(benchmarks: Path, docs: Path) -> None:
     """
     data, document = docs / "performance.json", docs / "performance.md"
     known = json.loads(data.read_text())["machines"] if data.exists() else []
-    measured = json.loads(benchmarks.read_text())
-    machines = with_machine(known, measured if "groups" in measured else summarize(measured))
+    machines = with_machine(known, summary)
     before, found, rest = document.read_text().partition(BEGIN)
     _, closed, after = rest.partition(END)
     if not found or not closed:
@@ -130,4 +139,5 @@ def write(benchmarks: Path, docs: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path(sys.argv[2]))
+    *measured, folder = map(Path, sys.argv[1:])
+    write(read(*measured), folder)
