@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from baselines.api import PruneContext, Pruner, PrunerInfo
 from baselines.masks import Masks
-from pipelines.core.trajectory import Moment, Trajectory
+from pipelines.core.trajectory import WHOLE, Moment, Trajectory
 
 
 @dataclass
@@ -42,13 +42,13 @@ class Shuffled(Pruner):
 
     trajectory: Trajectory
     done: int = field(default=0, init=False)
-    kept: Moment = field(default_factory=lambda: Moment(progress=0.0), init=False)
+    kept: Moment = field(default=WHOLE, init=False)
     masks_now: Masks = field(default_factory=Masks, init=False)
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Draw the order of all units, weights and time steps."""
         super().begin(network, context)
-        self.done, self.kept, self.masks_now = 0, Moment(progress=0.0), Masks()
+        self.done, self.kept, self.masks_now = 0, WHOLE, Masks()
         groups, layers = context.structure.groups, context.structure.layers
         sizes: dict[str, tuple[int, ...]] = {f"units {g.name}": (g.size,) for g in groups}
         sizes |= {f"weights {x.name}": x.shape for x in layers}

@@ -131,7 +131,6 @@ TIMINGS = frozenset(
 )
 
 _DECODER = decoder(RunRecord)
-_PART = 65536  # bytes; hardly a record has more
 
 
 def read_record(path: Path, spec: RunSpec | None = None) -> RunRecord:
@@ -171,8 +170,9 @@ def _content(path: Path) -> bytes:
     """Read a small file with as few calls of the system as there can be: stores have thousands."""
     file = os.open(path, os.O_RDONLY)
     try:
-        text = os.read(file, _PART)
-        while len(text) >= _PART and (more := os.read(file, _PART)):
+        size = os.fstat(file).st_size
+        text = os.read(file, size)
+        while len(text) < size and (more := os.read(file, size - len(text))):
             text += more
         return text
     finally:

@@ -7,7 +7,7 @@ import json
 from functools import cache, lru_cache
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, field
+from msgspec import NODEFAULT, Meta, field
 from msgspec.structs import fields, replace
 
 from baselines.info import Granularity, Track
@@ -111,6 +111,7 @@ class RunSpec(Stored, frozen=True, kw_only=True):
         A field added later with a default that keeps the old behaviour changes no run_id.
         """
         values = {x: value for x, y in _defaults().items() if (value := getattr(self, x)) != y}
+        # Behind its settings a spec has plain values: the last such key is that of the settings.
         first, key, last = _CANONICAL.encode(values | {"settings": 0}).rpartition('"settings":')
         return f"{first}{key}{_canonical_settings(self.settings)}{last[1:]}"
 
@@ -128,4 +129,7 @@ class RunSpec(Stored, frozen=True, kw_only=True):
 @cache
 def _defaults() -> dict[str, Any]:
     """Return the default of each field of a spec; no value equals that of one without."""
-    return {x.name: {} if x.name == "options" else x.default for x in fields(RunSpec)}
+    return {
+        x.name: x.default if x.default_factory is NODEFAULT else x.default_factory()
+        for x in fields(RunSpec)
+    }

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 
 class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A part of a record: types are checked when it is read, or written, by the thousand.
+    """A part of a record. Its types are checked when it is read and when it is written.
 
-    ``msgspec.structs.replace`` changes one.
+    ``msgspec.structs.replace`` makes a changed one.
     """
 
 

@@ -46,6 +46,10 @@ class Moment(Stored, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
+#: Where every run begins.
+WHOLE = Moment(progress=0.0)
+
+
 class Trajectory(Stored, frozen=True, kw_only=True):
     """A whole run.
 
@@ -88,7 +92,7 @@ class Tally:
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
-        self.now = Moment(progress=0.0)
+        self.now = WHOLE
         self.moments: list[Moment] = []
 
     def add(self, masks: Masks, progress: float) -> None:
