@@ -116,3 +116,4 @@ def test_what_cannot_be_recorded_is_computed(monkeypatch: pytest.MonkeyPatch) ->
         net.zero_grad()
         ahead(net, inputs, labels)[0].backward()
     assert not ahead.enabled
+    assert torch.rand(8, device="cuda").unique().numel() > 1, "random numbers are drawn as before"

@@ -95,7 +95,9 @@ def test_a_convolution_of_spikes_is_that_of_all_numbers(monkeypatch: pytest.Monk
             self.layer = layer
 
         def forward(self, x: Tensor) -> Tensor:
-            return spike_convolution.convolve(layer, x)
+            prepared = spike_convolution.prepare(layer, x)
+            assert prepared is not None
+            return prepared()
 
     listed = run(Listed(), x)
     assert calls

@@ -11,6 +11,7 @@ from pipelines.core.build import build_network
 from pipelines.core.cost import ActivityCounter, connection_sparsity, operations
 from pipelines.core.layouts import NetworkSpec
 from pipelines.core.networks import Network
+from pipelines.core.stepping import one_step
 
 pytest.importorskip(
     "neurobench",
@@ -36,10 +37,15 @@ class Stepped(NeuroBenchModel):
         """Mean scores [B, classes] of inputs [B, T, C, H, W]."""
         state: dict[str, Tensor] = {}
         steps = [
-            self.network.readout(self.network._step(x, state, t).flatten(1))
+            self.network.readout(
+                one_step(self.network.stages, x, state, self._heard(t))[0].flatten(1)
+            )
             for t, x in enumerate(data.unbind(1))
         ]
         return torch.stack(steps).mean(0)
+
+    def _heard(self, t: int) -> dict[str, Tensor]:
+        return {name: kept[:, t] for name, kept in self.network.gates.items()}
 
     def __net__(self) -> Network:
         """The network, whose children NeuroBench searches for layers and neurons."""

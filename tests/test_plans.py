@@ -17,6 +17,7 @@ from pipelines.core.layouts import Execution, NetworkSpec
 from pipelines.core.memory import keep_freed_memory
 from pipelines.core.networks import Network
 from pipelines.core.neurons import lif_scan, make_neuron
+from pipelines.core.pooling import max_pool
 
 LAYOUT = "4C3-MP2-6C5-AP2-5C3-7FC-9FC"
 #: A stem whose current is pooled for an identity, one more identity, projections with and without
@@ -183,7 +184,7 @@ def test_pooling_is_that_of_torch(size: int, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     x = (torch.rand(4, 70, 7, 10) < 0.3).to(dtype)
     one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
-    wanted, found = nn.MaxPool2d(size)(one), fused.max_pool(other, size)
+    wanted, found = nn.MaxPool2d(size)(one), max_pool(other, size)
     weight = torch.randn_like(wanted)
     wanted.backward(weight)
     found.backward(weight)

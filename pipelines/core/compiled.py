@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC")
-_HEADER = Path(__file__).with_name("vectors.h")
 _FORMATS = {torch.float32: "FLOAT32", torch.float64: "FLOAT64", torch.bfloat16: "BFLOAT16"}
 
 
@@ -29,7 +28,8 @@ def library(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
         return None
     kind = _FORMATS[dtype]
     key = f"{compiler} {_FLAGS} {kind} {platform.machine()} {_processor()}".encode()
-    name = hashlib.sha256(source.read_bytes() + _HEADER.read_bytes() + key).hexdigest()[:16]
+    code = b"".join(p.read_bytes() for p in (source, *sorted(source.parent.glob("*.h"))))
+    name = hashlib.sha256(code + key).hexdigest()[:16]
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = cache_home / "dpap-bench" / f"{source.stem}-{name}.so"
     try:
@@ -54,6 +54,15 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith("flags")), platform.processor())
 
 
+@cache
+def _function(source: Path, dtype: torch.dtype, name: str, arguments: int) -> Any:
+    found = library(source, dtype)
+    assert found is not None
+    function = getattr(found, name)
+    function.argtypes, function.restype = [ctypes.c_void_p] * arguments, ctypes.c_int64
+    return function
+
+
 def call(source: Path, dtype: torch.dtype, function: str, *arguments: Any) -> int:
     """Call a function of the compiled code; tensors and structures go there by their address.
 
@@ -62,12 +71,5 @@ def call(source: Path, dtype: torch.dtype, function: str, *arguments: Any) -> in
     int
         What it gives, if it gives an integer of 64 bits.
     """
-    found = library(source, dtype)
-    assert found is not None
-    pointers = [
-        ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a and ctypes.byref(a)
-        for a in arguments
-    ]
-    named = getattr(found, function)
-    named.restype = ctypes.c_int64
-    return int(named(*pointers))
+    pointers = [a.data_ptr() if isinstance(a, Tensor) else a and ctypes.byref(a) for a in arguments]
+    return int(_function(source, dtype, function, len(pointers))(*pointers))

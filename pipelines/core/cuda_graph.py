@@ -72,6 +72,7 @@ class ForwardPass:
             self.recorded = _Recorded(network, inputs, labels, self.loss)
         except RuntimeError:  # something waits for the device, or there is no memory for it
             self.enabled = False
+            _end_recording(inputs.device)
         return self.enabled
 
 
@@ -123,6 +124,12 @@ class _Loss(torch.autograd.Function):
             found = parameter.grad
             parameter.grad = gradient if found is None else gradient + found
         return None, None
+
+
+def _end_recording(device: torch.device) -> None:
+    """Let random numbers be drawn again; a failed recording leaves them to be recorded for good."""
+    generator = torch.cuda.default_generators[device.index or 0]
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 def _detached(activity: Mapping[str, Recorded]) -> Mapping[str, Recorded]:

@@ -5,7 +5,7 @@
  * or next to them, and spikes before pooling are never written.
  */
 
-#include "vectors.h"
+#include "moments.h"
 
 INLINE Vector where(Mask mask, Vector value) { return (Vector)((Mask)value & mask); }
 INLINE Vector channels_of(const double *channel, int64_t n) {
@@ -56,6 +56,13 @@ static void repeat(REAL *tile, const double *channel, int64_t channels, int64_t 
     for (int64_t i = 0; i < channels; i++) tile[at + i] = (REAL)channel[i];
 }
 
+typedef struct {
+  double momentum, epsilon;
+  int64_t training; /* statistics of x, which move the running ones; 0: the running ones */
+} Norm;
+
+enum { SCALE, BIAS, CENTER, RSTD, ROWS };
+
 /* Add a tile of sums to the sums of its channels, and clear it. */
 static void collect(double *channel, REAL *tile, int64_t channels, int64_t length) {
   for (int64_t at = 0; at < length; at += channels)
@@ -63,14 +70,15 @@ static void collect(double *channel, REAL *tile, int64_t channels, int64_t lengt
   memset(tile, 0, length * sizeof(REAL));
 }
 
-/* Sum of x and of x^2 per channel around `shift`, over all that is given. */
-static void statistics(const DTYPE *x, const double *shift, const Shape *p, double *sum,
-                       double *square) {
+/* The moments of all that is given, where they were not taken as it was written. */
+static void measure(const DTYPE *x, const Shape *p, double *moments) {
   const int64_t c = p->channels, total = p->given * positions(p) * c;
   const int64_t full = per_tile(p) * c;
   REAL *memory = calloc(3 * full, sizeof(REAL));
   REAL *one = memory, *two = memory + full, *around = memory + 2 * full;
-  repeat(around, shift, c, full);
+  memset(moments, 0, MOMENTS * c * sizeof(double));
+  for (int64_t i = 0; i < c; i++) moments[AROUND * c + i] = load(x[i]);
+  repeat(around, moments + AROUND * c, c, full);
   int64_t tiles = 0;
   for (int64_t at = 0; at < total; at += full) {
     const int64_t length = total - at < full ? total - at : full;
@@ -80,39 +88,27 @@ static void statistics(const DTYPE *x, const double *shift, const Shape *p, doub
       two[i] += value * value;
     }
     if (++tiles % 256 == 0) { /* long sums go on in double precision */
-      collect(sum, one, c, full);
-      collect(square, two, c, full);
+      collect(moments + SUM * c, one, c, full);
+      collect(moments + SQUARE * c, two, c, full);
     }
   }
-  collect(sum, one, c, full);
-  collect(square, two, c, full);
+  collect(moments + SUM * c, one, c, full);
+  collect(moments + SQUARE * c, two, c, full);
   free(memory);
 }
 
-typedef struct {
-  double momentum, epsilon;
-  int64_t training; /* statistics of x, which move the running ones; 0: the running ones */
-} Norm;
-
-enum { SCALE, BIAS, CENTER, RSTD, ROWS };
-
 /* y = x * SCALE + BIAS, where SCALE = weight * RSTD: the constants of this pass, [ROWS, C]. */
-void prepare(const DTYPE *x, const REAL *weight, const REAL *bias, REAL *running_mean,
-             REAL *running_variance, const Norm *norm, const Shape *p, double *constants) {
+static void prepare(const double *moments, const REAL *weight, const REAL *bias, REAL *running_mean,
+                    REAL *running_variance, const Norm *norm, const Shape *p, double *constants) {
   const int64_t c = p->channels;
   const double number = (double)(p->given * positions(p));
   const REAL momentum = (REAL)norm->momentum;
-  double *memory = calloc(3 * c, sizeof(double));
-  double *around = memory, *sum = memory + c, *square = memory + 2 * c;
-  if (norm->training) {
-    for (int64_t i = 0; i < c; i++) around[i] = load(x[i]);
-    statistics(x, around, p, sum, square);
-  }
   for (int64_t i = 0; i < c; i++) {
     double mean = running_mean[i], variance = running_variance[i];
     if (norm->training) {
-      const double offset = sum[i] / number, error = square[i] / number - offset * offset;
-      mean = around[i] + offset, variance = error < 0 ? 0 : error;
+      const double offset = moments[SUM * c + i] / number;
+      const double error = moments[SQUARE * c + i] / number - offset * offset;
+      mean = moments[AROUND * c + i] + offset, variance = error < 0 ? 0 : error;
       const REAL unbiased = (REAL)(variance * (number / (number - 1)));
       running_mean[i] += momentum * ((REAL)mean - running_mean[i]);
       running_variance[i] += momentum * (unbiased - running_variance[i]);
@@ -123,7 +119,6 @@ void prepare(const DTYPE *x, const REAL *weight, const REAL *bias, REAL *running
     constants[CENTER * c + i] = mean;
     constants[RSTD * c + i] = rstd;
   }
-  free(memory);
 }
 
 /* Membrane potential after one more step; `before` is that of the last one. */
@@ -209,6 +204,17 @@ void forward(const DTYPE *x, const double *constants, const Shape *p, DTYPE *spi
         }
         j += block.windows;
       }
+}
+
+/* Both: batch norm of x, whose `moments` may be known already, and spikes. */
+void norm_and_scan(const DTYPE *x, const double *moments, const REAL *weight, const REAL *bias,
+                   REAL *running_mean, REAL *running_variance, const Norm *norm, const Shape *p,
+                   double *constants, DTYPE *spikes, REAL *counts) {
+  double measured[MOMENTS * p->channels];
+  if (norm->training && !moments) measure(x, p, measured);
+  prepare(moments ? moments : measured, weight, bias, running_mean, running_variance, norm, p,
+          constants);
+  forward(x, constants, p, spikes, counts);
 }
 
 /* Constants of each channel. The gradient of the input is made of the gradient of the normalised
@@ -391,49 +397,4 @@ void backward(const DTYPE *x, const DTYPE *grad, const double *constants, const 
   else
     backward_rows(x, grad, &per, p, 0, out);
   free(memory);
-}
-
-typedef struct {
-  int64_t images, height, width, channels, size; /* windows of size x size, side by side */
-} Window;
-
-enum { LANE = 64 };
-
-/* out = the maximum of each window. */
-void pool(const DTYPE *x, const Window *p, DTYPE *out) {
-  const int64_t c = p->channels, k = p->size, high = p->height / k, wide = p->width / k;
-  for (int64_t n = 0; n < p->images; n++)
-    for (int64_t i = 0; i < high; i++)
-      for (int64_t j = 0; j < wide; j++) {
-        const DTYPE *corner = x + ((n * p->height + i * k) * p->width + j * k) * c;
-        DTYPE *o = out + ((n * high + i) * wide + j) * c;
-        memcpy(o, corner, c * sizeof(DTYPE));
-        for (int64_t q = 1; q < k * k; q++) {
-          const DTYPE *at = corner + (q / k * p->width + q % k) * c;
-          for (int64_t l = 0; l < c; l++) o[l] = load(at[l]) > load(o[l]) ? at[l] : o[l];
-        }
-      }
-}
-
-/* The gradient goes to the first maximum of each window; `to` must be zero. */
-void unpool(const DTYPE *x, const DTYPE *out, const DTYPE *grad, const Window *p, DTYPE *to) {
-  const int64_t c = p->channels, k = p->size, high = p->height / k, wide = p->width / k;
-  REAL left[LANE];
-  for (int64_t n = 0; n < p->images; n++)
-    for (int64_t i = 0; i < high; i++)
-      for (int64_t j = 0; j < wide; j++)
-        for (int64_t from = 0; from < c; from += LANE) {
-          const int64_t lanes = c - from < LANE ? c - from : LANE;
-          const int64_t corner = ((n * p->height + i * k) * p->width + j * k) * c + from;
-          const int64_t centre = ((n * high + i) * wide + j) * c + from;
-          for (int64_t l = 0; l < lanes; l++) left[l] = load(grad[centre + l]);
-          for (int64_t q = 0; q < k * k; q++) {
-            const int64_t at = corner + (q / k * p->width + q % k) * c;
-            for (int64_t l = 0; l < lanes; l++) {
-              const int hit = load(x[at + l]) == load(out[centre + l]);
-              to[at + l] = store(hit ? left[l] : 0);
-              left[l] = hit ? 0 : left[l];
-            }
-          }
-        }
 }

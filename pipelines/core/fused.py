@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from baselines.activity import Unwritten
 from pipelines.core import compiled
+from pipelines.core.kernels import Kernel, Prepared
 from pipelines.core.layouts import Reset, Surrogate
 
 _SOURCE = Path(__file__).with_suffix(".c")
@@ -43,12 +45,6 @@ class _Shape(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("window", "steps", "given")),
         *((name, ctypes.c_double) for name in ("decay", "threshold")),
         *((name, ctypes.c_int64) for name in ("subtract", "fast_sigmoid")),
-    )
-
-
-class _Window(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_int64) for name in ("images", "height", "width", "channels", "size")
     )
 
 
@@ -87,30 +83,44 @@ def begin(norm: Norm, current: Tensor) -> torch.dtype:
 
 
 class _NormAndScan(torch.autograd.Function):
+    """Of currents x; or of those that a kernel makes of x, with its weights and lists."""
+
     @staticmethod
     def forward(
         ctx: Any,
-        current: Tensor,
+        x: Tensor,
         weight: Tensor,
         bias: Tensor,
         beta: Tensor,
         norm: Norm,
-        shape: _Shape,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        shape_of: Callable[[torch.Size], _Shape],
+        kernel: Kernel | None,
+        *of_kernel: Tensor,
+    ) -> tuple[Tensor | None, ...]:
+        ctx.set_materialize_grads(False)
+        current, moments = (x, None) if kernel is None else _weigh(x, kernel, of_kernel, norm)
+        shape = shape_of(current.shape)
         of_norm = _Norm(norm.momentum, norm.eps, norm.training)
         constants = torch.empty(_Norm.rows, shape.channels, dtype=torch.float64)
+        spikes, counts = _memory(current, shape)
         running = (norm.running_mean, norm.running_var)
-        _call("prepare", current, current, weight, bias, *running, of_norm, shape, constants)
-        spikes, counts = _spikes(current, constants, shape)
-        ctx.save_for_backward(current, weight, beta, constants)
-        ctx.norm, ctx.shape = of_norm, shape
-        ctx.mark_non_differentiable(counts, constants)
-        return spikes, counts, constants
+        given = (moments, weight, bias, *running, of_norm, shape, constants)
+        _call("norm_and_scan", current, current, *given, spikes, _if_any(counts))
+        ctx.save_for_backward(x, current, weight, beta, constants, *of_kernel)
+        ctx.norm, ctx.shape, ctx.kernel = of_norm, shape, kernel
+        if kernel is None:
+            ctx.mark_non_differentiable(counts, constants)
+            return spikes, counts, constants, None
+        ctx.mark_non_differentiable(counts, constants, current)
+        return spikes, counts, constants, current
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        current, weight, beta, constants = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        x, current, weight, beta, constants, *of_kernel = ctx.saved_tensors
+        rest: list[Tensor | None] = [None] * (3 + len(of_kernel))
+        if grad is None:
+            return None, None, None, None, *rest
         shape, grad = ctx.shape, rows(grad)
         grads = torch.empty_like(weight), torch.empty_like(weight), torch.empty_like(beta)
         out = current
@@ -119,28 +129,44 @@ class _NormAndScan(torch.autograd.Function):
         else:
             torch.autograd.graph.increment_version(current)  # nobody may take it for the input
         _call("backward", current, current, grad, constants, ctx.norm, shape, out, *grads)
-        if not 0 <= float(beta) <= 1:  # clamped
+        if not 0 < shape.decay < 1 and not 0 <= float(beta) <= 1:  # clamped
             grads[2].zero_()
-        return out, *grads, None, None
+        if ctx.kernel is not None:
+            given = (x, of_kernel[0], tuple(of_kernel[1:]), out)
+            out, rest[3] = ctx.kernel.backward(*given, of_x=ctx.needs_input_grad[0])
+        return out, *grads, *rest
 
 
-def _spikes(current: Tensor, constants: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
-    """Pooled spikes, [T, B, C, ...], and their numbers before pooling, [T, B, C]."""
+def _weigh(
+    x: Tensor, kernel: Kernel, of_kernel: tuple[Tensor, ...], norm: Norm
+) -> tuple[Tensor, Tensor | None]:
+    """Currents [T, B, ...], and their moments if batch norm needs them and they are known."""
+    weight, *lists = of_kernel
+    moments = torch.empty(3, len(weight), dtype=torch.float64) if norm.training else None
+    current, known = kernel.forward(x, weight, tuple(lists), moments)
+    return current, moments if known else None
+
+
+def _memory(current: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
+    """For pooled spikes, [T, B, C, ...], and their numbers before pooling, [T, B, C]."""
     batch, channels, *extent = current.shape[1:]
     size = (shape.steps * batch, channels, *(n // shape.window for n in extent))
     layout = torch.channels_last if extent else torch.contiguous_format
     spikes = torch.empty(size, dtype=current.dtype, memory_format=layout)
-    pooling = shape.window > 1  # without it, spikes are there to be counted
     kind = torch.promote_types(current.dtype, torch.float32)
+    pooling = shape.window > 1  # without it, spikes are there to be counted
     counts = torch.zeros(shape.steps if pooling else 0, batch, channels, dtype=kind)
-    _call("forward", current, current, constants, shape, spikes, counts if pooling else None)
     return spikes.view(shape.steps, batch, *size[1:]), counts
 
 
+def _if_any(counts: Tensor) -> Tensor | None:
+    return counts if len(counts) else None
+
+
 def _shape(
-    current: Tensor, neuron: snn.Leaky, steps: int, surrogate_name: Surrogate, window: int
+    neuron: snn.Leaky, steps: int, surrogate_name: Surrogate, window: int, of_current: torch.Size
 ) -> _Shape:
-    given, batch, channels, *extent = current.shape
+    given, batch, channels, *extent = of_current
     images, height, width = (batch, *extent) if extent else (1, 1, batch)
     if window == 1:  # longer rows are quicker
         height, width = 1, height * width
@@ -154,7 +180,7 @@ def _shape(
         steps=steps,
         given=given,
         decay=min(max(float(neuron.beta.detach()), 0.0), 1.0),
-        threshold=float(neuron.threshold),
+        threshold=neuron.fires_above,
         subtract=reset == "subtract",
         fast_sigmoid=surrogate_name == "fast_sigmoid",
     )
@@ -192,55 +218,54 @@ def norm_and_scan(
     TypeError
         If batch norm is not in the format that is computed with: float32 for bfloat16 inputs.
     """
-    current = rows(current)
-    kind = begin(norm, current)
-    spikes, counts, constants = _NormAndScan.apply(  # type: ignore[no-untyped-call]
-        current,
+    return _apply(rows(current), norm, neuron, steps, surrogate_name, window)
+
+
+def weigh_norm_and_scan(
+    weights: Prepared,
+    norm: Norm,
+    neuron: snn.Leaky,
+    steps: int,
+    surrogate_name: Surrogate,
+    window: int = 1,
+) -> tuple[Tensor, Unwritten]:
+    """Apply weights to [T, B, ...], then what `norm_and_scan` does.
+
+    Both are one step for autograd, and statistics are taken while a convolution is written.
+    """
+    return _apply(weights.x, norm, neuron, steps, surrogate_name, window, weights)
+
+
+def _apply(
+    x: Tensor,
+    norm: Norm,
+    neuron: snn.Leaky,
+    steps: int,
+    surrogate_name: Surrogate,
+    window: int,
+    weights: Prepared | None = None,
+) -> tuple[Tensor, Unwritten]:
+    kind = begin(norm, x)
+    shape = partial(_shape, neuron, steps, surrogate_name)
+    spikes, counts, constants, current = _NormAndScan.apply(  # type: ignore[no-untyped-call]
+        x,
         norm.weight,
         norm.bias,
         neuron.beta.to(kind),
         norm,
-        _shape(current, neuron, steps, surrogate_name, window),
+        partial(shape, window),
+        weights.kernel if weights else None,
+        *((weights.weight, *weights.lists) if weights else ()),
     )
+    current = x.detach() if current is None else current
     version = current._version
 
-    def maps() -> Tensor:
+    def unpooled() -> Tensor:
         if current._version != version:
             raise RuntimeError("ask for the maps before the backward pass, which overwrites them")
-        whole = _shape(current, neuron, steps, surrogate_name, window=1)
-        return _spikes(current.detach(), constants, whole)[0]
+        whole = shape(1, current.shape)
+        spikes, _ = _memory(current, whole)
+        _call("forward", current, current, constants, whole, spikes, None)
+        return spikes
 
-    return spikes, Unwritten(counts, maps)
-
-
-class _MaxPool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, size: int) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        images, channels, height, width = x.shape
-        out = torch.empty(
-            (images, channels, height // size, width // size),
-            dtype=x.dtype,
-            memory_format=torch.channels_last,
-        )
-        window = _Window(images, height, width, channels, size)
-        _call("pool", x, x, window, out)
-        ctx.save_for_backward(x, out)
-        ctx.window = window
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        x, out = ctx.saved_tensors
-        whole = x.shape[2] % ctx.window.size == x.shape[3] % ctx.window.size == 0
-        to = torch.empty_like(x) if whole else torch.zeros_like(x)
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        _call("unpool", x, x, out, grad, ctx.window, to)
-        return to, None
-
-
-def max_pool(x: Tensor, size: int) -> Tensor:
-    """Maximum of each window of `size` x `size` of [N, C, H, W], as `torch.nn.MaxPool2d(size)`."""
-    pooled: Tensor = _MaxPool.apply(x, size)  # type: ignore[no-untyped-call]
-    return pooled
+    return spikes, Unwritten(counts, unpooled)

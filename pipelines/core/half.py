@@ -40,6 +40,9 @@ def bfloat16(device: torch.device, *, enabled: bool = True) -> Iterator[None]:
     device
         Of the network.
     """
+    if not enabled and not torch.is_autocast_enabled(device.type):
+        yield  # as it is
+        return
     with ExitStack() as stack:
         stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=enabled))
         if widened(device):

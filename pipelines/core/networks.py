@@ -11,11 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from baselines.activity import Activity, Pair, Recorded, Unwritten
-from pipelines.core import fused, half, one_channel, spike_convolution, triton_norm, triton_scan
-from pipelines.core.flatten import flatten_maps
+from pipelines.core import (
+    fused,
+    half,
+    linear,
+    one_channel,
+    spike_convolution,
+    triton_norm,
+    triton_scan,
+)
+from pipelines.core.kernels import Prepared
 from pipelines.core.layouts import READOUT, Execution, NetworkSpec
 from pipelines.core.neurons import lif_scan
+from pipelines.core.pooling import pooled
 from pipelines.core.stages import Stage, build_stages, side_by_side
+from pipelines.core.stepping import all_steps, one_step
 from pipelines.core.tokens import with_widths
 
 
@@ -71,6 +81,11 @@ class Network(nn.Module):
         return self.spec.time_steps if self.spec.kind == "snn" else 1
 
     @property
+    def is_fused(self) -> bool:
+        """Whether compiled functions may do what they do sooner."""
+        return self.execution.plan == "fused"
+
+    @property
     def layout(self) -> str:
         """The layout with the widths that the network has now."""
         widths = [stage.weights.weight.shape[0] for stage in self.stages]
@@ -108,8 +123,10 @@ class Network(nn.Module):
         """Class scores, and activity in which some maps may be `Unwritten`; quicker than `run`."""
         x = inputs.unsqueeze(0) if inputs.dim() == 4 else inputs
         with half.bfloat16(x.device, enabled=self.execution.precision == "bfloat16"):
-            plan = self._stepped if self.execution.plan == "step" else self._folded
-            features, activity = plan(x)
+            if self.execution.plan == "step":
+                features, activity = all_steps(self.stages, x, self.steps, self.gates)
+            else:
+                features, activity = self._folded(x)
             scores: Tensor = self.readout(features.mean(0))
         scores = scores.to(self.readout.weight.dtype)
         activity[READOUT] = (features, scores.unsqueeze(0))
@@ -131,7 +148,7 @@ class Network(nn.Module):
                 current = current + (normed(name) if name else carried)
             yield stage.name, current
             if stage.carries == "current":
-                carried = self._pooled(stage.pool, current)
+                carried = self._pooled(stage, current)
 
     def _folded(self, x: Tensor) -> tuple[Tensor, dict[str, Recorded]]:
         """Layer by layer, time folded into the batch: the readout's input, and all pairs."""
@@ -139,55 +156,83 @@ class Network(nn.Module):
         carried = x  # what the next shortcut is given
         sent: Tensor | Unwritten
         for stage in self.stages:
-            x = flatten_maps(x) if isinstance(stage.weights, nn.Linear) else x
-            current, received = _over_time(partial(self._weigh, stage.weights), x), x
+            received, prepared = self._prepare(stage.weights, x)
             if stage.joined:
-                current = _over_time(stage.norm, current)
+                current = _over_time(stage.norm, self._weigh(stage.weights, received, prepared))
                 if stage.shortcut:
                     current = current + _over_time(stage.shortcut, carried)
                 x, sent = self._send(stage, current)
             else:
-                x, sent = self._emit(stage, current)
+                x, sent = self._emit(stage, received, prepared)
             activity[stage.name] = (received, sent)
             if stage.shortcut and stage.shortcut.name:
                 activity[stage.shortcut.name] = (carried, sent)
             if stage.carries:
-                carried = x if stage.carries == "output" else self._pooled(stage.pool, current)
-        return flatten_maps(x), activity
+                carried = x if stage.carries == "output" else self._pooled(stage, current)
+        return linear.flatten_maps(x), activity
 
-    def _weigh(self, weights: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
-        """What a layer gives; a convolution may be one of grey images, or of spikes."""
-        compiled = self.execution.plan == "fused"
-        if isinstance(weights, nn.Conv2d):
-            if one_channel.suits(weights, x):
-                return one_channel.convolve(weights, x, fused=compiled)
-            if compiled and self.spec.kind == "snn":
-                return spike_convolution.convolve(weights, x)
-        return cast(Tensor, weights(x))
+    def _prepare(self, weights: nn.Module, x: Tensor) -> tuple[Tensor, Prepared | None]:
+        """What a layer receives, [T, B, ...], and what applies its weights sooner, if anything."""
+        if isinstance(weights, nn.Linear):
+            prepared = linear.prepare(weights, x) if self.is_fused else None
+            return prepared.lists[0] if prepared else linear.flatten_maps(x), prepared
+        prepared = None
+        if self.is_fused and isinstance(weights, nn.Conv2d):
+            prepared = one_channel.prepare(weights, x)
+            if prepared is None and self.spec.kind == "snn":
+                prepared = spike_convolution.prepare(weights, x)
+        return x, prepared
 
-    def _emit(self, stage: Stage, y: Tensor) -> tuple[Tensor, Tensor | Unwritten]:
-        """Batch norm, neurons and pooling over all steps, [T, B, ...]; also what was pooled."""
-        norm_and_scan = self._at_once(y)
-        if norm_and_scan is None or not isinstance(stage.neuron, snn.Leaky):
-            return self._send(stage, _over_time(stage.norm, y))
-        norm, window = cast(fused.Norm, stage.norm), self._window(stage, y)
-        y, sent = norm_and_scan(y, norm, stage.neuron, self.steps, self.spec.surrogate, window)
+    def _weigh(self, weights: nn.Module, x: Tensor, prepared: Prepared | None) -> Tensor:
+        """What a layer gives, [T, B, ...]; a convolution may be one of grey images."""
+        if prepared is not None:
+            return prepared()
+        if isinstance(weights, nn.Conv2d) and one_channel.suits(weights, x):
+            return _over_time(partial(one_channel.convolve, weights), x)
+        return (
+            cast(Tensor, weights(x)) if isinstance(weights, nn.Linear) else _over_time(weights, x)
+        )
+
+    def _emit(
+        self, stage: Stage, x: Tensor, prepared: Prepared | None
+    ) -> tuple[Tensor, Tensor | Unwritten]:
+        """Weights, batch norm, neurons and pooling, [T, B, ...]; also what was pooled."""
+        norm, neuron = cast(fused.Norm, stage.norm), stage.neuron
+        leaky = isinstance(neuron, snn.Leaky)
+        if prepared and leaky and fused.available(prepared.x):
+            emit = partial(fused.weigh_norm_and_scan, prepared, norm)
+        else:
+            x = self._weigh(stage.weights, x, prepared)
+            norm_and_scan = self._norm_and_scan(x) if leaky else None
+            if norm_and_scan is None:
+                return self._send(stage, _over_time(norm, x))
+            emit = partial(norm_and_scan, x, norm)
+        window = self._window(stage, x)  # a convolution that is prepared keeps the map's size
+        y, sent = emit(neuron, self.steps, self.spec.surrogate, window)
         if window > 1:
             return y, sent
         y = self._gated(stage.name, y)
-        return self._pooled(stage.pool, y), y
+        return self._pooled(stage, y), y
+
+    def _norm_and_scan(self, y: Tensor) -> fused.NormAndScan | None:
+        """Batch norm, neurons and pooling in one function, where there is one for such maps."""
+        if self.is_fused and fused.available(y):
+            return fused.norm_and_scan
+        if self.is_fused and triton_scan.available(y, self.steps):
+            return triton_norm.norm_and_scan
+        return None
 
     def _send(self, stage: Stage, current: Tensor) -> tuple[Tensor, Tensor]:
         """Neurons and pooling over all steps, [T, B, ...]; also what was pooled."""
         y = self._gated(stage.name, self._fire(stage, current))
-        return self._pooled(stage.pool, y), y
+        return self._pooled(stage, y), y
 
     def _fire(self, stage: Stage, current: Tensor) -> Tensor:
         """What neurons send, [T, B, ...]; the memory of their current is used unless it goes on."""
         neuron, surrogate = stage.neuron, self.spec.surrogate
         if not isinstance(neuron, snn.Leaky):
             return cast(Tensor, neuron(current))
-        if self.execution.plan == "fused" and triton_scan.available(current, self.steps):
+        if self.is_fused and triton_scan.available(current, self.steps):
             return triton_scan.lif_scan(current, neuron, self.steps, surrogate)
         alone = stage.carries != "current"
         return lif_scan(current, neuron, self.steps, surrogate, overwrite=alone)
@@ -199,23 +244,8 @@ class Network(nn.Module):
             return 1
         return size if all(n % size == 0 for n in y.shape[3:]) else 1
 
-    def _pooled(self, pool: nn.Module, y: Tensor) -> Tensor:
-        if isinstance(pool, nn.Identity):
-            return y
-        flat, size = y.flatten(0, 1), side_by_side(pool)
-        pooled = fused.max_pool(flat, size) if size and self._fused(y) else cast(Tensor, pool(flat))
-        return pooled.view(*y.shape[:2], *pooled.shape[1:])
-
-    def _at_once(self, y: Tensor) -> fused.NormAndScan | None:
-        """Batch norm, neurons and pooling in one function, where there is one for such maps."""
-        if self._fused(y):
-            return fused.norm_and_scan
-        if self.execution.plan == "fused" and triton_scan.available(y, self.steps):
-            return triton_norm.norm_and_scan
-        return None
-
-    def _fused(self, y: Tensor) -> bool:
-        return self.execution.plan == "fused" and fused.available(y)
+    def _pooled(self, stage: Stage, y: Tensor) -> Tensor:
+        return pooled(stage.pool, y, fused=self.is_fused)
 
     def _gated(self, name: str, y: Tensor) -> Tensor:
         """Withhold silenced spikes."""
@@ -224,69 +254,14 @@ class Network(nn.Module):
         gate = self.gates[name].t().to(y)  # [T, units]
         return y * gate.view(len(gate), 1, -1, *[1] * (y.dim() - 3))
 
-    def _stepped(self, x: Tensor) -> tuple[Tensor, dict[str, Recorded]]:
-        """One time step after another by snnTorch; what `_folded` gives."""
-        membranes: dict[str, Tensor] = {}
-        steps: list[dict[str, Pair]] = []
-        features: list[Tensor] = []
-        for t in range(self.steps):
-            pairs: dict[str, Pair] = {}
-            now = x[t] if len(x) > 1 else x[0]
-            features.append(self._step(now, membranes, t, pairs).flatten(1))
-            steps.append(pairs)
-        activity: dict[str, Recorded] = {
-            name: (
-                torch.stack([p[name][0] for p in steps]),
-                torch.stack([p[name][1] for p in steps]),
-            )
-            for name in steps[0]
-        }
-        return torch.stack(features), activity
-
     def step(self, x: Tensor, membranes: dict[str, Tensor]) -> Tensor:
         """One time step by snnTorch itself: input [B, C, H, W] to readout current [B, classes].
 
         `membranes` is the state, read and updated; an empty dict starts a sample. This is the
         oracle that `forward` is tested against, and what the dependency graph is traced from.
         """
-        return cast(Tensor, self.readout(self._step(x, membranes).flatten(1)))
-
-    def _step(
-        self,
-        x: Tensor,
-        membranes: dict[str, Tensor],
-        t: int | None = None,
-        activity: dict[str, Pair] | None = None,
-    ) -> Tensor:
-        """One time step, up to the readout's input; with silenced spikes if `t` is given."""
-        carried = x
-        for stage in self.stages:
-            x = x.flatten(1) if isinstance(stage.weights, nn.Linear) else x
-            current, received = stage.norm(stage.weights(x)), x
-            if stage.shortcut:
-                current = current + stage.shortcut(carried)
-            y = self._stepped_neuron(stage, current, membranes)
-            if t is not None and stage.name in self.gates:
-                kept = self.gates[stage.name][:, t].to(y)
-                y = y * kept.view(-1, *[1] * (y.dim() - 2))
-            x = stage.pool(y)
-            if activity is not None:
-                activity[stage.name] = (received, y)
-                if stage.shortcut and stage.shortcut.name:
-                    activity[stage.shortcut.name] = (carried, y)
-            if stage.carries:
-                carried = x if stage.carries == "output" else stage.pool(current)
-        return x
-
-    @staticmethod
-    def _stepped_neuron(stage: Stage, current: Tensor, membranes: dict[str, Tensor]) -> Tensor:
-        """What neurons send in one step; their membrane is read and updated."""
-        if not isinstance(stage.neuron, snn.Leaky):
-            return cast(Tensor, stage.neuron(current))
-        before = membranes.get(stage.name, torch.zeros_like(current))
-        y, membranes[stage.name] = stage.neuron(current, before)
-        stage.neuron.mem = torch.zeros(0)  # the module must not keep the graph alive
-        return cast(Tensor, y)
+        features, _ = one_step(self.stages, x, membranes)
+        return cast(Tensor, self.readout(features.flatten(1)))
 
 
 def _over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

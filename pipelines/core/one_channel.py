@@ -1,7 +1,7 @@
 """Convolutions of grey images: the gradient of the weights is one matrix product per image.
 
 PyTorch's own takes longer where the input has a single channel. In the plan ``fused``, on a CPU,
-the C code beside this file computes both passes.
+the C code beside this file computes both passes: `prepare`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from pipelines.core import compiled, half
+from pipelines.core.kernels import Prepared, like, maps
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
@@ -60,27 +60,35 @@ class _Shape(ctypes.Structure):
     )
 
 
-class _Compiled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        images, _, height, width = x.shape
-        x = x.contiguous()
-        ctx.save_for_backward(x)
-        ctx.shape = _Shape(images, height, width, len(weight), weight.shape[-1])
-        size = (images, len(weight), height, width)
+class _Kernel:
+    """What the C code computes, as a `pipelines.core.kernels.Kernel`."""
+
+    def forward(
+        self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
+    ) -> tuple[Tensor, bool]:
+        images, shape = _images(x), _shape(x, weight)
+        size = (len(images), len(weight), *x.shape[-2:])
         y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
         weights = weight.permute(2, 3, 1, 0).contiguous()
-        compiled.call(_SOURCE, x.dtype, "forward", x, weights, ctx.shape, y)
-        return y
+        compiled.call(_SOURCE, x.dtype, "forward", images, weights, shape, y, moments)
+        return like(x, y), moments is not None
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        (x,), shape = ctx.saved_tensors, ctx.shape
-        grad = grad.contiguous(memory_format=torch.channels_last)
+    def backward(
+        self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], grad: Tensor, *, of_x: bool
+    ) -> tuple[None, Tensor]:
+        shape = _shape(x, weight)
         of_weight = x.new_empty(shape.kernel, shape.kernel, 1, shape.channels)
-        compiled.call(_SOURCE, x.dtype, "backward", x, grad, shape, of_weight)
+        compiled.call(_SOURCE, x.dtype, "backward", _images(x), maps(grad), shape, of_weight)
         return None, of_weight.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _images(x: Tensor) -> Tensor:
+    return x.reshape(-1, *x.shape[-2:]).contiguous()
+
+
+def _shape(x: Tensor, weight: Tensor) -> _Shape:
+    height, width = x.shape[-2:]
+    return _Shape(x.numel() // (height * width), height, width, len(weight), weight.shape[-1])
 
 
 def suits(convolution: nn.Conv2d, x: Tensor) -> bool:
@@ -94,20 +102,27 @@ def suits(convolution: nn.Conv2d, x: Tensor) -> bool:
     )
 
 
-def convolve(convolution: nn.Conv2d, x: Tensor, *, fused: bool = False) -> Tensor:
+def prepare(convolution: nn.Conv2d, x: Tensor) -> Prepared | None:
+    """Prepare what `convolve` computes of [..., 1, H, W], where there is compiled code for it."""
+    weight = convolution.weight
+    if x.device.type != "cpu" or not suits(convolution, x):
+        return None
+    if half.widened(x.device):
+        x, weight = x.bfloat16(), weight.bfloat16()
+    if compiled.library(_SOURCE, x.dtype) is None:
+        return None
+    return Prepared(_Kernel(), x, weight)
+
+
+def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     """What the layer gives for inputs [N, 1, H, W]; its weights get their gradient sooner.
 
     Parameters
     ----------
     convolution, x
         As for `suits`.
-    fused
-        Whether compiled code may do it, where there is some.
     """
-    weight, widened = convolution.weight, half.widened(x.device)
-    if fused and x.device.type == "cpu":
-        given = (x.bfloat16(), weight.bfloat16()) if widened else (x, weight)
-        if compiled.library(_SOURCE, given[0].dtype) is not None:
-            return cast(Tensor, _Compiled.apply(*given))  # type: ignore[no-untyped-call]
     apply = cast(Callable[..., Tensor], _Convolution.apply)
-    return half.widen(apply, x, weight) if widened else apply(x, weight)
+    if half.widened(x.device):
+        return half.widen(apply, x, convolution.weight)
+    return apply(x, convolution.weight)

@@ -4,13 +4,11 @@
  * added to just these rows. Maps are [images, height, width, channels], weights [out, kernel, kernel,
  * in]; the kernel is odd, the stride one, the border zero.
  *
- * Spikes are listed row by row of a map as position * channels + channel, which is also, less the
- * left edge of a window, the row of weights [kernel, kernel * in] that they select in it: those of a
- * window's row stand side by side in the list. `starts` says where each position begins,
- * [images, height, width + 1].
+ * Spikes are listed row by row of a map as position * channels + channel. `starts` says where each
+ * position begins, [images, height, width + 1].
  */
 
-#include "vectors.h"
+#include "moments.h"
 
 typedef struct {
   int64_t images, height, width, in, out, kernel;
@@ -77,7 +75,7 @@ int64_t find_spikes(const DTYPE *x, const Shape *p, int32_t *spikes, int32_t *st
 static Vector *vectors(int64_t n) { return aligned_alloc(BYTES, n * sizeof(Vector)); }
 
 /* Some channels of the output, at most n vectors of them, and the weights that lead there:
- * [kernel, kernel * in, n vectors]. */
+ * [kernel, in, kernel backwards, n vectors]. */
 typedef struct {
   int64_t from, channels;
   Vector *weights;
@@ -85,50 +83,81 @@ typedef struct {
 
 static int64_t rows_of(const Shape *p) { return p->kernel * p->kernel * p->in; }
 
-/* The spikes that row m of the window around (i, j) sees; with `shift`, they are rows of weights. */
-typedef struct {
-  const int32_t *first, *last;
-  int64_t shift;
-} Seen;
-
-INLINE Seen seen(const int32_t *spikes, const int32_t *starts, const Shape *p, int64_t i, int64_t j,
-                 int64_t m) {
-  const int64_t border = p->kernel / 2, row = i + m - border;
-  if (row < 0 || row >= p->height) return (Seen){0};
-  const int64_t left = j > border ? j - border : 0;
-  const int64_t right = smaller(j + border + 1, p->width);
-  const int32_t *at = starts + row * (p->width + 1);
-  return (Seen){.first = spikes + at[left],
-                .last = spikes + at[right],
-                .shift = (m * p->kernel - (j - border)) * p->in};
+/* List what the windows of row i see of column j, as kernel row * in + channel. Returns how many there
+ * are. The spikes of a position are copied in groups: a loop over them could not be foreseen. */
+INLINE int64_t list_column(const int32_t *spikes, const int32_t *starts, const Shape *p, int64_t i,
+                           int64_t j, int32_t *list) {
+  const int64_t border = p->kernel / 2, from = i < border ? border - i : 0;
+  const int64_t to = smaller(p->kernel, p->height + border - i);
+  int64_t n = 0;
+  for (int64_t m = from; m < to; m++) {
+    const int32_t *start = starts + (i + m - border) * (p->width + 1) + j;
+    const int32_t first = start[0], last = start[1], shift = (int32_t)((m - j) * p->in);
+    int32_t at = first;
+    do {
+      Group group;
+      memcpy(&group, spikes + at, sizeof(group));
+      group += shift;
+      memcpy(list + n + (at - first), &group, sizeof(group));
+    } while ((at += GROUP) < last);
+    n += last - first;
+  }
+  return n;
 }
 
+/* Add a row of the output, some vectors of it, to their moments. They find room in registers only when
+ * the sums of the row are written. */
+INLINE void add_row(const DTYPE *row, const Shape *p, Moment *total, int first, int64_t n,
+                    int64_t channels) {
+  Moment moment[n];
+  memcpy(moment, total, sizeof(moment));
+  for (int64_t j = 0; j < p->width; j++)
+    for (int64_t v = 0; v < n; v++) {
+      const int64_t lanes = smaller(LANES, channels - v * LANES);
+      const Vector value = read(row + j * p->out + v * LANES, lanes);
+      if (first && !j) moment[v].around = value;
+      add(moment + v, value);
+    }
+  memcpy(total, moment, sizeof(moment));
+}
+
+/* A slice of the output for one image, whose spikes begin at `starts`, and, unless `total` is null, its
+ * moments. The sums of the windows that see a column move on with it, in registers. */
 INLINE void forward_slice(const int32_t *spikes, const int32_t *starts, const Shape *shape,
-                          const Slice *whole, DTYPE *y, int64_t n, int64_t channels) {
+                          const Slice *whole, DTYPE *y, Moment *total, int first, int64_t k,
+                          int64_t n, int64_t channels) {
   const Shape here = *shape, *p = &here; /* no write can change it, nor the slice */
   const Slice slice = *whole;
+  const int64_t border = k / 2;
+  int32_t list[k * p->in + GROUP];
   y += slice.from;
-  for (int64_t image = 0; image < p->images; image++, starts += p->height * (p->width + 1))
-    for (int64_t i = 0; i < p->height; i++)
-      for (int64_t j = 0; j < p->width; j++, y += p->out) {
-        Vector sum[n];
-        memset(sum, 0, sizeof(sum));
-        for (int64_t m = 0; m < p->kernel; m++) {
-          const Seen of = seen(spikes, starts, p, i, j, m);
-          for (const int32_t *at = of.first; at < of.last; at++)
-            for (int64_t v = 0; v < n; v++) sum[v] += slice.weights[(*at + of.shift) * n + v];
-        }
-        for (int64_t v = 0; v < n; v++)
-          write(y + v * LANES, sum[v], smaller(LANES, channels - v * LANES));
+  for (int64_t i = 0; i < p->height; i++) {
+    DTYPE *row = y + i * p->width * p->out;
+    Vector sum[k * n];
+    memset(sum, 0, sizeof(sum));
+    for (int64_t j = 0; j < p->width + border; j++) {
+      const int64_t seen = j < p->width ? list_column(spikes, starts, p, i, j, list) : 0;
+      for (int64_t s = 0; s < seen; s++) {
+        const Vector *weights = slice.weights + list[s] * k * n;
+        for (int64_t v = 0; v < k * n; v++) sum[v] += weights[v];
       }
+      for (int64_t v = 0; j >= border && v < n; v++)
+        write(row + (j - border) * p->out + v * LANES, sum[v], smaller(LANES, channels - v * LANES));
+      for (int64_t v = 0; v < k * n; v++) sum[v] = v < (k - 1) * n ? sum[v + n] : (Vector){0};
+    }
+    for (int64_t v = 0; total && v < n; v += 4)
+      add_row(row + v * LANES, p, total + v, first && !i, smaller(4, n - v), channels - v * LANES);
+  }
 }
 
-/* Call a function with its last arguments, vectors and channels of a slice, known to the compiler;
- * channels are not where the last vector is not full. */
+/* Call a function with its last arguments, kernel, vectors and channels of a slice, known to the compiler;
+ * channels are not where the last vector is not full, nor are unusual kernels. */
 #define CASE(function, vectors, ...)                                                          \
   case vectors:                                                                               \
-    if (channels == vectors * LANES) function(__VA_ARGS__, vectors, vectors * LANES);         \
-    else function(__VA_ARGS__, vectors, channels);                                            \
+    if (p->kernel == 3 && channels == vectors * LANES)                                        \
+      function(__VA_ARGS__, 3, vectors, vectors * LANES);                                     \
+    else if (p->kernel == 3) function(__VA_ARGS__, 3, vectors, channels);                     \
+    else function(__VA_ARGS__, p->kernel, vectors, channels);                                 \
     break
 #define SPECIALIZE(function, ...)                                                             \
   switch (n) {                                                                                \
@@ -142,26 +171,38 @@ INLINE void forward_slice(const int32_t *spikes, const int32_t *starts, const Sh
     CASE(function, 8, __VA_ARGS__);                                                           \
   }
 
-enum { WIDEST = 8 }; /* vectors: the sums of a slice stay in registers */
+enum { WIDEST = BYTES / 8 }; /* vectors: three times as many sums stay in registers */
 
 /* The weights of the channels of a slice. Returns how many vectors they fill. */
 static int64_t fill(Slice *slice, const DTYPE *weights, const Shape *p) {
-  const int64_t rows = rows_of(p), n = (slice->channels + LANES - 1) / LANES;
+  const int64_t k = p->kernel, rows = rows_of(p), n = (slice->channels + LANES - 1) / LANES;
   memset(slice->weights, 0, rows * n * sizeof(Vector));
   REAL *to = (REAL *)slice->weights;
-  for (int64_t row = 0; row < rows; row++, to += n * LANES)
-    for (int64_t o = 0; o < slice->channels; o++)
-      to[o] = load(weights[(slice->from + o) * rows + row]);
+  for (int64_t m = 0; m < k; m++)
+    for (int64_t c = 0; c < p->in; c++)
+      for (int64_t l = k - 1; l >= 0; l--, to += n * LANES)
+        for (int64_t o = 0; o < slice->channels; o++)
+          to[o] = load(weights[(slice->from + o) * rows + (m * k + l) * p->in + c]);
   return n;
 }
 
+/* Also the moments of y, unless they are null. */
 void forward(const int32_t *spikes, const int32_t *starts, const DTYPE *weights, const Shape *p,
-             DTYPE *y) {
+             DTYPE *y, double *moments) {
+  const int64_t of_image = p->height * (p->width + 1), length = p->height * p->width * p->out;
   Slice slice = {.weights = vectors(rows_of(p) * WIDEST)};
+  if (moments) memset(moments, 0, MOMENTS * p->out * sizeof(double));
   for (; slice.from < p->out; slice.from += slice.channels) {
     const int64_t channels = slice.channels = smaller(p->out - slice.from, WIDEST * LANES);
     const int64_t n = fill(&slice, weights, p);
-    SPECIALIZE(forward_slice, spikes, starts, p, &slice, y);
+    Moment sums[WIDEST] = {0}, *total = moments ? sums : 0;
+    for (int64_t image = 0; image < p->images; image++) {
+      const int32_t *first = starts + image * of_image;
+      SPECIALIZE(forward_slice, spikes, first, p, &slice, y + image * length, total, !image);
+      for (int64_t v = 0; total && v < n; v++)
+        gather_moment(moments + slice.from + v * LANES, total + v, p->out,
+                      smaller(LANES, channels - v * LANES));
+    }
   }
   free(slice.weights);
 }

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from pipelines.core import compiled, half, winograd
+from pipelines.core.kernels import Prepared, like, maps
 from pipelines.core.one_channel import is_plain
 
 _SOURCE = Path(__file__).with_suffix(".c")
@@ -48,8 +47,14 @@ def _suits(convolution: nn.Conv2d, x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, Tensor, Tensor] | None:
-    """The spikes of an input whose channels come last; None if it has many, or other numbers."""
+def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, int, Tensor, Tensor] | None:
+    """The spikes of an input whose channels come last; None if it has many, or other numbers.
+
+    Returns
+    -------
+    tuple
+        The shape, how many spikes there are, and the lists that the C code reads.
+    """
     images, inputs, height, width = x.shape
     outputs, kernel = convolution.out_channels, convolution.kernel_size[0]
     share = 1.0 if winograd.available(convolution.weight) else LIMIT
@@ -58,37 +63,35 @@ def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, Tensor, Tensor] | 
     spikes = torch.empty(limit, dtype=torch.int32)
     starts = torch.empty(images, height, width + 1, dtype=torch.int32)
     count = compiled.call(_SOURCE, x.dtype, "find_spikes", x, shape, spikes, starts)
-    return None if count < 0 else (shape, spikes[:count], starts)
+    return None if count < 0 else (shape, count, spikes, starts)
 
 
-class _Convolution(torch.autograd.Function):
-    @staticmethod
+class _Kernel:
+    """What the C code computes of listed spikes, as a `pipelines.core.kernels.Kernel`."""
+
+    def __init__(self, shape: _Shape, count: int) -> None:
+        self.shape = shape
+        self.count = count
+
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, shape: _Shape, spikes: Tensor, starts: Tensor
-    ) -> Tensor:
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        if len(spikes) > MANY * x.numel() and winograd.available(weight):
-            y = winograd.convolve(x, weight)
-        else:
-            size = (shape.images, shape.outputs, shape.height, shape.width)
-            y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
-            compiled.call(_SOURCE, x.dtype, "forward", spikes, starts, weight, shape, y)
-        ctx.save_for_backward(x, weight, spikes, starts)
-        ctx.shape = shape
-        return y
+        self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
+    ) -> tuple[Tensor, bool]:
+        weight, shape = weight.contiguous(memory_format=torch.channels_last), self.shape
+        if self.count > MANY * x.numel() and winograd.available(weight):
+            return like(x, winograd.convolve(maps(x), weight)), False
+        size = (shape.images, shape.outputs, shape.height, shape.width)
+        y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
+        compiled.call(_SOURCE, x.dtype, "forward", *lists, weight, shape, y, moments)
+        return like(x, y), moments is not None
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, spikes, starts = ctx.saved_tensors
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        of_x = of_weight = None
-        if ctx.needs_input_grad[0]:
-            of_x = _gradient_of_input(x, weight, grad)
-        if ctx.needs_input_grad[1]:
-            of_weight = torch.empty_like(weight)
-            compiled.call(_SOURCE, x.dtype, "backward", spikes, starts, grad, ctx.shape, of_weight)
-        return of_x, of_weight, None, None, None
+    def backward(
+        self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], grad: Tensor, *, of_x: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        grad = maps(grad)
+        wanted = like(x, _gradient_of_input(maps(x), weight, grad)) if of_x else None
+        of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
+        compiled.call(_SOURCE, x.dtype, "backward", *lists, grad, self.shape, of_weight)
+        return wanted, of_weight
 
 
 def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
@@ -105,24 +108,24 @@ def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
     return of_x
 
 
-def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """What the layer gives for inputs [N, C, H, W]; sooner, if they are spikes.
+def prepare(convolution: nn.Conv2d, x: Tensor) -> Prepared | None:
+    """Prepare the convolution of listed spikes, where that is quicker than what the layer does.
 
     Parameters
     ----------
     convolution
         Any; one of stride one that keeps the size of its maps can gain.
     x
-        Any input; some of its numbers one and all others zero, it can gain.
+        Any input [..., C, H, W]; with some of its numbers one and all others zero, it can gain.
     """
-    weight, rounded = convolution.weight, x
+    weight = convolution.weight
     if torch.is_autocast_enabled(x.device.type):
         if not half.widened(x.device):
-            return cast(Tensor, convolution(x))
-        weight, rounded = weight.bfloat16(), x.bfloat16()
-    if _suits(convolution, rounded, weight):
-        rounded = rounded.contiguous(memory_format=torch.channels_last)
-        if found := _find(convolution, rounded):
-            y = _Convolution.apply(rounded, weight, *found)  # type: ignore[no-untyped-call]
-            return cast(Tensor, y)
-    return cast(Tensor, convolution(x))
+            return None
+        weight, x = weight.bfloat16(), x.bfloat16()
+    if not _suits(convolution, x, weight):
+        return None
+    if not (found := _find(convolution, maps(x.detach()))):
+        return None
+    shape, count, *lists = found
+    return Prepared(_Kernel(shape, count), x, weight, tuple(lists))

@@ -75,3 +75,6 @@ INLINE void write(DTYPE *x, Vector value, int64_t n) {
   const Memory memory = narrow(value);
   memcpy(x, &memory, n * sizeof(DTYPE));
 }
+
+/* As it will be read when it was written. */
+INLINE Vector rounded(Vector value) { return widen(narrow(value)); }

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.core import fused
-from pipelines.core.spike_convolution import convolve
+from pipelines.core import fused, spike_convolution
 from tests.perf.networks import Race
 
 DENSE = "dense"
@@ -32,7 +31,8 @@ def test_convolution_over_spikes(race: Race, benchmark: Any) -> None:
         def run() -> None:
             layer.zero_grad()
             x.grad = None
-            y = layer(x) if share is None else convolve(layer, x)
+            prepared = None if share is None else spike_convolution.prepare(layer, x)
+            y = prepared() if prepared else layer(x)
             y.backward(gradient)
 
         return run

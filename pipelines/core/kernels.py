@@ -1,0 +1,83 @@
+"""Weights that code of ours applies sooner than PyTorch, and the function that tells autograd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class Kernel(Protocol):
+    """A layer's weights, applied both ways without autograd.
+
+    Maps are [..., C, H, W] with the channels last in memory. `lists` is what was worked out about
+    the input before.
+    """
+
+    def forward(
+        self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
+    ) -> tuple[Tensor, bool]:
+        """The result, and whether its `moments`, [3, C] in float64, were written."""
+
+    def backward(
+        self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], grad: Tensor, *, of_x: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """Gradients of x, if it is asked for, and of the weights."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Weights that are about to be applied.
+
+    Parameters
+    ----------
+    kernel
+        Applies them.
+    x, weight
+        The input, [T, B, ...], and the weights, in the format that is computed with.
+    lists
+        What the kernel was told about the input.
+    """
+
+    kernel: Kernel
+    x: Tensor
+    weight: Tensor
+    lists: tuple[Tensor, ...] = ()
+
+    def __call__(self) -> Tensor:
+        """The result, [T, B, ...]."""
+        y = _Apply.apply(  # type: ignore[no-untyped-call]
+            self.x, self.weight, self.kernel, *self.lists
+        )
+        return cast(Tensor, y)
+
+
+def maps(x: Tensor) -> Tensor:
+    """[..., C, H, W] as [N, C, H, W], with the channels last in memory; copied if they are not."""
+    flat = x.flatten(0, -4) if x.dim() > 4 else x
+    return flat.contiguous(memory_format=torch.channels_last)
+
+
+def like(x: Tensor, y: Tensor) -> Tensor:
+    """Maps [N, ...] with the leading dimensions of other maps [..., C, H, W]."""
+    return y.view(*x.shape[:-3], *y.shape[1:])
+
+
+class _Apply(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, kernel: Kernel, *lists: Tensor) -> Tensor:
+        y, _ = kernel.forward(x, weight, lists, None)
+        ctx.save_for_backward(x, weight, *lists)
+        ctx.kernel = kernel
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, *lists = ctx.saved_tensors
+        of_x = ctx.needs_input_grad[0]
+        grads = ctx.kernel.backward(x, weight, tuple(lists), grad, of_x=of_x)
+        return *grads, None, *[None] * len(lists)
