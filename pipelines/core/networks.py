@@ -189,9 +189,7 @@ class Network(nn.Module):
             return prepared()
         if isinstance(weights, nn.Conv2d) and one_channel.suits(weights, x):
             return _over_time(partial(one_channel.convolve, weights), x)
-        return (
-            cast(Tensor, weights(x)) if isinstance(weights, nn.Linear) else _over_time(weights, x)
-        )
+        return _over_time(weights, x)
 
     def _emit(
         self, stage: Stage, x: Tensor, prepared: Prepared | None
