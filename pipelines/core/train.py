@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -135,6 +136,12 @@ class Trainer:
         DivergedError
             If the loss is not finite; `result` holds the epochs before.
         """
+        for _ in self.epochs():
+            pass
+        return self.result
+
+    def epochs(self) -> Iterator[EpochPoint]:
+        """Train as `run` does, and stop after each epoch with its point of the curve."""
         self.live.network.train()
         start = clock(self.data.device)
         self._prune()  # at initialisation, for a method that wants to
@@ -142,10 +149,10 @@ class Trainer:
             loss = self._epoch()
             self.result.seconds += clock(self.data.device) - start
             self._note(loss)
+            yield self.result.curve[-1]
             start = clock(self.data.device)
         self.live.sync()
         self.result.masks, self.result.shrunk_at = self.live.masks, self.live.shrunk_at
-        return self.result
 
     def _epoch(self) -> float:
         """One pass over the training split, or what remains of the budget; the mean loss."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from pipelines.core.cell import build_network, build_structure
 from pipelines.core.data import fetch, load_training
 from pipelines.core.data.splits import TrainingData
 from pipelines.core.errors import BenchError
+from pipelines.core.layouts import Execution
 from pipelines.core.methods import methods
+from pipelines.core.networks import Network
 from pipelines.core.train import Trainer
 from pipelines.grid import Params
 from tests.perf.networks import Race, Size, training_step
@@ -36,42 +39,88 @@ def test_step_over_density(race: Race, benchmark: Any, plan: str) -> None:
     race(contenders, reference="density 1.0", rounds=40, warmup=15)  # until memory is dealt out
 
 
-def training(
-    params: Params, data: TrainingData, name: str, *, live_shrink: bool
-) -> Callable[[], None]:
+@dataclass(frozen=True)
+class Run:
     """A run of `fashion-snn`, without its evaluation on the test split."""
-    workload = params.workloads["fashion-snn"]
-    execution = workload.execution.model_copy(update={"live_shrink": live_shrink})
-    granularity, density = ("none", 1.0) if name == "dense" else ("structured", 0.25)
 
-    def run() -> None:
-        network = build_network(workload.network, data.input_shape, 10, 0, execution)
+    params: Params
+    data: TrainingData
+    method: str
+    live_shrink: bool = True
+
+    def trainer(self) -> Trainer:
+        workload, name = self.params.workloads["fashion-snn"], self.method
+        execution = workload.execution.model_copy(update={"live_shrink": self.live_shrink})
+        granularity, density = ("none", 1.0) if name == "dense" else ("structured", 0.25)
+        network = build_network(workload.network, self.data.input_shape, 10, 0, execution)
         structure = build_structure(network, granularity)
-        pruner = methods()[name](**params.methods[name])
+        pruner = methods()[name](**self.params.methods[name])
         chance = torch.Generator().manual_seed(0)
         pruner.begin(network, PruneContext(structure, granularity, density, chance, network.steps))  # type: ignore[arg-type]
-        meter = BudgetMeter(workload.budget(len(data.train)))
+        meter = BudgetMeter(workload.budget(len(self.data.train)))
         order = torch.Generator().manual_seed(0)
-        trainer = Trainer(network, pruner, structure, data, workload.recipe, meter, order)
-        result = trainer.run()
-        assert structure.density(result.masks) == pytest.approx(density, abs=0.02)
-        assert bool(result.shrunk_at) is (live_shrink and name != "dense")
+        return Trainer(network, pruner, structure, self.data, workload.recipe, meter, order)
 
-    return run
+    def end(self, trainer: Trainer) -> Network:
+        """What is left when the budget is spent."""
+        density, result = (1.0 if self.method == "dense" else 0.25), trainer.result
+        assert trainer.structure.density(result.masks) == pytest.approx(density, abs=0.02)
+        assert bool(result.shrunk_at) is (self.live_shrink and self.method != "dense")
+        return trainer.live.network
 
 
-def test_whole_run(race: Race, benchmark: Any, params: Params) -> None:
-    benchmark.group = "whole run, fashion-snn, to structured density 0.25"
+@pytest.fixture(scope="module")
+def runs(params: Params) -> dict[str, Run]:
     root = Path(__file__).parents[2] / "data"
     try:
         fetch("fashion-mnist", root)
     except BenchError as error:
         pytest.skip(str(error))
     data = load_training("fashion-mnist", root)
-    contenders = {
-        "dense": training(params, data, "dense", live_shrink=False),
-        "dpap, masks alone": training(params, data, "dpap", live_shrink=False),
-        "dpap, live shrink": training(params, data, "dpap", live_shrink=True),
-        "magnitude, live shrink": training(params, data, "magnitude", live_shrink=True),
+    return {
+        "dense": Run(params, data, "dense"),
+        "dpap, masks alone": Run(params, data, "dpap", live_shrink=False),
+        "dpap, live shrink": Run(params, data, "dpap"),
+        "magnitude, live shrink": Run(params, data, "magnitude"),
     }
-    race(contenders, reference="dense", rounds=1, warmup=0)
+
+
+@pytest.fixture(scope="module")
+def left() -> dict[str, Network]:
+    """The networks that runs have ended with."""
+    return {}
+
+
+def test_whole_run(
+    race: Race, benchmark: Any, runs: dict[str, Run], left: dict[str, Network]
+) -> None:
+    """The runs take turns after each epoch, so that a slow hour slows all of them."""
+    benchmark.group = "whole run, fashion-snn, to structured density 0.25"
+    trainers = {name: run.trainer() for name, run in runs.items()}
+    epochs = {name: trainer.epochs() for name, trainer in trainers.items()}
+    contenders = {name: partial(next, turns) for name, turns in epochs.items()}
+    race(contenders, reference="dense", rounds=trainers["dense"].recipe.epochs, warmup=0)
+    for name, run in runs.items():
+        assert not list(epochs[name]), "the budget is spent"
+        left[name] = run.end(trainers[name])
+
+
+@pytest.mark.parametrize("plan", ["folded", "fused"])
+def test_step_at_the_end(
+    race: Race, benchmark: Any, runs: dict[str, Run], left: dict[str, Network], plan: str
+) -> None:
+    """Trained networks have fewer spikes, and other ones, than those that are just built."""
+    benchmark.group = f"training step of the networks that whole runs end with, {plan}"
+    data = runs["dense"].data
+    inputs, _ = data.train.batch(torch.arange(SHAPE.batch))
+    contenders = {}
+    for name, run in runs.items():
+        if name not in left:
+            trainer = run.trainer()
+            trainer.run()
+            left[name] = run.end(trainer)
+        network = left[name]
+        same = build_network(network.spec, data.input_shape, 10, 0, Execution(plan=plan))  # type: ignore[arg-type]
+        same.load_state_dict(network.state_dict())
+        contenders[name] = training_step(same.train(), inputs)
+    race(contenders, reference="dense", rounds=60, warmup=15)  # until memory is dealt out
