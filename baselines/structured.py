@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from baselines.groups import (
     PrunableLayer,
@@ -26,6 +27,10 @@ from baselines.masks import Masks
 
 Forward = Callable[[nn.Module, Tensor], Tensor]
 Importance = Callable[[Any], Tensor | None]
+
+#: Modules whose slices are known.
+_WEIGHTS = (nn.modules.conv._ConvNd, nn.Linear)
+_SLICED = (*_WEIGHTS, nn.modules.batchnorm._BatchNorm)
 
 
 def unit_structure(
@@ -54,7 +59,7 @@ def unit_structure(
     training = network.training
     network.eval()
     graph = tp.DependencyGraph().build_dependency(
-        network, example, forward_fn=forward, verbose=False
+        network, example, forward_fn=_with_copies(forward), verbose=False
     )
     network.train(training)
     layers = prunable_layers(network, readout)
@@ -65,6 +70,38 @@ def unit_structure(
     order = [layer.name for layer in layers]
     groups = tuple(sorted(found, key=lambda group: order.index(group.name)))
     return Structure(layers, parameter_shapes(network), groups)
+
+
+class _Call(nn.Module):
+    """A function of a network as a module."""
+
+    def __init__(self, network: nn.Module, function: Forward) -> None:
+        super().__init__()
+        self.network = network
+        self.function = function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self.network, x)
+
+
+def _with_copies(forward: Forward) -> Forward:
+    """A forward pass with copies of the parameters, but for those that no unit may own.
+
+    Torch-Pruning keeps the graph of the pass that it traces. The parameters themselves must not
+    belong to it: on a GPU no training step could be recorded while they do.
+    """
+
+    def run(network: nn.Module, x: Tensor) -> Any:
+        call = _Call(network, forward)
+        copies = {
+            f"{name}.{key}": parameter.detach().clone().requires_grad_()
+            for name, module in call.named_modules()
+            for key, parameter in module.named_parameters(recurse=False)
+            if isinstance(module, _SLICED) or parameter.numel() == 1
+        }
+        return functional_call(call, copies, (x,))
+
+    return run
 
 
 def _unit_group(group: Any, names: dict[int, str], layers: tuple[PrunableLayer, ...]) -> UnitGroup:
@@ -79,14 +116,14 @@ def _unit_group(group: Any, names: dict[int, str], layers: tuple[PrunableLayer, 
         parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else None
         name = names.get(id(module), "")
         index = _owned(item.idxs, item.root_idxs, size)
-        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+        if isinstance(module, _WEIGHTS):
             outputs = graph.is_out_channel_pruning_fn(item.dep.handler)
             slices.append(Slice(f"{name}.weight", 0 if outputs else 1, index))
             if outputs and module.bias is not None:
                 slices.append(Slice(f"{name}.bias", 0, index))
             if outputs and name in prunable:
                 producers.append(name)
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        elif isinstance(module, _SLICED):
             slices.extend(Slice(f"{name}.{key}", 0, index) for key in parameters or ())
         elif parameters is None or any(p.numel() > 1 for p in parameters.values()):
             kind = type(module).__name__

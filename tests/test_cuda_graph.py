@@ -10,7 +10,7 @@ from torch import Tensor
 
 from baselines.activity import Activity, Unwritten
 from pipelines.core import cuda_graph
-from pipelines.core.cell import build_network
+from pipelines.core.cell import build_network, build_structure
 from pipelines.core.cuda_graph import WARM, ForwardPass
 from pipelines.core.device import find_device
 from pipelines.core.layouts import Execution, NetworkSpec
@@ -86,6 +86,19 @@ def test_replayed_steps_are_the_same(
     computed, replayed = (train(plan, precision, enabled=e) for e in (False, True))
     for name, value in computed.items():
         torch.testing.assert_close(replayed[name], value, rtol=0, atol=0, msg=name)
+
+
+@needs_gpu
+@pytest.mark.filterwarnings("error")
+def test_a_network_whose_units_were_found_is_recorded() -> None:
+    """Looking for them runs a pass, whose graph must not be there any more."""
+    net, ahead = network("cuda"), ForwardPass("cross-entropy")
+    assert build_structure(net, "structured").groups
+    for number in range(WARM + 3):
+        net.zero_grad()
+        ahead(net, *(v.cuda() for v in batch(number, 7 if number % 5 == 4 else 16)))[0].backward()
+    assert ahead.enabled
+    assert ahead.recorded is not None
 
 
 @needs_gpu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -201,3 +202,25 @@ def test_masking_without_projection_is_what_it_says() -> None:
     Masks(masks.parameters).project(net)
     for name, mask in masks.parameters.items():
         assert not bool(net.get_parameter(name)[~mask].any())
+
+
+def test_the_trace_keeps_no_parameter() -> None:
+    """Its graph stays; a GPU records no training step of parameters that belong to one."""
+    network = build_network(NetworkSpec(kind="snn", layout="4C3-MP2-5FC"), (1, 8, 8), 3, 0)
+    structure = build_structure(network, "structured")
+    assert structure.groups
+
+    def node(parameter: Tensor) -> Any:
+        """What would add to its gradient; it lives as long as a graph that leads there."""
+        function = parameter.view_as(parameter).grad_fn
+        assert function is not None
+        return function.next_functions[0][0]
+
+    for parameter in network.parameters():
+        assert parameter.grad is None
+        node(parameter).metadata["seen"] = True
+        assert "seen" not in node(parameter).metadata
+    graph = network.step(torch.zeros(2, 1, 8, 8), {})
+    node(network.readout.weight).metadata["seen"] = True
+    assert "seen" in node(network.readout.weight).metadata, "so the test can fail"
+    del graph
