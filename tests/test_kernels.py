@@ -55,7 +55,7 @@ def both(layer: Any, x: Tensor, prepare: Any, window: int, *, training: bool) ->
         if at_once:
             prepared = prepare(layer, given)
             assert isinstance(prepared, Prepared)
-            y, sent = fused.weigh_norm_and_scan(prepared, norm, neuron, STEPS, "atan", window)
+            y, sent = fused.norm_and_scan(prepared, norm, neuron, STEPS, "atan", window)
         else:
             flat = given.flatten(0, 1)
             current = layer(flat if isinstance(layer, nn.Conv2d) else flat.flatten(1))
@@ -101,7 +101,7 @@ def test_statistics_of_currents_far_from_zero() -> None:
 def test_the_memory_of_the_currents_is_used_once() -> None:
     layer, x, prepare = spikes(8)
     norm, neuron = nn.BatchNorm2d(8), make_neuron(0.7, True, 1.0, "zero", "atan")
-    y, sent = fused.weigh_norm_and_scan(prepare(layer, x), norm, neuron, STEPS, "atan", 2)
+    y, sent = fused.norm_and_scan(prepare(layer, x), norm, neuron, STEPS, "atan", 2)
     y.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
@@ -122,7 +122,7 @@ class _Deaf(torch.autograd.Function):
 def test_without_a_gradient_nothing_is_sent_back() -> None:
     layer, x, prepare = spikes(8)
     norm, neuron = nn.BatchNorm2d(8), make_neuron(0.7, True, 1.0, "zero", "atan")
-    y, _ = fused.weigh_norm_and_scan(prepare(layer, x), norm, neuron, STEPS, "atan", 1)
+    y, _ = fused.norm_and_scan(prepare(layer, x), norm, neuron, STEPS, "atan", 1)
     _Deaf.apply(y).backward()  # type: ignore[no-untyped-call]
     assert layer.weight.grad is None
     assert norm.weight.grad is None

@@ -217,7 +217,6 @@ def test_the_trace_keeps_no_parameter() -> None:
         return function.next_functions[0][0]
 
     for parameter in network.parameters():
-        assert parameter.grad is None
         node(parameter).metadata["seen"] = True
         assert "seen" not in node(parameter).metadata
     graph = network.step(torch.zeros(2, 1, 8, 8), {})

@@ -105,7 +105,7 @@ class _NormAndScan(torch.autograd.Function):
         spikes, counts = _memory(current, shape)
         running = (norm.running_mean, norm.running_var)
         given = (moments, weight, bias, *running, of_norm, shape, constants)
-        _call("norm_and_scan", current, current, *given, spikes, _if_any(counts))
+        _call("norm_and_scan", current, current, *given, spikes, counts if len(counts) else None)
         ctx.save_for_backward(x, current, weight, beta, constants, *of_kernel)
         ctx.norm, ctx.shape, ctx.kernel = of_norm, shape, kernel
         if kernel is None:
@@ -159,10 +159,6 @@ def _memory(current: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
     return spikes.view(shape.steps, batch, *size[1:]), counts
 
 
-def _if_any(counts: Tensor) -> Tensor | None:
-    return counts if len(counts) else None
-
-
 def _shape(
     neuron: snn.Leaky, steps: int, surrogate_name: Surrogate, window: int, of_current: torch.Size
 ) -> _Shape:
@@ -187,7 +183,7 @@ def _shape(
 
 
 def norm_and_scan(
-    current: Tensor,
+    current: Tensor | Prepared,
     norm: Norm,
     neuron: snn.Leaky,
     steps: int,
@@ -199,7 +195,9 @@ def norm_and_scan(
     Parameters
     ----------
     current
-        What the weights give, [T, B, C, ...], or [1, B, C, ...] for a static input.
+        What the weights give, [T, B, C, ...], or [1, B, C, ...] for a static input. Weights that
+        are about to be applied become one step for autograd with the rest, and statistics are
+        taken while their result is written.
     norm
         Batch norm, in training or evaluation; its running statistics are updated.
     neuron, steps, surrogate_name
@@ -218,36 +216,11 @@ def norm_and_scan(
     TypeError
         If batch norm is not in the format that is computed with: float32 for bfloat16 inputs.
     """
-    return _apply(rows(current), norm, neuron, steps, surrogate_name, window)
-
-
-def weigh_norm_and_scan(
-    weights: Prepared,
-    norm: Norm,
-    neuron: snn.Leaky,
-    steps: int,
-    surrogate_name: Surrogate,
-    window: int = 1,
-) -> tuple[Tensor, Unwritten]:
-    """Apply weights to [T, B, ...], then what `norm_and_scan` does.
-
-    Both are one step for autograd, and statistics are taken while a convolution is written.
-    """
-    return _apply(weights.x, norm, neuron, steps, surrogate_name, window, weights)
-
-
-def _apply(
-    x: Tensor,
-    norm: Norm,
-    neuron: snn.Leaky,
-    steps: int,
-    surrogate_name: Surrogate,
-    window: int,
-    weights: Prepared | None = None,
-) -> tuple[Tensor, Unwritten]:
+    weights = current if isinstance(current, Prepared) else None
+    x = current.x if isinstance(current, Prepared) else rows(current)
     kind = begin(norm, x)
     shape = partial(_shape, neuron, steps, surrogate_name)
-    spikes, counts, constants, current = _NormAndScan.apply(  # type: ignore[no-untyped-call]
+    spikes, counts, constants, made = _NormAndScan.apply(  # type: ignore[no-untyped-call]
         x,
         norm.weight,
         norm.bias,
@@ -257,15 +230,15 @@ def _apply(
         weights.kernel if weights else None,
         *((weights.weight, *weights.lists) if weights else ()),
     )
-    current = x.detach() if current is None else current
-    version = current._version
+    numbers: Tensor = x.detach() if made is None else made
+    version = numbers._version
 
     def unpooled() -> Tensor:
-        if current._version != version:
+        if numbers._version != version:
             raise RuntimeError("ask for the maps before the backward pass, which overwrites them")
-        whole = shape(1, current.shape)
-        spikes, _ = _memory(current, whole)
-        _call("forward", current, current, constants, whole, spikes, None)
+        whole = shape(1, numbers.shape)
+        spikes, _ = _memory(numbers, whole)
+        _call("forward", numbers, numbers, constants, whole, spikes, None)
         return spikes
 
     return spikes, Unwritten(counts, unpooled)

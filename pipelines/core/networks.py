@@ -198,7 +198,7 @@ class Network(nn.Module):
         norm, neuron = cast(fused.Norm, stage.norm), stage.neuron
         leaky = isinstance(neuron, snn.Leaky)
         if prepared and leaky and fused.available(prepared.x):
-            emit = partial(fused.weigh_norm_and_scan, prepared, norm)
+            emit = partial(fused.norm_and_scan, prepared, norm)
         else:
             x = self._weigh(stage.weights, x, prepared)
             norm_and_scan = self._norm_and_scan(x) if leaky else None
