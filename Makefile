@@ -60,9 +60,10 @@ test: $(STAMP) ## run the tests
 slow: $(STAMP) ## run the whole pipeline at a small size, and check what a change reruns
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --ignore=tests/perf
 
-lint: $(STAMP) ## ruff: format and rules
+lint: $(STAMP) ## ruff (format and rules), and the layers of .importlinter
 	ruff format --check .
 	ruff check .
+	lint-imports
 
 types: $(STAMP) ## mypy --strict
 	mypy
@@ -78,11 +79,11 @@ bench: $(STAMP) ## measure speed in races, and write docs/performance.md
 	@mkdir -p results/local
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist --benchmark-columns=median \
 	  --benchmark-json=results/local/benchmarks.json
-	$(BIN)/python -m pipelines.report.performance results/local/benchmarks.json docs
+	$(BIN)/python -m tests.perf.speed_page results/local/benchmarks.json docs
 
 picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/
-	$(BIN)/python -m pipelines.report.explain
+	$(BIN)/python -m docs.survival_picture
 
 ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into docs/dpap.md
 	dpap-bench sweep --board dpap-ablation
@@ -98,4 +99,4 @@ ui: $(STAMP) ## open MLflow on 127.0.0.1; PORT=5001 takes another port
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean: ## remove what was computed, keep .venv
-	rm -rf results/records/digits-* results/controls/digits-* results/checkpoints results/local results/boards mlflow.db mlruns site dvc.lock pipelines/desk/dvc.lock
+	rm -rf results/records/digits-* results/controls/digits-* results/checkpoints results/local results/boards mlflow.db mlruns site dvc.lock pipelines/stages/desk/dvc.lock

@@ -1,7 +1,7 @@
 """Magnitude increase: what grew since the start stays. Copy this file to NAME.py to begin a method.
 
 It has one class, whose fields are the hyper-parameters; write them into params.yaml too. The
-contract is baselines/api.py. Files whose names start with ``_`` are not registered.
+contract is baselines/shared/contract.py. Files whose names start with ``_`` are not registered.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from baselines.api import PruneContext, PrunerInfo
-from baselines.gradual import GradualPruner
+from baselines.shared.contract import PruneContext, PrunerInfo
+from baselines.shared.gradual import GradualPruner
 
 
 @dataclass

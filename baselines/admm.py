@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.api import PruneContext, PrunerInfo
-from baselines.gradual import GradualPruner
-from baselines.masks import Masks
-from baselines.structured import relative
+from baselines.shared.contract import PruneContext, PrunerInfo
+from baselines.shared.gradual import GradualPruner
+from baselines.shared.masks import Masks
+from baselines.shared.structured import relative
 
 
 @dataclass

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.api import PruneContext, Pruner, PrunerInfo
-from baselines.masks import Masks
-from baselines.regrowth import random_connections
-from baselines.selection import Scope
+from baselines.shared.contract import PruneContext, Pruner, PrunerInfo
+from baselines.shared.masks import Masks
+from baselines.shared.regrowth import random_connections
+from baselines.shared.selection import Scope
 
 
 @dataclass

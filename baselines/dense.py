@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from baselines.api import Pruner, PrunerInfo
-from baselines.masks import Masks
+from baselines.shared.contract import Pruner, PrunerInfo
+from baselines.shared.masks import Masks
 
 
 @dataclass

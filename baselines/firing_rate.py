@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.api import Activity, PruneContext, PrunerInfo
-from baselines.gradual import GradualPruner
-from baselines.structured import relative
+from baselines.shared.contract import Activity, PruneContext, PrunerInfo
+from baselines.shared.gradual import GradualPruner
+from baselines.shared.structured import relative
 
 
 @dataclass

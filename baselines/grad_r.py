@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from baselines.api import PruneContext, PrunerInfo
-from baselines.hidden import HiddenWeightPruner
-from baselines.selection import Scope
+from baselines.shared.contract import PruneContext, PrunerInfo
+from baselines.shared.hidden import HiddenWeightPruner
+from baselines.shared.selection import Scope
 
 
 @dataclass

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.api import PrunerInfo
-from baselines.gradual import GradualPruner
-from baselines.structured import relative
+from baselines.shared.contract import PrunerInfo
+from baselines.shared.gradual import GradualPruner
+from baselines.shared.structured import relative
 
 
 @dataclass

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.api import PrunerInfo
-from baselines.gradual import GradualPruner
-from baselines.selection import Scope
+from baselines.shared.contract import PrunerInfo
+from baselines.shared.gradual import GradualPruner
+from baselines.shared.selection import Scope
 
 
 @dataclass

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from baselines.api import PrunerInfo
-from baselines.gradual import GradualPruner
+from baselines.shared.contract import PrunerInfo
+from baselines.shared.gradual import GradualPruner
 
 
 @dataclass

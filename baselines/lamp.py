@@ -16,9 +16,9 @@ import torch
 import torch_pruning as tp
 from torch import Tensor
 
-from baselines.api import PrunerInfo
-from baselines.gradual import GradualPruner
-from baselines.structured import unit_scores
+from baselines.shared.contract import PrunerInfo
+from baselines.shared.gradual import GradualPruner
+from baselines.shared.structured import unit_scores
 
 
 @dataclass

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from baselines.api import PruneContext, Pruner, PrunerInfo
-from baselines.masks import Masks
-from baselines.selection import Scope, select
+from baselines.shared.contract import PruneContext, Pruner, PrunerInfo
+from baselines.shared.masks import Masks
+from baselines.shared.selection import Scope, select
 
 
 @dataclass

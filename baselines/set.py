@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.api import PrunerInfo
-from baselines.regrowth import SparseTraining
-from baselines.selection import Scope
+from baselines.shared.contract import PrunerInfo
+from baselines.shared.regrowth import SparseTraining
+from baselines.shared.selection import Scope
 
 
 @dataclass

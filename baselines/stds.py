@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.api import PrunerInfo
-from baselines.hidden import HiddenWeightPruner
-from baselines.schedules import cosine
-from baselines.selection import Scope
+from baselines.shared.contract import PrunerInfo
+from baselines.shared.hidden import HiddenWeightPruner
+from baselines.shared.schedules import cosine
+from baselines.shared.selection import Scope
 
 
 @dataclass

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.api import PruneContext, PrunerInfo
-from baselines.gradual import GradualPruner
+from baselines.shared.contract import PruneContext, PrunerInfo
+from baselines.shared.gradual import GradualPruner
 
 
 @dataclass

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.activity import Activity
-from baselines.api import PruneContext, PrunerInfo
-from baselines.hidden import HiddenWeightPruner, SoftMasks
+from baselines.shared.activity import Activity
+from baselines.shared.contract import PruneContext, PrunerInfo
+from baselines.shared.hidden import HiddenWeightPruner, SoftMasks
 
 
 @dataclass

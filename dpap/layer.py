@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from baselines.activity import unit_activity
+from baselines.shared.activity import unit_activity
 from dpap.importance import time_importance, unit_importance
 from dpap.plasticity import Rule, SlidingThreshold, bcm, hebb, stdp
 from dpap.presets import Preset

@@ -9,11 +9,11 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from baselines.activity import Activity
-from baselines.api import PruneContext, Pruner, PrunerInfo
-from baselines.masks import Masks
-from baselines.schedules import UpdateClock, check_window, cubic_density
-from baselines.selection import select
+from baselines.shared.activity import Activity
+from baselines.shared.contract import PruneContext, Pruner, PrunerInfo
+from baselines.shared.masks import Masks
+from baselines.shared.schedules import UpdateClock, check_window, cubic_density
+from baselines.shared.selection import select
 from dpap.layer import Evidence, LayerState
 from dpap.plasticity import Rule
 from dpap.presets import Preset

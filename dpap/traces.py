@@ -12,8 +12,8 @@ def trace(units: Tensor, tau: float, *, mean: bool = False) -> Tensor:
     """Leaky sum over time, S(t+1) = tau * S(t) + o(t+1), after the last step.
 
     Equations (1), (2) for spikes and (12), (13) for ReLU outputs, which have T = 1. A channel's
-    map is summed before (`baselines.activity`): the trace is linear, and this order is cheaper. For
-    the same reason it is one product with the weights tau^(T-1), ..., tau, 1.
+    map is summed before (`baselines.shared.activity`): the trace is linear, and this order is
+    cheaper. For the same reason it is one product with the weights tau^(T-1), ..., tau, 1.
 
     Parameters
     ----------

@@ -13,11 +13,10 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pipelines.core import data
-from pipelines.core.workloads import Workload
-from pipelines.grid import Params, load_params
-
-ROOT = Path(__file__).parent.parent
+from pipelines import data
+from pipelines.boards.params import Params, load_params
+from pipelines.settings.workload import Workload
+from tests.helpers.paths import ROOT
 
 # A busy machine is no fault of an example.
 settings.register_profile("busy", deadline=None)

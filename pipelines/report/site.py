@@ -13,13 +13,13 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from pipelines.core.data.files import atomic_file, sha256
-from pipelines.core.errors import BenchError, InputError
-from pipelines.core.store import Store
-from pipelines.grid import Params
+from pipelines.boards.params import Params
+from pipelines.common.errors import BenchError, InputError
+from pipelines.common.files import atomic_file, sha256
+from pipelines.records.store import Store
+from pipelines.report.analysis.collect import collect
 from pipelines.report.build import build
-from pipelines.report.collect import collect
-from pipelines.report.page import style_sheet, templates
+from pipelines.report.page.page import style_sheet, templates
 
 #: Says that a folder is a site, which may be replaced; programs read it too.
 MANIFEST = "boards.json"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.core.memory import keep_freed_memory, prefer_huge_pages
+from pipelines.training.machine import keep_freed_memory, prefer_huge_pages
 from tests.perf.networks import Race, compare, turns
 
 

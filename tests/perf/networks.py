@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipelines.core.cell import build_network
-from pipelines.core.cuda_graph import ForwardPass
-from pipelines.core.half import bfloat16
-from pipelines.core.layouts import Execution, NetworkSpec
-from pipelines.core.networks import Network
+from pipelines.kernels.bfloat16 import bfloat16
+from pipelines.networks.network import Network
+from pipelines.settings.network import Execution, NetworkSpec
+from pipelines.training.cell import build_network
+from pipelines.training.graph_replay import ForwardPass
 
 Race = Callable[..., None]
 STEP = "snnTorch, step by step"

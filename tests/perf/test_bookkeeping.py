@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from baselines.activity import Activity
-from baselines.api import PruneContext
-from baselines.masks import Masks
-from pipelines.core.budget import Budget, BudgetMeter
-from pipelines.core.cell import build_structure
-from pipelines.core.data.splits import Split
-from pipelines.core.methods import methods
-from pipelines.core.probe import NetworkProbe
-from pipelines.core.rates import learning_rate
-from pipelines.core.workloads import Recipe
+from baselines.shared.activity import Activity
+from baselines.shared.contract import PruneContext
+from baselines.shared.masks import Masks
+from pipelines.data.splits import Split
+from pipelines.methods.registry import methods
+from pipelines.settings.workload import Recipe
+from pipelines.training.budget import BudgetMeter
+from pipelines.training.cell import build_structure
+from pipelines.training.probe import NetworkProbe
+from pipelines.training.schedule import learning_rate
 from tests.perf.networks import SIZES, compare
 
 RECIPE = Recipe(epochs=1, batch_size=64, optimizer="adamw", learning_rate=0.004)
@@ -44,7 +44,7 @@ def training(size: str, name: str, granularity: str) -> Callable[[], tuple[float
     structure = build_structure(network, granularity)
     method = methods()[name]()
     draw = torch.Generator().manual_seed(0)
-    meter = BudgetMeter(Budget(10**9))
+    meter = BudgetMeter(10**9)
     probe = NetworkProbe(network, Split(inputs, labels), len(inputs), meter, draw)
     rate = partial(learning_rate, RECIPE)
     method.begin(

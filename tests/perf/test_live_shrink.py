@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from baselines.api import PruneContext
-from pipelines.core.budget import BudgetMeter
-from pipelines.core.cell import build_network, build_structure
-from pipelines.core.data import fetch, load_training
-from pipelines.core.data.splits import TrainingData
-from pipelines.core.errors import BenchError
-from pipelines.core.layouts import Execution
-from pipelines.core.methods import methods
-from pipelines.core.networks import Network
-from pipelines.core.train import Trainer
-from pipelines.grid import Params
+from baselines.shared.contract import PruneContext
+from pipelines.boards.params import Params
+from pipelines.common.errors import BenchError
+from pipelines.data import fetch, load_training
+from pipelines.data.splits import TrainingData
+from pipelines.methods.registry import methods
+from pipelines.networks.network import Network
+from pipelines.settings.network import Execution
+from pipelines.training.budget import BudgetMeter
+from pipelines.training.cell import build_network, build_structure
+from pipelines.training.trainer import Trainer
 from tests.perf.networks import Race, Size, training_step
 
 SHAPE = Size("32C3-MP2-64C3-MP2-128FC", (1, 28, 28), 128, steps=2)  # fashion-snn

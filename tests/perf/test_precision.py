@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pipelines.core.cell import run_cell
-from pipelines.core.layouts import Execution
-from pipelines.grid import Params
+from pipelines.boards.params import Params
+from pipelines.settings.network import Execution
+from pipelines.training.cell import run_cell
 
 SEEDS = (0, 1, 2)
 CASES = {"dense": ("dense", "none", 1.0), "magnitude at 0.25": ("magnitude", "structured", 0.25)}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pipelines.core.store import Store
-from pipelines.engine import available_cores, run_cells
-from pipelines.grid import Params
+from pipelines.boards.params import Params
+from pipelines.engines.engine import available_cores, run_cells
+from pipelines.records.store import Store
 from tests.perf.networks import Race
 
 

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from pipelines.core.cell import run_cell
-from pipelines.core.code import code_digest
-from pipelines.core.store import Store
-from pipelines.grid import PARAMS, Params, load_params
+from pipelines.boards.params import PARAMS, Params, load_params
+from pipelines.records.digest import code_digest
+from pipelines.records.store import Store
+from pipelines.training.cell import run_cell
 
 BOARD = {
     "workloads": ["digits-snn", "digits-ann"],
@@ -77,7 +77,8 @@ def test_report(benchmark: Any, project: Path) -> None:
     """In a process of its own, start included."""
     benchmark.group = "10,000 records"
     code = (
-        "from pipelines.cli import app; app(['report', '--board', 'large'], standalone_mode=False);"
+        "from pipelines.cli.main import app; "
+        "app(['report', '--board', 'large'], standalone_mode=False);"
         "print(*[x.split()[1] for x in open('/proc/self/status') if x.startswith('VmHWM')] or '0')"
     )
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.core import fused, spike_convolution
+from pipelines.kernels.cpu import norm_scan as fused
+from pipelines.kernels.cpu import spike_convolution
 from tests.perf.networks import Race
 
 DENSE = "dense"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.core import fused
+from pipelines.kernels.cpu import norm_scan as fused
 from tests.perf.networks import SIZES, Race, contenders
 
 ROUNDS = {"digits": 60, "fashion": 15, "6Conv2FC": 5}

@@ -1,0 +1,1 @@
+"""Checks of records: seals, contradictions, second runs, submissions."""

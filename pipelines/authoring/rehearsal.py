@@ -1,0 +1,201 @@
+"""Rehearsals: a method trains a tiny network on the digits, and what it does is noted."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from baselines.shared.contract import Granularity, PruneContext, Pruner
+from baselines.shared.groups import Structure
+from baselines.shared.masks import Masks
+from pipelines.authoring.fit import ContractError, require_fit
+from pipelines.data.splits import TrainingData
+from pipelines.networks.initial import build_network, build_structure, stream
+from pipelines.networks.network import Network
+from pipelines.settings.network import NetworkSpec
+from pipelines.settings.workload import Recipe
+from pipelines.training.budget import BudgetExceededError, BudgetMeter
+from pipelines.training.probe import NetworkProbe
+from pipelines.training.schedule import learning_rate
+from pipelines.training.trainer import Trainer
+
+Kind = Literal["snn", "ann", "residual snn"]
+_LAYOUT = "6C3-MP2-8C3-MP2-12FC"
+_RESIDUAL = "6C3s2-[5C3-6C3]-[6C3s2-8C3]-12FC"
+_NETWORKS = {
+    "snn": NetworkSpec(kind="snn", layout=_LAYOUT, time_steps=4),
+    "ann": NetworkSpec(kind="ann", layout=_LAYOUT),
+    "residual snn": NetworkSpec(kind="snn", layout=_RESIDUAL, time_steps=4),
+}
+_RECIPE = Recipe(epochs=1, batch_size=64, optimizer="adamw", learning_rate=0.004, warmup=0.1)
+
+
+@dataclass
+class Rehearsal:
+    """What a method did.
+
+    Parameters
+    ----------
+    kind
+        Of the network; ``residual snn`` has a block around which the identity leads, and one with
+        a projection.
+    granularity, target
+        What the method was asked for; target None: its own density.
+    structure
+        What could be pruned.
+    meter
+        What was spent of the budget.
+    masks
+        All that the method returned, in order.
+    unpaid
+        Samples that the method passed through its network without the probe.
+    drew
+        Global generators that it drew from.
+    """
+
+    kind: Kind
+    granularity: Granularity
+    target: float | None
+    structure: Structure
+    meter: BudgetMeter
+    masks: list[Masks] = field(default_factory=list)
+    unpaid: int = 0
+    drew: tuple[str, ...] = ()
+
+    @property
+    def density(self) -> float:
+        """Density under the last masks."""
+        return self.structure.density(self.masks[-1] if self.masks else Masks())
+
+    def count(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Add a pass of the network that the method made by itself."""
+        self.unpaid += inputs[0].shape[-4]
+
+
+class _WatchedTrainer(Trainer):
+    """The harness's loop; it notes the masks, and stops at the first that do not fit."""
+
+    rehearsal: Rehearsal
+
+    def _masks(self) -> Masks | None:
+        masks = super()._masks()
+        if masks is not None:
+            require_fit(masks, self.live.full, self.structure)
+            self.rehearsal.masks.append(masks)
+        return masks
+
+
+def rehearse(
+    method: type[Pruner],
+    options: dict[str, Any],
+    granularity: Granularity,
+    kind: Kind,
+    target: float | None,
+    data: TrainingData,
+    *,
+    epochs: int = 2,
+    noise: int = 0,
+) -> Rehearsal:
+    """Train a tiny network with a method.
+
+    Parameters
+    ----------
+    method, options
+        The method, and its hyper-parameters.
+    granularity, kind, target, data
+        What it is asked for, and on what.
+    epochs
+        Budget.
+    noise
+        Seed of the global generators, which must not matter.
+
+    Raises
+    ------
+    ContractError
+        If the method stops, or returns masks that do not fit.
+    """
+    torch.set_num_threads(1)  # threads that wait for each other take longer on a network so small
+    network = build_network(_NETWORKS[kind], data.input_shape, data.classes, seed=0)
+    meter = BudgetMeter(epochs * len(data.train))
+    structure = build_structure(network, granularity)
+    rehearsal = Rehearsal(kind, granularity, target, structure, meter)
+    network.register_forward_pre_hook(rehearsal.count)
+    with _noise(noise) as drew:
+        try:
+            _train(method(**options), network, data, rehearsal)
+        except ContractError:
+            raise
+        except BudgetExceededError as error:
+            raise ContractError(
+                f"it spends more than its budget: {error}; ask the probe for fewer samples, or "
+                "less often."
+            ) from error
+        except Exception as error:  # a method may do anything
+            raise ContractError(f"it stops: {_where(method, error)}; mend it there.") from error
+    rehearsal.drew = tuple(drew)
+    return rehearsal
+
+
+def _train(pruner: Pruner, network: Network, data: TrainingData, rehearsal: Rehearsal) -> None:
+    meter, draw = rehearsal.meter, stream(0, "saliency")
+    context = PruneContext(
+        rehearsal.structure,
+        rehearsal.granularity,
+        rehearsal.target,
+        stream(0, "method"),
+        network.steps,
+        NetworkProbe(network, data.train, _RECIPE.batch_size, meter, draw),
+        partial(learning_rate, _RECIPE),
+    )
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    pruner.begin(network, context)
+    for name, value in network.state_dict().items():
+        if not torch.equal(value, before[name]):
+            raise ContractError(
+                f"begin() changes '{name}': write into the network in masks() only."
+            )
+    batches = stream(0, "batches")
+    trainer = _WatchedTrainer(network, pruner, rehearsal.structure, data, _RECIPE, meter, batches)
+    trainer.rehearsal = rehearsal
+    trainer.run()
+
+
+@contextmanager
+def _noise(seed: int) -> Iterator[list[str]]:
+    """Seed the global generators; afterwards the list names those that were drawn from."""
+    python, array = random.getstate(), np.random.get_state()
+    drew: list[str] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        start = (torch.get_rng_state(), random.getstate(), str(np.random.get_state()))
+        try:
+            yield drew
+        finally:
+            if not torch.equal(torch.get_rng_state(), start[0]):
+                drew.append("torch")
+            if random.getstate() != start[1]:
+                drew.append("random")
+            if str(np.random.get_state()) != start[2]:
+                drew.append("numpy")
+            random.setstate(python)
+            np.random.set_state(array)
+
+
+def _where(method: type[Pruner], error: Exception) -> str:
+    """Say what went wrong, and at which line of the method's own file if it was there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if Path(f.filename).stem == method.__module__.rpartition(".")[2]]
+    place = (own or frames)[-1]
+    return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {error}"

@@ -1,0 +1,72 @@
+"""A new method, from the template."""
+
+from __future__ import annotations
+
+import dataclasses
+import keyword
+import re
+from pathlib import Path
+
+import baselines
+from baselines._template import Template
+from pipelines.authoring.params_file import add_entry
+from pipelines.boards.params import PARAMS, load_params
+from pipelines.common.errors import InputError
+from pipelines.common.files import atomic_file
+from pipelines.methods.catalogue import infos
+
+_TEMPLATE = Path(baselines.__path__[0]) / "_template.py"
+_SPACE = {"stop": {"low": 0.3, "high": 0.9}, "share": {"low": 0.0, "high": 1.0}}
+_DOCSTRING = '''"""{title}: say here what it prunes, by which formula, and cite the paper.
+
+The contract is baselines/shared/contract.py; ``dpap-bench check {name}`` holds this method to it.
+"""'''
+
+
+def create(root: Path, name: str, folder: Path) -> Path:
+    """Write the file of a new method, and its hyper-parameters into params.yaml.
+
+    Parameters
+    ----------
+    root
+        Folder of params.yaml.
+    name
+        Of the method; the file has underscores for hyphens.
+    folder
+        Where the file goes.
+
+    Raises
+    ------
+    InputError
+        If the name cannot be, or is taken.
+    BenchError
+        If a file cannot be written.
+    """
+    identifier = name.replace("-", "_")
+    if not identifier.isidentifier() or keyword.iskeyword(identifier) or name.startswith("_"):
+        raise InputError(
+            f"'{name}' is no name for a method; take lower-case letters, digits and hyphens, "
+            "beginning with a letter, such as my-method."
+        )
+    params, path = load_params(root), folder / f"{identifier}.py"
+    taken = {other.replace("-", "_") for other in (*infos(), *params.methods, "template")}
+    if identifier in taken or path.exists():
+        raise InputError(f"the name '{name}' is taken; choose another one.")
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; make it, or name another one with --to.")
+    options = {field.name: field.default for field in dataclasses.fields(Template)}
+    add_entry(root / PARAMS, ["methods"], name, options)
+    if params.tuning is not None:
+        add_entry(root / PARAMS, ["tuning", "spaces"], name, _SPACE)
+    with atomic_file(path) as file:
+        file.write(_filled(name).encode())
+    return path
+
+
+def _filled(name: str) -> str:
+    """The template under another name."""
+    title = "".join(part.capitalize() for part in re.split("[-_]", name))
+    text = _TEMPLATE.read_text().partition('"""\n')[2]  # what follows the docstring
+    text = text.replace(f"class {Template.__name__}(", f"class {title}(")
+    text = text.replace(f'name="{Template.info.name}"', f'name="{name}"')
+    return f"{_DOCSTRING.format(title=title, name=name)}\n{text}"

@@ -1,0 +1,131 @@
+"""Boards: which cells one comparison consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from baselines.shared.info import Granularity, PrunerInfo, Track
+from pipelines.common.errors import unknown
+from pipelines.methods.catalogue import info
+from pipelines.settings.spec import EMERGENT, Control
+from pipelines.settings.workload import Workload
+
+Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
+
+
+class Place(NamedTuple):
+    """What a board says of one cell; `name` is METHOD or METHOD:VARIANT."""
+
+    workload: str
+    name: str
+    granularity: str
+    density: float | str
+    seed: int
+    track: Track
+
+
+class Board(BaseModel):
+    """One comparison: the grid of workloads, methods, densities and seeds.
+
+    Parameters
+    ----------
+    workloads
+        Names of workloads.
+    baselines, dpap
+        Names of methods; DPAP and its variants apart, because they share files.
+    granularities
+        Only these; all that a method can do if empty.
+    densities
+        Target densities of every method.
+    workload_densities
+        Workload -> its own targets, instead of `densities`.
+    emergent
+        Whether methods that can also run without a target.
+    seeds
+        Seeds, paired across methods.
+    tracks
+        ``from-scratch``, ``post-training`` or both; a method is left out where it does not enter.
+    controls
+        Which controls every pruned cell has: ``shuffled``, ``reinit`` or both.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workloads: tuple[str, ...] = Field(min_length=1)
+    baselines: tuple[str, ...] = ()
+    dpap: tuple[str, ...] = ()
+    granularities: tuple[Granularity, ...] = ()
+    densities: tuple[Density, ...] = ()
+    workload_densities: dict[str, tuple[Density, ...]] = Field(default_factory=dict)
+    emergent: bool = False
+    seeds: tuple[int, ...] = Field(min_length=1)
+    tracks: tuple[Track, ...] = Field(("from-scratch",), min_length=1)
+    controls: tuple[Control, ...] = ()
+
+    @model_validator(mode="after")
+    def _own_workloads(self) -> Board:
+        for name in self.workload_densities:
+            if name not in self.workloads:
+                raise ValueError(f"workload_densities names '{name}', which is not on the board")
+        return self
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """All methods of the board."""
+        return self.baselines + self.dpap
+
+    def places(
+        self,
+        known: Mapping[str, Workload],
+        workloads: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> Iterator[Place]:
+        """Every cell that makes sense, or those of some of the board's workloads and methods.
+
+        Parameters
+        ----------
+        known
+            Workloads by name.
+        workloads, methods
+            Names; all if None.
+
+        Raises
+        ------
+        InputError
+            If the board has no such workload or method.
+        """
+        for kind, wanted, there in (
+            ("workload of the board", workloads, self.workloads),
+            ("method of the board", methods, self.methods),
+        ):
+            for name in wanted or ():
+                if name not in there:
+                    raise unknown(kind, name, there)
+        for workload in workloads or self.workloads:
+            for name in methods or self.methods:
+                about = info(name.partition(":")[0])
+                if fits(about, known.get(workload)):
+                    for track in (t for t in self.tracks if t in about.tracks):
+                        for granularity, density in self._targets(about, workload):
+                            for seed in self.seeds:
+                                yield Place(workload, name, granularity, density, seed, track)
+
+    def _targets(self, about: PrunerInfo, workload: str) -> Iterator[tuple[str, float | str]]:
+        for granularity in self.granularities or about.granularities:
+            if granularity not in about.granularities:
+                continue
+            if granularity == "none":
+                yield granularity, 1.0
+                continue
+            if self.emergent and about.emergent:
+                yield granularity, EMERGENT
+            for density in self.workload_densities.get(workload, self.densities):
+                yield granularity, density
+
+
+def fits(about: PrunerInfo, settings: Workload | None) -> bool:
+    """Whether a method makes sense on a workload; unknown ones are told later."""
+    return settings is None or not about.needs_spikes or settings.network.kind == "snn"

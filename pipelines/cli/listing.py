@@ -1,0 +1,71 @@
+"""What there is: methods, workloads, boards and data sets, as rows."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.boards.params import Params
+
+
+class Topic(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    workloads = "workloads"
+    boards = "boards"
+    data = "data"
+
+
+#: Columns for programs alone.
+_HIDDEN = {"tracks", "emergent"}
+
+
+def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:
+    """One row for each thing; of methods one for each granularity."""
+    from pipelines.data import SOURCES
+    from pipelines.methods.catalogue import infos
+
+    if topic is Topic.methods:
+        return [
+            {
+                "name": name,
+                "granularity": granularity,
+                "emergent": info.emergent,
+                "tracks": list(info.tracks),
+                "summary": info.summary,
+                "paper": info.paper,
+            }
+            for name, info in infos().items()
+            for granularity in info.granularities
+        ]
+    if topic is Topic.workloads:
+        return [
+            {"name": name, "data": w.data, "network": w.network.layout, "kind": w.network.kind}
+            | {"time_steps": w.network.time_steps, "epochs": w.recipe.epochs}
+            for name, w in params.workloads.items()
+        ]
+    if topic is Topic.boards:
+        return [
+            {"name": name, "workloads": list(board.workloads), "methods": list(board.methods)}
+            | {"cells": params.size(name)}
+            for name, board in params.boards.items()
+        ]
+    return [{"name": name, "summary": source.summary} for name, source in SOURCES.items()]
+
+
+def to_text(rows: list[dict[str, Any]]) -> str:
+    """Rows as aligned columns, for people."""
+    texts = [
+        [
+            ", ".join(v) if isinstance(v, list) else str(v)
+            for k, v in row.items()
+            if k not in _HIDDEN
+        ]
+        for row in rows
+    ]
+    widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
+    return "\n".join(
+        "  ".join(t.ljust(w) for t, w in zip(text, widths, strict=True)).rstrip() for text in texts
+    )

@@ -1,0 +1,1 @@
+"""Small tools that know nothing of pruning: errors, files, archives, YAML, serialization."""

@@ -1,1 +1,0 @@
-"""The contract as rules: what every method owes, told in sentences that teach."""

@@ -1,1 +1,0 @@
-"""Everything that a result depends on. A change here makes earlier records stale."""

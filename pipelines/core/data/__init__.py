@@ -1,5 +1,0 @@
-"""Data sets: one module per source, fixed splits, verified files."""
-
-from pipelines.core.data.sources import SOURCES, fetch, load_test, load_training
-
-__all__ = ["SOURCES", "fetch", "load_test", "load_training"]

@@ -1,0 +1,1 @@
+"""One data set, or one file format of data sets, per module."""

@@ -1,0 +1,249 @@
+"""Data sets whose files are read by tonic (https://tonic.readthedocs.io), an optional package.
+
+tonic's classes also know addresses and checksums. Files are fetched, verified and unpacked by
+`pipelines.data.download`, so that tonic itself never opens the network.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipelines.common.errors import BenchError
+from pipelines.data.download import Archive, obtain_archive, unpack
+from pipelines.data.events import EVENT, Binning, Events, in_order
+from pipelines.data.splits import Indices, Split, TrainingData, digest, stratified
+
+TRAIN, TEST, ALL = "train", "test", "all"
+
+
+@dataclass(frozen=True)
+class TonicSet:
+    """A data set of tonic's; what a data module of recordings offers.
+
+    Parameters
+    ----------
+    name
+        Of the data set, and salt of its splits.
+    kind
+        Name of the class in `tonic.datasets`.
+    SENSOR
+        Height and width.
+    classes
+        Number of classes.
+    counts
+        Recordings of each official part, ``train`` and ``test``; or of ``all`` if there are none.
+    validation
+        Recordings of the validation split, from the training part.
+    test
+        Recordings of the test split, where it is no official part.
+    polarities
+        1 where events have none: frames have one channel, not two.
+    needs
+        What tonic imports only when it reads a file.
+    splits
+        SHA-256 of the split indices, where labels are known without the data.
+    """
+
+    name: str
+    kind: str
+    SENSOR: tuple[int, int]
+    classes: int
+    counts: dict[str, int]
+    validation: int
+    test: int = 0
+    polarities: int = 2
+    needs: tuple[str, ...] = ()
+    splits: str = ""
+
+    def fetch(self, folder: Path) -> None:
+        """Get the archives, and unpack them into `folder`/KIND, where tonic looks for them.
+
+        Raises
+        ------
+        BenchError
+            If tonic is not installed, or an archive cannot be had or unpacked.
+        """
+        archives = self.archives()
+        if (folder / self.kind).is_dir():
+            return
+        unpack([obtain_archive(archive, folder) for archive in archives], folder / self.kind)
+
+    def archives(self) -> list[Archive]:
+        """What tonic knows of the archives."""
+        kind = self._class()
+        if ALL in self.counts:
+            return [Archive(kind.filename, kind.url, kind.file_md5)]
+        found = []
+        for part in self.counts:
+            name = getattr(kind, f"{part}_filename", None) or getattr(kind, f"{part}_zip")
+            url = getattr(kind, f"{part}_url", None) or kind.base_url + name
+            found.append(Archive(name, url, getattr(kind, f"{part}_md5")))
+        return found
+
+    def load_training(self, folder: Path, binning: Binning) -> TrainingData:
+        """Train and validation split; neither has a recording of the test split."""
+        part = self._part(folder, TRAIN)
+        *_, validation, train = self._cut(part.labels)
+        return TrainingData(
+            part.split(train, binning), part.split(validation, binning), self.classes
+        )
+
+    def load_test(self, folder: Path, binning: Binning) -> Split:
+        """The official test part, or the one cut here; opened by `evaluate_test` alone."""
+        part = self._part(folder, TEST)
+        chosen = self._cut(part.labels)[0] if self.test else np.arange(len(part.labels))
+        return part.split(chosen, binning)
+
+    def recording(self, folder: Path, number: int) -> tuple[int, Events]:
+        """Label and events of one recording of train and validation split, in the files' order.
+
+        Raises
+        ------
+        BenchError
+            If there is none of this number, or it is damaged.
+        """
+        part = self._part(folder, TRAIN)
+        *_, validation, train = self._cut(part.labels)
+        open_to_all = np.sort(np.concatenate((validation, train)))
+        if number >= len(open_to_all):
+            raise BenchError(f"{self.name} has no recording {number}; it has {len(open_to_all)}")
+        at = int(open_to_all[number])
+        return int(part.labels[at]), part.events(at)
+
+    def _cut(self, labels: NDArray[np.int64]) -> list[Indices]:
+        """Recordings of the test split if it is cut here, of the validation split, and the rest."""
+        sizes = (self.test, self.validation) if self.test else (self.validation,)
+        parts = stratified(self.name, labels, sizes)
+        if self.splits and digest(parts) != self.splits:
+            raise BenchError(
+                f"the splits of {self.name} are not the published ones: its files are others, or "
+                "have other names"
+            )
+        return parts
+
+    def _part(self, folder: Path, part: str) -> _Part:
+        """Open an official part, or all, if there are none."""
+        kind = self._class()
+        if not (folder / self.kind).is_dir():
+            raise BenchError(f"{folder / self.kind} is missing; run: dpap-bench fetch {self.name}")
+        # The same class, but one that takes what is there instead of fetching anew.
+        local = type(self.kind, (kind,), {"_check_exists": lambda _: True})
+        advice = f"delete {folder / self.kind}, then run: dpap-bench fetch {self.name}"
+        arguments = {} if ALL in self.counts else {"train": part == TRAIN}
+        with _reading(f"{folder / self.kind} is damaged", advice):
+            found = _Part(self, local(str(folder), **arguments), advice)
+            labels = found.labels
+        wanted = self.counts.get(part) or self.counts[ALL]
+        if len(labels) != wanted or not set(labels.tolist()) <= set(range(self.classes)):
+            raise BenchError(
+                f"{folder / self.kind} has {len(labels)} recordings of {len(set(labels.tolist()))} "
+                f"classes instead of {wanted} of {self.classes}; {advice}"
+            )
+        return found
+
+    def _class(self) -> Any:
+        """The class of tonic's."""
+        try:
+            for module in self.needs:
+                importlib.import_module(module)
+            return getattr(importlib.import_module("tonic.datasets"), self.kind)
+        except ImportError as error:
+            raise BenchError(
+                f"{self.name} needs a package that is missing ({error}); install it with: "
+                "pip install -c constraints.txt -e '.[events]'"
+            ) from error
+
+
+@contextmanager
+def _reading(what: str, advice: str) -> Iterator[None]:
+    """Turn whatever a reader raises into one sentence."""
+    try:
+        yield
+    except (BenchError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of aedat, which is written in Rust, is no `Exception`
+        raise BenchError(f"{what} ({error or type(error).__name__}); {advice}") from error
+
+
+class _Part:
+    """Recordings of one official part, in the order of their files' paths.
+
+    tonic takes files as the file system lists them, which differs between machines.
+    """
+
+    def __init__(self, source: TonicSet, dataset: Any, advice: str) -> None:
+        self.source, self.dataset, self.advice = source, dataset, advice
+        number = len(dataset)
+        self.order = list(range(number))
+        if dataset.targets:
+            self.order.sort(key=lambda i: Path(dataset.data[i]).parts)
+            labels = [dataset.targets[i] for i in self.order]
+        else:  # one HDF5 file of all recordings, whose labels tonic reads with the events only
+            h5py = importlib.import_module("h5py")
+            with h5py.File(Path(dataset.location_on_system, dataset.data_filename), "r") as file:
+                labels = file["labels"][:]
+        self.labels = np.array(labels, np.int64)
+
+    def events(self, number: int) -> Events:
+        """Events of one recording."""
+        at = self.order[number]
+        name = self.dataset.data[at] if self.dataset.targets else f"recording {at}"
+        with _reading(f"{name} is damaged", self.advice):
+            return _events(self.dataset[at][0])
+
+    def split(self, chosen: Indices, binning: Binning) -> Split:
+        """Frames of some recordings [N, T, channels, rows, columns], and labels."""
+        steps, _, rows, columns = binning.shape(*self.source.SENSOR)
+        channels = self.source.polarities
+        frames = np.empty((len(chosen), steps, channels, rows, columns), np.uint8)
+        for frame, number in zip(frames, chosen, strict=True):
+            events = self.events(int(number))
+            frame[:] = binning.frames(events, *self.source.SENSOR)[:, -channels:]
+        return Split(torch.from_numpy(frames), torch.from_numpy(self.labels[chosen]))
+
+
+def _events(raw: Any) -> Events:
+    """Events as this suite has them, from a structured array of tonic's; row 0 if there is none.
+
+    Raises
+    ------
+    ValueError
+        If a place is negative, or larger than any sensor.
+    """
+    events: Events = np.zeros(len(raw), EVENT)
+    for field in raw.dtype.names:
+        if (
+            field in ("x", "y")
+            and len(raw)
+            and not 0 <= raw[field].min() <= raw[field].max() < 2**15
+        ):
+            raise ValueError(f"{field} of an event is out of range")
+        events[field] = raw[field]
+    return in_order(events)
+
+
+#: tonic's cut, one recording for each class and trial; the users of both parts are IBM's.
+DVS_GESTURE = TonicSet(
+    "dvs-gesture", "DVSGesture", (128, 128), 11, {TRAIN: 1077, TEST: 264}, validation=110
+)
+CIFAR10_DVS = TonicSet(
+    "cifar10-dvs",
+    "CIFAR10DVS",
+    (128, 128),
+    10,
+    {ALL: 10_000},
+    validation=900,
+    test=1000,
+    needs=("aedat",),
+    splits="75af90e4f7605cc5c03387b9b42b9331b16de323793b658ade344d1f1ef9d18a",
+)
+SHD = TonicSet("shd", "SHD", (1, 700), 20, {TRAIN: 8156, TEST: 2264}, validation=816, polarities=1)

@@ -1,0 +1,1 @@
+"""Engines run many cells: one after another, or in several processes."""

@@ -1,0 +1,1 @@
+"""Compiled code and the functions that call it; README.md says what each kernel gains."""

@@ -1,0 +1,1 @@
+"""Kernels in C, each beside the module that calls it."""

@@ -1,0 +1,1 @@
+"""Which methods exist, what they say of themselves, and which runs they can do."""

@@ -1,0 +1,127 @@
+"""The registry: every method that is installed, found without a list to edit."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import sys
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+import baselines
+from baselines.shared.contract import Pruner
+from baselines.shared.info import ENTRY_POINT
+from pipelines.common.errors import InputError, unknown
+
+
+@cache
+def methods() -> dict[str, type[Pruner]]:
+    """Every method by name: from baselines/, from dpap/, and from installed entry points.
+
+    Raises
+    ------
+    ValueError
+        If two methods have the same name.
+    """
+    modules = [
+        importlib.import_module(f"baselines.{module.name}")
+        for module in pkgutil.iter_modules(baselines.__path__)
+        if not (module.ispkg or module.name.startswith("_"))
+    ]
+    found = [
+        kind
+        for module in [*modules, importlib.import_module("dpap.pruner")]
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, Pruner) and kind.__module__ == module.__name__
+    ]
+    found += [entry.load() for entry in entry_points(group=ENTRY_POINT)]
+    by_name: dict[str, type[Pruner]] = {}
+    for kind in found:
+        if not hasattr(kind, "info"):
+            continue
+        name = kind.info.name
+        if name in by_name and by_name[name] is not kind:
+            raise ValueError(f"two methods are named '{name}': {by_name[name]} and {kind}")
+        by_name[name] = kind
+    return dict(sorted(by_name.items()))
+
+
+def method(name: str) -> type[Pruner]:
+    """Return a method's class.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    if name not in methods():
+        raise unknown("method", name, methods())
+    return methods()[name]
+
+
+def make(name: str, options: dict[str, Any]) -> Pruner:
+    """Build a method with its hyper-parameters.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown, of another type, or out of range.
+    """
+    kind = method(name)
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of method '{name}'", option, known)
+    adapters = _adapters(name)
+    try:
+        for option, value in options.items():
+            adapters[option].validate_python(value, strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise InputError(f"method '{name}', option '{option}': {reason}.") from error
+    try:
+        return kind(**options)
+    except ValueError as error:
+        raise InputError(f"method '{name}': {error}.") from error
+
+
+@cache
+def _adapters(name: str) -> dict[str, TypeAdapter[Any]]:
+    """Validators of a method's hyper-parameters."""
+    kind = method(name)
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return {name: TypeAdapter(hints[name]) for name in names}
+
+
+def source_files(name: str) -> list[Path]:
+    """Files that a method consists of: its module, and what that imports of its own package.
+
+    What it shares with others (`baselines.shared`) and libraries are not among them.
+    """
+    module = sys.modules[method(name).__module__]
+    package = module.__name__.partition(".")[0]
+    if package == baselines.__name__:
+        return [Path(inspect.getfile(module))]
+    found: set[Path] = set()
+    _follow(module.__name__, package, found)
+    return sorted(found)
+
+
+def _follow(name: str, package: str, found: set[Path]) -> None:
+    """Add the file of module `name` and of all it imports inside `package`."""
+    module = importlib.import_module(name)
+    file = Path(inspect.getfile(module))
+    if file in found:
+        return
+    found.add(file)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
+            _follow(str(node.module), package, found)

@@ -1,0 +1,1 @@
+"""Networks built from settings, and the plans that compute them."""

@@ -1,0 +1,185 @@
+"""The layers of a network and the shortcuts between them, built from a `NetworkSpec`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from torch import Tensor, nn
+
+from pipelines.kernels.scan import make_neuron
+from pipelines.settings.layout import Token, has_projection, parse_layout
+from pipelines.settings.network import READOUT, NetworkSpec
+
+Carried = Literal["current", "output"]
+#: Ends the name of a projection shortcut; before it stands the layer whose current it adds to.
+SHORTCUT = "_shortcut"
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """What leads around a residual block; without modules the identity.
+
+    Parameters
+    ----------
+    name
+        Of the layer, if it is one.
+    weights, norm
+        Of a projection.
+    """
+
+    name: str = ""
+    weights: nn.Conv2d | None = None
+    norm: nn.Module | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """What it adds to the current of the block's last layer, [N, C, H, W]."""
+        if self.weights is None or self.norm is None:
+            return x
+        return cast(Tensor, self.norm(self.weights(x)))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One prunable layer: weights, batch norm, neuron, pooling.
+
+    Parameters
+    ----------
+    shortcut
+        Adds to what its batch norm gives, before its neuron.
+    carries
+        What the shortcut that begins behind it is given, after pooling: what its neuron sends, or
+        the current that its neuron received. None: no block begins here.
+    """
+
+    name: str
+    weights: nn.Conv2d | nn.Linear
+    norm: nn.Module
+    neuron: nn.Module
+    pool: nn.Module
+    shortcut: Shortcut | None = None
+    carries: Carried | None = None
+
+    @property
+    def joined(self) -> bool:
+        """Whether its current is a sum, or has another reader than its neuron."""
+        return self.shortcut is not None or self.carries == "current"
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Its modules by their names in the network."""
+        yield self.name, self.weights
+        yield f"{self.name}_norm", self.norm
+        yield f"{self.name}_neuron", self.neuron
+        if not isinstance(self.pool, nn.Identity):
+            yield f"{self.name}_pool", self.pool
+        if self.shortcut and self.shortcut.weights and self.shortcut.norm:
+            yield self.shortcut.name, self.shortcut.weights
+            yield f"{self.shortcut.name}_norm", self.shortcut.norm
+
+
+def has_neurons(layer: str) -> bool:
+    """Whether a layer drives neurons of its own; the readout has none, nor has a shortcut."""
+    return layer != READOUT and not layer.endswith(SHORTCUT)
+
+
+def build_stages(
+    spec: NetworkSpec, input_shape: tuple[int, int, int]
+) -> tuple[tuple[Stage, ...], int]:
+    """Build the layers of a network, and count the features that its readout gets.
+
+    Raises
+    ------
+    ValueError
+        If the layout leaves no map of inputs of this shape.
+    """
+    builder = _Builder(spec, input_shape)
+    for token in parse_layout(spec.layout):
+        builder.add(token)
+    return tuple(builder.stages), builder.features
+
+
+class _Builder:
+    """Adds one token after another."""
+
+    def __init__(self, spec: NetworkSpec, input_shape: tuple[int, int, int]) -> None:
+        self.spec = spec
+        self.input_shape = input_shape
+        self.shape: tuple[int, ...] = input_shape  # of what the next layer gets
+        self.stages: list[Stage] = []
+        self.block: list[Token] = []
+        self.source = 0  # the stage behind which the block begins
+
+    @property
+    def features(self) -> int:
+        return math.prod(self.shape)
+
+    def add(self, token: Token) -> None:
+        if token.kind == "conv":
+            self._conv(token)
+        elif token.kind == "fc":
+            linear = nn.Linear(self.features, token.size, bias=False)
+            self._stage("fc", linear, nn.BatchNorm1d(token.size))
+            self.shape = (token.size,)
+        else:
+            self._pool(token)
+        if 0 in self.shape:
+            text, shape = self.spec.layout, self.input_shape
+            raise ValueError(f"layout '{text}' leaves no map of {shape} inputs")
+
+    def _conv(self, token: Token) -> None:
+        if token.opens:
+            self.block, self.source = [], len(self.stages) - 1
+        self.block.append(token)
+        kernel, stride = token.kernel, token.stride
+        conv = nn.Conv2d(self.shape[0], token.size, kernel, stride, padding=kernel // 2, bias=False)
+        self._stage("conv", conv, nn.BatchNorm2d(token.size))
+        self._slide(token.size, kernel, stride, kernel // 2)
+        if token.closes:
+            self._shortcut()
+
+    def _stage(self, kind: str, weights: nn.Conv2d | nn.Linear, norm: nn.Module) -> None:
+        name = f"{kind}{sum(s.name.startswith(kind) for s in self.stages) + 1}"
+        self.stages.append(Stage(name, weights, norm, self._neuron(), nn.Identity()))
+
+    def _shortcut(self) -> None:
+        """Lead around the block that ends."""
+        source, last = self.stages[self.source], self.stages[-1]
+        shortcut = Shortcut()
+        carries: Carried = "output" if self.spec.kind == "ann" else "current"
+        if has_projection(self.block):
+            before, behind = source.weights.weight.shape[0], last.weights.weight.shape[0]
+            stride = math.prod(token.stride for token in self.block)
+            conv = nn.Conv2d(before, behind, 1, stride, bias=False)
+            shortcut = Shortcut(f"{last.name}{SHORTCUT}", conv, nn.BatchNorm2d(behind))
+            carries = "output"
+        self.stages[self.source] = replace(source, carries=carries)
+        self.stages[-1] = replace(last, shortcut=shortcut)
+
+    def _pool(self, token: Token) -> None:
+        channels, height, width = self.shape
+        pool: nn.Module
+        if token.kind == "gap":
+            pool, self.shape = nn.AvgPool2d((height, width)), (channels, 1, 1)
+        elif token.stride:
+            pool = nn.MaxPool2d(token.size, token.stride, token.size // 2)
+            self._slide(channels, token.size, token.stride, token.size // 2)
+        else:
+            pool = (nn.MaxPool2d if token.kind == "max" else nn.AvgPool2d)(token.size)
+            self._slide(channels, token.size, token.size, 0)
+        self.stages[-1] = replace(self.stages[-1], pool=pool)
+
+    def _slide(self, channels: int, window: int, stride: int, padding: int) -> None:
+        """Set the shape of the map that a sliding window leaves."""
+        height, width = (max(0, (n + 2 * padding - window) // stride + 1) for n in self.shape[1:])
+        self.shape = (channels, height, width)
+
+    def _neuron(self) -> nn.Module:
+        spec = self.spec
+        if spec.kind == "ann":
+            return nn.ReLU()
+        neuron: nn.Module = make_neuron(
+            spec.beta, spec.learn_beta, spec.threshold, spec.reset, spec.surrogate
+        )
+        return neuron

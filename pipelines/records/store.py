@@ -1,0 +1,131 @@
+"""The record store: a tree of JSON files, written atomically. To read it does not import torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pipelines.common.errors import BenchError
+from pipelines.common.files import atomic_file
+from pipelines.records.record import SCHEMA_VERSION, RunRecord, read_record
+from pipelines.settings.spec import RunSpec
+
+
+class Store:
+    """Records under ``root/workload/method/run_id.json``; variants and twins have own folders.
+
+    Controls and dense checkpoints lie beside `root`: they are made from what is in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the dense networks that post-training starts from."""
+        return self.root.parent / "checkpoints"
+
+    def controls(self, workload: str) -> Path:
+        """Folder of the controls of a workload."""
+        return self.root.parent / "controls" / workload
+
+    def folder(self, workload: str, name: str) -> Path:
+        """Folder of a method, or variant, on a workload."""
+        return self.root.joinpath(workload, name.replace(":", "-"))
+
+    def path(self, spec: RunSpec) -> Path:
+        """Where the record of a cell lies, or would lie."""
+        file = f"{spec.run_id}.json"
+        if spec.control:
+            name = f"{spec.name}-{spec.control}".replace(":", "-")
+            return self.controls(spec.workload) / name / file
+        name = f"{spec.twin_of}-twins" if spec.twin_of else spec.name
+        return self.folder(spec.workload, name) / file
+
+    def write(self, record: RunRecord) -> Path:
+        """Write a record; a reader sees the old file or the new one, never a part.
+
+        Raises
+        ------
+        BenchError
+            If the disk does not take it.
+        """
+        path = self.path(record.spec)
+        with atomic_file(path) as file:
+            file.write(record.to_json().encode())
+        return path
+
+    def find(self, spec: RunSpec) -> RunRecord | None:
+        """Return the record of a cell, whatever code made it, or None.
+
+        Raises
+        ------
+        BenchError
+            If the file there is no record, or that of another cell.
+        """
+        path = self.path(spec)
+        if not path.exists():
+            return None
+        record = read_record(path, spec)
+        if record.run_id != path.stem:
+            raise BenchError(
+                f"{path} is the record of another cell ({record.spec.label()}); move it to "
+                f"{self.path(record.spec)}, or delete it."
+            )
+        return record
+
+    def valid(self, spec: RunSpec, digest: str | None = None) -> RunRecord | None:
+        """Return the record of a cell if a new run would only repeat it.
+
+        It was made by the code that is here now, which did not change during the run, and it
+        did not fail for a reason that may be gone. After post-training, it started from the
+        checkpoint that is here, if one is; as a control, it followed the parent that is here.
+        `digest` is that of the code here, computed if not given.
+        """
+        from pipelines.records.digest import code_digest
+
+        record = self.find(spec)
+        if record is None or record.schema_version != SCHEMA_VERSION or record.status == "failed":
+            return None
+        here = digest or code_digest(spec.method)
+        digests = {record.code_digest, record.code_digest_end, here}
+        valid = len(digests) == 1 and self._same_start(record) and self.follows(record)
+        return record if valid else None
+
+    def parent(self, spec: RunSpec) -> RunRecord | None:
+        """Return the record that a control follows; None if there is none, or it is no control."""
+        return self.find(spec.parent) if spec.control else None
+
+    def follows(self, record: RunRecord) -> bool:
+        """Whether a control followed its parent as that is now; True for any other run."""
+        parent = self.parent(record.spec)
+        followed = parent.trajectory.digest if parent else ""
+        return not record.spec.control or record.parent == followed
+
+    def _same_start(self, record: RunRecord) -> bool:
+        """Whether a run began with the checkpoint that is here; yes, if none is."""
+        if record.spec.track == "from-scratch":
+            return True
+        from pipelines.records.checkpoint import checkpoint_path, stored_digest
+
+        path = checkpoint_path(self.checkpoints, record.spec)
+        return not path.exists() or record.checkpoint == stored_digest(path)
+
+    def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+        """Cells that must be run."""
+        from pipelines.records.digest import code_digest
+
+        specs = list(specs)
+        digests = {name: code_digest(name) for name in {spec.method for spec in specs}}
+        return [spec for spec in specs if self.valid(spec, digests[spec.method]) is None]
+
+    def records(self) -> Iterator[tuple[Path, RunRecord]]:
+        """Every record in the tree, folder by folder, both by name."""
+        for name, folders, files in os.walk(self.root):
+            folders.sort()
+            folder = Path(name)
+            for file in sorted(files):
+                if file.endswith(".json"):
+                    path = folder / file
+                    yield path, read_record(path)

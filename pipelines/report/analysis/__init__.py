@@ -1,0 +1,1 @@
+"""Statistics over records: rows, comparisons, ranks, areas."""

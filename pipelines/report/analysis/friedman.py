@@ -1,0 +1,94 @@
+"""Friedman's test over blocks, Nemenyi's critical difference, and who is not separated.
+
+Follows Demšar 2006, Statistical comparisons of classifiers over multiple data sets, JMLR 7:1-30.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.report.analysis.stats import ALPHA
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Average ranks of methods over blocks.
+
+    Parameters
+    ----------
+    ranks
+        Average rank of each method, 1 being best.
+    statistic, p
+        Friedman's chi-square, corrected for ties, that all methods are alike.
+    critical_difference
+        Two average ranks that differ by less are not separated (Nemenyi, alpha 0.05).
+    """
+
+    ranks: tuple[float, ...]
+    statistic: float
+    p: float
+    critical_difference: float
+
+
+def friedman(scores: NDArray[np.float64]) -> Friedman:
+    """Compare methods over blocks.
+
+    Parameters
+    ----------
+    scores
+        [blocks, methods], three methods at least; more is better, equal scores share ranks.
+    """
+    from scipy import stats  # takes longer to import than all else here
+
+    blocks, methods = scores.shape
+    ranks = stats.rankdata(-scores, axis=1).mean(0)
+    if (scores == scores[:, :1]).all():  # every rank is shared: the statistic would be 0 / 0
+        statistic, p = 0.0, 1.0
+    else:
+        statistic, p = stats.friedmanchisquare(*scores.T)
+    return Friedman(
+        tuple(float(rank) for rank in ranks),
+        float(statistic),
+        float(p),
+        critical_difference(methods, blocks),
+    )
+
+
+def critical_difference(methods: int, blocks: int, alpha: float = ALPHA) -> float:
+    """Nemenyi's critical difference of average ranks.
+
+    The quantile of the studentized range over infinitely many degrees of freedom / sqrt(2), times
+    sqrt(k (k + 1) / 6N) for k methods and N blocks.
+    """
+    from scipy.stats import studentized_range
+
+    quantile = float(studentized_range.ppf(1 - alpha, methods, math.inf)) / math.sqrt(2)
+    return quantile * math.sqrt(methods * (methods + 1) / (6 * blocks))
+
+
+def groups(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
+    """Largest runs of methods, in the order of their ranks, whose ends differ by less.
+
+    Parameters
+    ----------
+    ranks
+        Average ranks, ascending.
+    difference
+        The critical difference.
+
+    Returns
+    -------
+    list
+        First and last position of each run of two methods or more.
+    """
+    runs: list[tuple[int, int]] = []
+    for first, rank in enumerate(ranks):
+        last = max(i for i, other in enumerate(ranks) if other - rank < difference)
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs

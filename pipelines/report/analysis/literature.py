@@ -1,0 +1,170 @@
+"""Published results beside our own rows, or the reason why there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pipelines.boards.params import Params
+from pipelines.data.catalogue import SOURCES
+from pipelines.methods.catalogue import infos
+from pipelines.report.analysis.published_results import Published, PublishedResult
+from pipelines.report.analysis.rows import Row
+from pipelines.report.analysis.stats import Estimate
+from pipelines.settings.workload import Workload
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """Our row of the same data set, network, method and granularity, at the nearest density."""
+
+    workload: str
+    track: str
+    method: str
+    target: float | str
+    density: float
+    accuracy: Estimate
+    drop: Estimate | None
+
+
+@dataclass(frozen=True)
+class LiteratureRow:
+    """A published result, and what this board has beside it.
+
+    Parameters
+    ----------
+    result
+        As its source prints it.
+    density
+        1 - what the source calls sparsity.
+    counting
+        What that density counts; empty if that was not looked up.
+    reproduced
+        Our row; None where there is none.
+    reason
+        Why there is none; empty where there is one.
+    """
+
+    result: PublishedResult
+    density: float | None
+    counting: str
+    reproduced: Reproduced | None
+    reason: str
+
+    @property
+    def method(self) -> str:
+        """Name in print."""
+        return self.result.method
+
+    @property
+    def is_reference(self) -> bool:
+        """No published result is our unpruned network."""
+        return False
+
+
+def literature(
+    published: Published, params: Params, board: str, rows: Sequence[Row]
+) -> list[LiteratureRow]:
+    """Set every published result beside the rows of a board.
+
+    The reason why a row is missing comes from the methods, data sets, workloads and boards that
+    there are, so it changes as they do.
+    """
+    found = []
+    for result in published.results:
+        known = published.methods.get(result.method)
+        names = known.here if known else ()
+        reproduced, reason = _beside(result, names, params, board, rows)
+        counting = known.counting if known else ""
+        found.append(LiteratureRow(result, result.density, counting, reproduced, reason))
+    return found
+
+
+def _beside(
+    result: PublishedResult, names: Sequence[str], params: Params, board: str, rows: Sequence[Row]
+) -> tuple[Reproduced | None, str]:
+    """Our row and no reason, or no row and the first reason why."""
+    methods = [name for name in names if _removes(name, result)]
+    workloads = [name for name, one in params.workloads.items() if _same_task(one, result)]
+    reason = next(_reasons(result, names, methods, workloads, params), "")
+    if reason:
+        return None, reason
+    own = [
+        row
+        for row in rows
+        if row.method in methods
+        and row.workload in workloads
+        and row.accuracy is not None
+        and result.granularity in (None, row.granularity)
+    ]
+    if own:
+        return _nearest(own, result.density), ""
+    here = params.board(board)
+    if set(methods) & set(here.methods) and set(workloads) & set(here.workloads):
+        return None, "no run of it is ok on this board"
+    others = [
+        name
+        for name, one in params.boards.items()
+        if set(methods) & set(one.methods) and set(workloads) & set(one.workloads)
+    ]
+    where = f"boards that have it: {', '.join(others)}" if others else "no board has it yet"
+    return None, f"not on this board; {where}"
+
+
+def _removes(name: str, result: PublishedResult) -> bool:
+    return result.granularity is None or result.granularity in infos()[name].granularities
+
+
+def _same_data(workload: Workload, result: PublishedResult) -> bool:
+    """Whether it is the data set, in whatever cut: ``dvs-gesture-280`` is one of DVS-Gesture."""
+    return re.fullmatch(rf"{re.escape(result.dataset.lower())}(-\d+)?", workload.data) is not None
+
+
+def _same_task(workload: Workload, result: PublishedResult) -> bool:
+    network = workload.network
+    return _same_data(workload, result) and (network.kind, network.layout) == (
+        result.kind,
+        result.layout,
+    )
+
+
+def _reasons(
+    result: PublishedResult,
+    names: Sequence[str],
+    methods: Sequence[str],
+    workloads: Sequence[str],
+    params: Params,
+) -> Iterator[str]:
+    """Everything that keeps a result from having a row beside it, whatever was run."""
+    data = result.dataset.lower()
+    if not names:
+        yield "method not in this suite"
+    if not methods:
+        yield f"{', '.join(names)}: not {result.granularity} here"
+    if data not in SOURCES:
+        yield f"data set not in this suite: {result.dataset}"
+    if result.network is None:
+        yield "network not stated"
+    if result.layout is None:
+        yield f"network not in this suite: {result.network}"
+    if not any(_same_data(one, result) for one in params.workloads.values()):
+        yield f"no workload on {data}; dpap-bench fetch {data} gets it"
+    if not workloads:
+        yield f"no workload with this network on {data}"
+
+
+def _nearest(rows: Sequence[Row], density: float | None) -> Reproduced:
+    """The row whose density is nearest to a published one; without one, the densest."""
+    goal = 1.0 if density is None else density
+    row = min(rows, key=lambda row: abs((row.density or 0.0) - goal))
+    assert row.accuracy is not None
+    return Reproduced(
+        row.workload,
+        row.track,
+        row.method,
+        row.target,
+        row.density or 0.0,
+        row.accuracy,
+        row.drop,
+    )

@@ -1,0 +1,197 @@
+"""From records to rows: one row per workload, granularity, method and target density."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from statistics import fmean
+
+from pipelines.records.outcome import Cost
+from pipelines.records.record import RunRecord
+from pipelines.report.analysis.stats import Estimate, estimate, paired_difference
+from pipelines.report.analysis.time_to_target import TimeToTarget, target_of, time_to_target
+from pipelines.settings.spec import EMERGENT, RANDOM, RunSpec
+
+#: Seeds that a row needs to be listed, and to be ranked (RULES.md).
+LISTED, RANKED = 3, 5
+REFERENCE = "dense"
+#: The criterion that any other has to beat after random.
+MAGNITUDE = "magnitude"
+#: In the order of tables and panels: what dense hardware gains from comes first.
+GRANULARITIES = ("none", "structured", "hybrid", "unstructured", "spatio-temporal")
+
+
+#: Workload, track, granularity, method, target.
+_Key = tuple[str, str, str, str, float | str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: means over the seeds whose status is ok.
+
+    Parameters
+    ----------
+    accuracies
+        Test accuracy by seed; what everything about accuracy is made from.
+    drop, gain_over_random, gain_over_magnitude, gain_over_shuffled, gain_over_reinit
+        Differences of accuracy, paired by seed.
+    rank
+        1 + the rows at the same density that are separated from this one and better; None where
+        seeds are too few, or nothing was compared yet (`pipelines.report.analysis.comparisons`).
+    """
+
+    workload: str
+    track: str
+    granularity: str
+    method: str
+    target: float | str
+    statuses: dict[str, int]
+    accuracies: dict[int, float]
+    accuracy: Estimate | None
+    drop: Estimate | None
+    gain_over_random: Estimate | None
+    gain_over_magnitude: Estimate | None
+    gain_over_shuffled: Estimate | None
+    gain_over_reinit: Estimate | None
+    density: float | None
+    parameters: float | None
+    flops: float | None
+    effective_macs: float | None
+    synops: float | None
+    timestep_sparsity: float | None
+    energy_nanojoule: float | None
+    train_seconds: float | None
+    samples_per_second: float | None
+    latency_milliseconds: float | None
+    latency_milliseconds_batch_128: float | None
+    masked_latency_milliseconds: float | None
+    masked_latency_milliseconds_batch_128: float | None
+    time_to_target: TimeToTarget | None
+    rank: int | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the unpruned network."""
+        return self.method == REFERENCE
+
+    @property
+    def matched(self) -> float | str:
+        """What rows at the same density share: the target, or ``as METHOD``."""
+        return f"as {self.method}" if self.target == EMERGENT else self.target
+
+
+def make_rows(records: Sequence[RunRecord]) -> list[Row]:
+    """Group records into rows: reference first, then by density, best accuracy first.
+
+    Controls are no rows of their own: they are what their parents' rows are compared with.
+    """
+    groups: dict[str, dict[_Key, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        spec = record.spec
+        key: _Key = (spec.workload, spec.track, spec.granularity, spec.name, _target(spec))
+        groups[spec.control][key].append(record)
+    accuracies = {
+        control: {key: _accuracies(group) for key, group in found.items()}
+        for control, found in groups.items()
+    }
+    rows = []
+    for key, group in groups[""].items():
+        workload, track, _, method, target = key
+        same = f"as {method}" if target == EMERGENT else target
+        dense = (workload, track, "none", REFERENCE, 1.0)
+        others = {
+            name: {} if method == name else accuracies[""].get((*key[:3], name, same), {})
+            for name in (RANDOM, MAGNITUDE)
+        }
+        others[REFERENCE] = accuracies[""].get(dense, {})
+        for control in ("shuffled", "reinit"):
+            others[control] = accuracies.get(control, {}).get(key, {})
+        goal = target_of(groups[""].get(dense, ()))
+        rows.append(_row(key, group, accuracies[""][key], others, goal))
+    order = {name: i for i, name in enumerate(dict.fromkeys(r.spec.workload for r in records))}
+    return sorted(rows, key=lambda row: _sort_key(row, order))
+
+
+def _target(spec: RunSpec) -> float | str:
+    """What density was asked for: a number, ``emergent``, or ``as METHOD`` for its twins."""
+    return f"as {spec.twin_of}" if spec.twin_of else spec.density
+
+
+def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:
+    emergent = isinstance(row.target, str)
+    density = 0.0 if isinstance(row.target, str) else row.target
+    accuracy = row.accuracy.mean if row.accuracy else -1.0
+    return (
+        workloads[row.workload],
+        row.track,
+        not row.is_reference,
+        GRANULARITIES.index(row.granularity),
+        emergent,
+        -density,
+        -accuracy,
+        row.method,
+    )
+
+
+def _accuracies(records: Sequence[RunRecord]) -> dict[int, float]:
+    found = {r.spec.seed: r.outcome for r in records if r.status == "ok" and r.outcome}
+    return {seed: o.test_accuracy for seed, o in found.items() if o.test_accuracy is not None}
+
+
+def _row(
+    key: _Key,
+    records: Sequence[RunRecord],
+    accuracies: dict[int, float],
+    others: dict[str, dict[int, float]],
+    goal: float | None,
+) -> Row:
+    workload, track, granularity, method, target = key
+    good = [r for r in records if r.status == "ok" and r.outcome]
+    costs = [r.outcome.cost for r in good if r.outcome]
+    one_machine = len({(r.environment.processor, r.environment.device) for r in good}) == 1
+
+    def mean(values: Sequence[float]) -> float | None:
+        return fmean(values) if values else None
+
+    def timed(value: Callable[[RunRecord], float]) -> float | None:
+        return mean([value(r) for r in good]) if one_machine else None
+
+    def latency(of: Callable[[Cost], dict[int, float]], batch: int) -> float | None:
+        found = [of(cost).get(batch) for cost in costs] if one_machine else []
+        return mean([time for time in found if time is not None])
+
+    return Row(
+        workload=workload,
+        track=track,
+        granularity=granularity,
+        method=method,
+        target=target,
+        statuses=dict(sorted(Counter(r.status for r in records).items())),
+        accuracies=accuracies,
+        accuracy=estimate(list(accuracies.values())),
+        drop=None if method == REFERENCE else paired_difference(others[REFERENCE], accuracies),
+        gain_over_random=paired_difference(accuracies, others[RANDOM]),
+        gain_over_magnitude=paired_difference(accuracies, others[MAGNITUDE]),
+        gain_over_shuffled=paired_difference(accuracies, others["shuffled"]),
+        gain_over_reinit=paired_difference(accuracies, others["reinit"]),
+        density=mean([c.density for c in costs]),
+        parameters=mean([c.parameters for c in costs]),
+        flops=mean([2 * c.macs for c in costs]),
+        effective_macs=mean([c.effective_macs for c in costs]),
+        synops=mean([c.synops for c in costs]),
+        timestep_sparsity=mean([c.timestep_sparsity for c in costs]),
+        energy_nanojoule=mean([c.energy_nanojoule for c in costs]),
+        train_seconds=timed(lambda r: r.train_seconds),
+        samples_per_second=timed(lambda r: sum(r.spent.values()) / r.train_seconds),
+        latency_milliseconds=latency(_compacted, 1),
+        latency_milliseconds_batch_128=latency(_compacted, 128),
+        masked_latency_milliseconds=latency(_masked, 1),
+        masked_latency_milliseconds_batch_128=latency(_masked, 128),
+        time_to_target=time_to_target(good, goal, one_machine),
+    )
+
+
+_compacted = attrgetter("latency_milliseconds")
+_masked = attrgetter("masked_latency_milliseconds")

@@ -1,0 +1,118 @@
+"""What the rows of a board allow to say: ranks, separations, areas, equal SynOps, averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pipelines.report.analysis.areas import Areas, areas
+from pipelines.report.analysis.comparisons import (
+    OWN_SHUFFLE,
+    Comparison,
+    Detectable,
+    compare,
+    detectable,
+    ranked,
+)
+from pipelines.report.analysis.critical import CriticalDifference, critical_differences
+from pipelines.report.analysis.curves import SynopsRow, at_equal_synops
+from pipelines.report.analysis.rows import MAGNITUDE, Row
+from pipelines.settings.spec import RANDOM
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the methods of one table stand: one workload, one track, one granularity.
+
+    Parameters
+    ----------
+    controls
+        Every row against `random`, `magnitude` and its own shuffle; empty with few seeds.
+    separations
+        Pairs of rows that differ, the better first.
+    detectable
+        Smallest difference that the seeds can show; None with few.
+    areas
+        Areas under the curves.
+    equal_synops
+        Methods at equal SynOps; empty for artificial networks.
+    """
+
+    workload: str
+    track: str
+    granularity: str
+    controls: tuple[Comparison, ...]
+    separations: tuple[Comparison, ...]
+    detectable: Detectable | None
+    areas: Areas | None
+    equal_synops: tuple[SynopsRow, ...]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that is said about a board.
+
+    Parameters
+    ----------
+    rows
+        In their order, with ranks.
+    standings
+        One for each table.
+    critical_differences
+        Average ranks by track and granularity; none with few seeds.
+    """
+
+    rows: tuple[Row, ...]
+    standings: tuple[Standing, ...]
+    critical_differences: tuple[CriticalDifference, ...]
+
+
+def tables_of(rows: Sequence[Row]) -> Iterator[tuple[Row | None, list[Row]]]:
+    """Rows that may be compared, and their dense reference: by workload, track, granularity."""
+    dense = {(row.workload, row.track): row for row in rows if row.is_reference}
+    own: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        if not row.is_reference:
+            own.setdefault((row.workload, row.track, row.granularity), []).append(row)
+    for (workload, track, _), found in own.items():
+        yield dense.get((workload, track)), found
+
+
+def analyse(rows: Sequence[Row]) -> Analysis:
+    """Compare what may be compared."""
+    standings = []
+    finished = [row for row in rows if row.is_reference]
+    for dense, own in tables_of(rows):
+        comparisons = compare(own)
+        finished += ranked(own, comparisons)
+        standings.append(
+            Standing(
+                workload=own[0].workload,
+                track=own[0].track,
+                granularity=own[0].granularity,
+                controls=tuple(_against_controls(comparisons)),
+                separations=tuple(
+                    one for one in comparisons if one.separated and one.other != OWN_SHUFFLE
+                ),
+                detectable=detectable(own, len(comparisons)),
+                areas=areas(own, dense),
+                equal_synops=tuple(at_equal_synops(own, dense)),
+            )
+        )
+    place = {_key(row): i for i, row in enumerate(rows)}
+    finished.sort(key=lambda row: place[_key(row)])
+    return Analysis(tuple(finished), tuple(standings), tuple(critical_differences(rows)))
+
+
+def _key(row: Row) -> tuple[str, str, str, str, float | str]:
+    return row.workload, row.track, row.granularity, row.method, row.target
+
+
+def _against_controls(comparisons: Sequence[Comparison]) -> Iterator[Comparison]:
+    """Comparisons with a control, seen from the row that it controls."""
+    for one in comparisons:
+        for control in (RANDOM, MAGNITUDE):
+            if control in (one.method, one.other) and one.other != OWN_SHUFFLE:
+                yield one.seen_from(one.other if one.method == control else one.method)
+        if one.other == OWN_SHUFFLE:
+            yield one

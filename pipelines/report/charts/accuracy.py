@@ -1,0 +1,132 @@
+"""Figures: accuracy over density, one per workload, as SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.report.analysis.rows import GRANULARITIES, Row
+from pipelines.report.charts.vega import Part, data, figure, layer, nominal, quantitative
+from pipelines.settings.spec import EMERGENT
+
+#: Okabe and Ito's palette, told apart by colour-blind readers; black is for dense.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+#: With more methods than colours, lines differ by their dashes.
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3])
+_SIZE = {"width": 225, "height": 210}
+_LEGEND = {
+    "symbolOpacity": 1,
+    "symbolType": "stroke",
+    "symbolSize": 400,
+    "symbolStrokeWidth": 2,
+    "columns": 9,
+}
+_X = quantitative(
+    "density",
+    title="density (kept / prunable weights)",
+    scale={"type": "log", "nice": False, "padding": 12},
+    axis={"values": [0.05, 0.1, 0.25, 0.5, 1], "format": "~g"},
+)
+_SHAPES = {"matched": "circle", "emergent": "diamond", "at that density": "triangle-up"}
+_TOOLTIP = [
+    nominal("method"),
+    nominal("kind"),
+    quantitative("density", format=".3f"),
+    quantitative("accuracy", format=".2f"),
+    quantitative("low", format=".2f", title="95 % low"),
+    quantitative("high", format=".2f", title="95 % high"),
+    quantitative("seeds"),
+]
+_MATCHED = "datum.kind === 'matched'"
+
+
+def figure_name(workload: str, track: str) -> str:
+    """Name of a figure: the workload, and the track unless that is from-scratch."""
+    return workload if track == "from-scratch" else f"{workload}-{track}"
+
+
+def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """One point per row that has an accuracy; the reference is drawn as a line instead."""
+    points = []
+    for row in rows:
+        if row.is_reference or row.accuracy is None:
+            continue
+        half = row.accuracy.half_width or 0.0
+        points.append(
+            {
+                "method": row.method,
+                "granularity": row.granularity,
+                "kind": kind(row.target),
+                "density": row.density,
+                "accuracy": 100 * row.accuracy.mean,
+                "low": 100 * (row.accuracy.mean - half),
+                "high": min(100.0, 100 * (row.accuracy.mean + half)),
+                "seeds": row.accuracy.seeds,
+            }
+        )
+    return points
+
+
+def kind(target: float | str) -> str:
+    """How a row's density came about."""
+    if isinstance(target, float):
+        return "matched"
+    return "emergent" if target == EMERGENT else "at that density"
+
+
+def _markers(points: Sequence[dict[str, Any]]) -> Part:
+    """Shapes of the kinds that there are; a single kind needs no legend."""
+    found = {point["kind"] for point in points}
+    shapes = {name: shape for name, shape in _SHAPES.items() if name in found}
+    scale = {"domain": list(shapes), "range": list(shapes.values())}
+    legend = {"legend": None} if len(shapes) < 2 else {}
+    return {"shape": nominal("kind", scale=scale, **legend), "tooltip": _TOOLTIP}
+
+
+def accuracy_over_density(rows: Sequence[Row], workload: str, track: str = "from-scratch") -> Part:
+    """Vega-Lite specification of one workload's figure in a track, a panel per granularity.
+
+    Parameters
+    ----------
+    rows
+        All rows of a board.
+    workload, track
+        Which of them to draw.
+
+    Returns
+    -------
+    dict
+        Vega-Lite, data included.
+    """
+    rows = [row for row in rows if (row.workload, row.track) == (workload, track)]
+    points = _points(rows)
+    dense = next((100 * r.accuracy.mean for r in rows if r.is_reference and r.accuracy), None)
+    name = workload if track == "from-scratch" else f"{workload}, {track}"
+    methods = list(dict.fromkeys(p["method"] for p in points))
+    domain = sorted(methods)
+    colours = [PALETTE[i % len(PALETTE)] for i in range(len(domain))]
+    dashes = [DASHES[i // len(PALETTE) % len(DASHES)] for i in range(len(domain))]
+    colour = nominal("method", scale={"domain": domain, "range": colours}, legend=_LEGEND)
+    dash = nominal("method", scale={"domain": domain, "range": dashes}, legend=_LEGEND)
+    low = min([p["low"] for p in points] + [dense if dense is not None else 100.0])
+    y = quantitative(
+        "accuracy",
+        title="test accuracy %",
+        scale={"domain": [max(0.0, low - 1), 100.0], "clamp": True},
+    )
+    place = {"x": _X, "y": y, "color": colour}
+    interval = {"y": quantitative("low"), "y2": {"field": "high"}}
+    layers = [
+        layer("line", place | {"strokeDash": dash}, only=_MATCHED, strokeWidth=1.5),
+        layer("rule", place | interval, strokeWidth=1.2, opacity=0.55),
+        layer("point", place | _markers(points), filled=True, size=60, opacity=1),
+    ]
+    if dense is not None:
+        layers.append(layer("rule", {"y": {"datum": dense}}, strokeDash=[4, 3]))
+    return figure(
+        f"{name} (dashed: dense; bars: 95 % t interval over seeds)",
+        data=data(points),
+        facet={"column": nominal("granularity", title=None, sort=list(GRANULARITIES))},
+        spec={"layer": layers, **_SIZE},
+        config={"legend": {"orient": "bottom"}},
+    )

@@ -1,0 +1,165 @@
+"""Cards of the methods: what each is, where it comes from, and what it left of each layer."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from baselines.shared.info import PrunerInfo
+from pipelines.methods.catalogue import infos, source
+from pipelines.records.record import RunRecord
+from pipelines.report.analysis.rows import GRANULARITIES, REFERENCE
+from pipelines.report.tables.text import target
+from pipelines.settings.network import READOUT
+from pipelines.settings.spec import EMERGENT
+
+_PAPER = re.compile(r"arXiv (?P<arxiv>\d{4}\.\d{4,5})|doi:?\s*(?P<doi>10\.\d+/[^\s,;]+)", re.I)
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What a method left of each layer: means over the runs that are ok, None where unknown.
+
+    Parameters
+    ----------
+    target
+        Density asked for, or ``dense`` for the unpruned network.
+    layers
+        Density and firing rate of each layer; the latter is the share of outputs that are not
+        zero.
+    """
+
+    granularity: str
+    target: str
+    layers: tuple[tuple[float | None, float | None], ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The layers of one workload and track, the unpruned network first."""
+
+    workload: str
+    track: str
+    layers: tuple[str, ...]
+    lines: tuple[Remains, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One method, or a variant of it.
+
+    Parameters
+    ----------
+    info
+        What the method says of itself; None if it is not installed here.
+    file
+        Its source, from the root of the project, or the module of another package.
+    paper
+        Pieces of the citation, each with an address or nothing.
+    options
+        Hyper-parameters of its runs; more than one set if they differ.
+    """
+
+    name: str
+    info: PrunerInfo | None
+    file: str
+    paper: tuple[tuple[str, str], ...]
+    options: tuple[dict[str, Any], ...]
+    profiles: tuple[Profile, ...]
+
+
+def make_cards(records: Sequence[RunRecord]) -> list[Card]:
+    """One card per method and variant, by name."""
+    cells = [record for record in records if not record.spec.control]
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    dense: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for record in cells:
+        groups[record.spec.name].append(record)
+        if record.spec.method == REFERENCE:
+            dense[record.spec.workload, record.spec.track].append(record)
+    return [_card(name, own, dense) for name, own in sorted(groups.items())]
+
+
+def _card(
+    name: str,
+    records: Sequence[RunRecord],
+    dense: dict[tuple[str, str], list[RunRecord]],
+) -> Card:
+    method = records[0].spec.method
+    info = infos().get(method)
+    options: list[dict[str, Any]] = []
+    for record in records:
+        if record.spec.options not in options:
+            options.append(record.spec.options)
+    return Card(
+        name=name,
+        info=info,
+        file=source(method),
+        paper=tuple(linked(info.paper)) if info else (),
+        options=tuple(options),
+        profiles=tuple(_profiles(records, dense)),
+    )
+
+
+def linked(paper: str) -> Iterator[tuple[str, str]]:
+    """Split a citation into pieces; arXiv ids and DOIs have the address where they are found."""
+    end = 0
+    for match in _PAPER.finditer(paper):
+        if paper[end : match.start()]:
+            yield paper[end : match.start()], ""
+        arxiv, doi = match["arxiv"], match["doi"]
+        yield match[0], f"https://arxiv.org/abs/{arxiv}" if arxiv else f"https://doi.org/{doi}"
+        end = match.end()
+    if paper[end:]:
+        yield paper[end:], ""
+
+
+def _profiles(
+    records: Sequence[RunRecord], dense: dict[tuple[str, str], list[RunRecord]]
+) -> Iterator[Profile]:
+    """Profiles of the runs whose density was asked for or emerged; twins are left out."""
+    places: dict[tuple[str, str], dict[tuple[str, str], list[RunRecord]]] = defaultdict(dict)
+    for record in records:
+        spec = record.spec
+        if spec.method != REFERENCE and not spec.twin_of:
+            lines = places[spec.workload, spec.track]
+            lines.setdefault((spec.granularity, target(spec.density)), []).append(record)
+    for place, lines in places.items():
+        layers = _layers([*dense.get(place, ()), *(r for own in lines.values() for r in own)])
+        if not layers:
+            continue
+        before = [_remains("none", REFERENCE, dense[place], layers)] if place in dense else []
+        after = [_remains(*key, lines[key], layers) for key in sorted(lines, key=_order)]
+        yield Profile(*place, layers, tuple(before + after))
+
+
+def _order(key: tuple[str, str]) -> tuple[int, float]:
+    """By granularity, then the densest first; emergent last."""
+    granularity, density = key
+    return GRANULARITIES.index(granularity), 0.0 if density == EMERGENT else -float(density)
+
+
+def _layers(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    """Layers of the network in order, without the readout, which is never pruned."""
+    for record in records:
+        if record.outcome and record.outcome.cost.layers:
+            return tuple(name for name in record.outcome.cost.layers if name != READOUT)
+    return ()
+
+
+def _remains(
+    granularity: str, density: str, records: Sequence[RunRecord], layers: tuple[str, ...]
+) -> Remains:
+    costs = [r.outcome.cost.layers for r in records if r.status == "ok" and r.outcome]
+
+    def mean(layer: str, field: str) -> float | None:
+        found = [getattr(cost[layer], field) for cost in costs if layer in cost]
+        values = [value for value in found if value is not None]
+        return fmean(values) if values else None
+
+    pairs = tuple((mean(layer, "density"), mean(layer, "firing_rate")) for layer in layers)
+    return Remains(granularity, density, pairs)

@@ -1,0 +1,106 @@
+"""Where a page's figures come from, and how it is cited."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.records.record import RunRecord
+
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all records of a board were made with.
+
+    Parameters
+    ----------
+    newest
+        Day of the newest record, UTC; the page has no other date, so it can be built again.
+    environments
+        Where the runs happened, and how many of them.
+    digests
+        Digest of the code, twelve digits -> the methods whose runs have it. It covers the
+        method's own files, so methods differ.
+    """
+
+    newest: str
+    environments: tuple[tuple[str, int], ...]
+    digests: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def make_origin(records: Sequence[RunRecord]) -> Origin:
+    """Collect it from the records."""
+    environments = Counter(_environment(record) for record in records)
+    digests: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        digests[record.code_digest[:12]].add(record.spec.method)
+    return Origin(
+        newest=max(record.started_at for record in records).strftime("%Y-%m-%d"),
+        environments=tuple(sorted(environments.items())),
+        digests=tuple(sorted((digest, tuple(sorted(own))) for digest, own in digests.items())),
+    )
+
+
+def _environment(record: RunRecord) -> str:
+    found = record.environment
+    threads = f"{found.threads} thread" + ("s" if found.threads > 1 else "")
+    return (
+        f"{found.processor}, {found.device}, {threads}, {found.platform}, Python {found.python}, "
+        f"torch {found.torch}, snnTorch {found.snntorch}, torch-pruning {found.torch_pruning}"
+    )
+
+
+@dataclass(frozen=True)
+class Citation:
+    """What CITATION.cff of the project says.
+
+    Parameters
+    ----------
+    message
+        What to cite.
+    bibtex
+        Entry of the board.
+    references
+        Papers to cite with it, each with its address.
+    """
+
+    message: str
+    bibtex: str
+    references: tuple[tuple[str, str], ...]
+
+
+def read_citation(board: str, newest: str) -> Citation | None:
+    """Read CITATION.cff; None where the project's folder has none."""
+    path = _ROOT / "CITATION.cff"
+    if not path.is_file():
+        return None
+    found = yaml.safe_load(path.read_text())
+    authors = " and ".join(f"{{{author['name']}}}" for author in found["authors"])
+    entry = {
+        "title": f"{{{found['title']}}}",
+        "author": authors,
+        "version": found["version"],
+        "year": newest[:4],
+        "note": f"Board {board}, newest run {newest}",
+    }
+    fields = ",\n".join(f"  {key:7} = {{{value}}}" for key, value in entry.items())
+    return Citation(
+        message=found["message"],
+        bibtex=f"@software{{dpap_bench,\n{fields}\n}}",
+        references=tuple(_reference(one) for one in found["references"]),
+    )
+
+
+def _reference(paper: dict[str, Any]) -> tuple[str, str]:
+    names = ", ".join(f"{a['given-names']} {a['family-names']}" for a in paper["authors"])
+    place = f"{paper['journal']} {paper['volume']}({paper['issue']})"
+    pages = f"{paper['start']}\u2013{paper['end']}"
+    text = f"{names}: {paper['title']}. {place}:{pages}, {paper['year']}."
+    return text, f"https://doi.org/{paper['doi']}"

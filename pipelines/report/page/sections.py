@@ -1,0 +1,85 @@
+"""What the page and the documents show besides rows at equal density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pipelines.report.analysis.critical import CriticalDifference
+from pipelines.report.analysis.literature import LiteratureRow
+from pipelines.report.analysis.standings import Analysis
+from pipelines.report.charts.critical_diagram import critical_difference_diagram
+from pipelines.report.page.page import Section
+from pipelines.report.tables.density_tables import Table
+from pipelines.report.tables.literature_table import literature_table
+from pipelines.report.tables.standing_tables import area_tables, synops_tables
+from pipelines.report.tables.time_tables import time_tables
+
+
+def further_tables(analysis: Analysis) -> list[Table]:
+    """Tables that stand behind those of equal density: time, equal SynOps, areas."""
+    return [
+        *time_tables(analysis.rows),
+        *synops_tables(analysis.standings),
+        *area_tables(analysis.standings),
+    ]
+
+
+def make_sections(
+    board: str, analysis: Analysis, published: Sequence[LiteratureRow]
+) -> list[Section]:
+    """Sections of the page after the boards; one without anything to show is left out."""
+    sections = [
+        *(_ranks(one) for one in analysis.critical_differences),
+        *_of_tables(
+            "synops",
+            "At equal SynOps",
+            "Equal density is not equal cost in a spiking network: a method may keep the units "
+            "that fire most. Here methods meet where they do as many synaptic operations.",
+            synops_tables(analysis.standings),
+        ),
+        *_of_tables(
+            "areas",
+            "Over all densities",
+            "One figure for a whole curve, so that no single density decides.",
+            area_tables(analysis.standings),
+        ),
+        *_of_tables(
+            "time",
+            "Time",
+            "Seconds of one machine; compare nothing across machines.",
+            time_tables(analysis.rows),
+        ),
+    ]
+    if published:
+        sections.append(
+            Section(
+                "published",
+                "Published elsewhere",
+                "What papers print for pruned spiking networks, beside our row where there is one. "
+                "Budgets, densities, seeds and the use of the test set differ from paper to paper.",
+                tables=(literature_table(board, published),),
+            )
+        )
+    return sections
+
+
+def _of_tables(anchor: str, title: str, note: str, tables: list[Table]) -> Iterator[Section]:
+    if tables:
+        yield Section(anchor, title, note, tables=tuple(tables))
+
+
+def _ranks(one: CriticalDifference) -> Section:
+    places = ", ".join(
+        f"{method} {rank:.2f}" for method, rank in zip(one.methods, one.ranks, strict=True)
+    )
+    track = "" if one.track == "from-scratch" else f", {one.track}"
+    return Section(
+        f"ranks-{one.granularity}{'' if not track else '-' + one.track}",
+        f"Average ranks, {one.granularity}{track}",
+        "Friedman's test and Nemenyi's critical difference over blocks of workload, density and "
+        f"seed: statistic {one.statistic:.2f}, p = {one.p:.2g}. Methods joined by a bar are not "
+        "separated. Blocks of one workload are not independent, so this gives no row its rank.",
+        figure=critical_difference_diagram(one),
+        alternative=f"Average ranks, 1 is best: {places}; critical difference "
+        f"{one.critical_difference:.2f}.",
+    )

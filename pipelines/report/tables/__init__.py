@@ -1,0 +1,1 @@
+"""Tables, and the formats in which they are written."""

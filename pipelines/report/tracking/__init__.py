@@ -1,0 +1,1 @@
+"""MLflow: the records, copied into a tracking store."""

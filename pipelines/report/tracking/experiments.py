@@ -1,0 +1,161 @@
+"""Which experiments MLflow shows, and which records are in each: a board is an experiment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pipelines.boards.params import Params
+from pipelines.common.files import sha256
+from pipelines.records.record import RunRecord
+from pipelines.records.store import Store
+from pipelines.report.analysis.rows import Row, make_rows
+from pipelines.report.tables.summary import summary_markdown
+
+#: The experiment of records that no board asks for, and of those in results/local.
+NO_BOARD = "no board"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record, its file and checksum, and the folder below results/ that it lies in."""
+
+    record: RunRecord
+    path: Path
+    digest: str
+    folder: str
+
+    @property
+    def name(self) -> str:
+        """Method, granularity, density, seed, workload: what the list of runs shows."""
+        workload, _, rest = self.record.spec.label().partition(" ")
+        return f"{rest.replace(' density ', ' ')}, {workload}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """All that an experiment has of one method on one workload: a parent run in MLflow.
+
+    Parameters
+    ----------
+    workload, track, method
+        What its records have in common; a control belongs to the method that it is one of.
+    entries
+        Its records.
+    rows
+        Their means over seeds; none where records of several boards may meet.
+    """
+
+    workload: str
+    track: str
+    method: str
+    entries: tuple[Entry, ...]
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Workload, and track unless it is from-scratch."""
+        return self.workload if self.track == "from-scratch" else f"{self.workload} {self.track}"
+
+    @property
+    def name(self) -> str:
+        """Place and method."""
+        return f"{self.place} {self.method}"
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many of its records have which status."""
+        return dict(sorted(Counter(entry.record.status for entry in self.entries).items()))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what the parent run shows."""
+        return hashlib.sha256(repr((self.rows, self.statuses)).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment.
+
+    Parameters
+    ----------
+    name
+        Of the board, or `NO_BOARD`.
+    cells
+        How many cells the board has now.
+    entries
+        Its records.
+    """
+
+    name: str
+    cells: int
+    entries: tuple[Entry, ...] = field(repr=False)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Means over seeds, if it is a board."""
+        if self.name == NO_BOARD:
+            return []
+        return make_rows([entry.record for entry in self.entries])
+
+    @property
+    def groups(self) -> list[Group]:
+        """Its records by workload, track and method."""
+        entries: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+        for entry in self.entries:
+            spec = entry.record.spec
+            entries[spec.workload, spec.track, spec.name].append(entry)
+        rows: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+        for row in self.rows:
+            rows[row.workload, row.track, row.method].append(row)
+        return [Group(*key, tuple(own), tuple(rows[key])) for key, own in entries.items()]
+
+    @property
+    def note(self) -> str:
+        """What it shows, in Markdown."""
+        if self.name == NO_BOARD:
+            return (
+                "Single runs (results/local), and records of cells that no board of params.yaml "
+                "asks for any more. They are no comparison, so there are no means."
+            )
+        return (
+            f"Board **{self.name}**: {len(self.entries)} of {self.cells} cells have a record. Mean "
+            "test accuracy in %; in brackets the gain over random pruning, in points.\n\n"
+            f"{summary_markdown(self.rows)}"
+        )
+
+
+def experiments(params: Params, results: Path) -> list[Experiment]:
+    """Sort the records below results/ into experiments.
+
+    A record is in each board that asks for its cell. A board whose records are all in smaller
+    boards is left out: what is being computed is those, of which it happens to be a superset.
+
+    Parameters
+    ----------
+    params
+        Which boards there are.
+    results
+        With ``records``, ``controls`` and ``local``.
+    """
+    store = Store(results / "records")
+    known = {e.record.run_id: e for e in [*_entries(store), *_entries(Store(results / "controls"))]}
+    boards = {name: [s.run_id for s in params.everything(name, store)] for name in params.boards}
+    shown: set[str] = set()
+    found = []
+    for name, cells in sorted(boards.items(), key=lambda board: len(board[1])):
+        own = [run_id for run_id in dict.fromkeys(cells) if run_id in known]
+        if set(own) - shown:
+            found.append(Experiment(name, len(cells), tuple(known[run_id] for run_id in own)))
+            shown |= set(own)
+    rest = [entry for run_id, entry in known.items() if run_id not in shown]
+    rest += _entries(Store(results / "local"))
+    return [*found, Experiment(NO_BOARD, 0, tuple(rest))] if rest else found
+
+
+def _entries(store: Store) -> Sequence[Entry]:
+    return [Entry(record, path, sha256(path), store.root.name) for path, record in store.records()]

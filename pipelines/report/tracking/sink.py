@@ -1,0 +1,226 @@
+"""MLflow as a sink: the records are the truth, and any tracking store can be rebuilt from them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from pipelines.report.tracking.experiments import Experiment
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+    from pipelines.report.tracking.runs import Tracked
+
+#: Tags by which a run is known again: what it is, and the checksum of what it shows.
+_KEY, _DIGEST, _PARENT = "dpap_bench.key", "dpap_bench.sha256", "mlflow.parentRunId"
+#: Part of every checksum: another one, and all runs are written anew.
+_FORMAT = "2"
+#: How an experiment is shown: as training runs, with this metric first.
+_SHOWN = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "test_accuracy",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+}
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A run that should be there; `parent` is the key of the run that it is nested in."""
+
+    digest: str
+    tracked: Callable[[], Tracked]
+    parent: str = ""
+
+
+def synchronize(
+    experiments: Sequence[Experiment], uri: str, artifacts: Path | None = None
+) -> dict[str, int]:
+    """Make the runs of a tracking store equal to the records.
+
+    A new record becomes a run, a changed one replaces its run, the run of a vanished one is
+    deleted, and one that was being written when a synchronisation stopped is written again. Runs
+    that this function did not make are left alone.
+
+    Parameters
+    ----------
+    experiments
+        What should be there.
+    uri
+        MLflow tracking URI.
+    artifacts
+        Folder for the artifacts of new experiments; None: where the tracking server has them.
+
+    Returns
+    -------
+    dict
+        How many runs were added, replaced, deleted and left as they are; the parent run of each
+        method is one of them.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):  # which tell of every table that they make
+        logging.getLogger(name).setLevel(logging.WARNING)
+    _write_quickly()
+    client = MlflowClient(tracking_uri=uri)
+    wanted = {experiment.name: _wanted(experiment) for experiment in experiments}
+    digests = {key: run.digest for runs in wanted.values() for key, run in runs.items()}
+    # First: one that was deleted comes back with its runs.
+    homes = {e.name: _experiment(client, e, artifacts) for e in experiments}
+    present: dict[str, Run] = {}
+    gone: list[str] = []
+    for key, run in list(_present(client)):
+        whole = run.info.status != "RUNNING" and run.data.tags[_DIGEST] == digests.get(key)
+        if whole and key not in present:
+            present[key] = run
+        else:
+            _delete(client, run)
+            gone.append(key)
+    for experiment in experiments:
+        home, runs = homes[experiment.name], wanted[experiment.name]
+        _describe(client, home, experiment, _write(client, home, runs, present))
+    replaced = len(set(gone) & (digests.keys() - present.keys()))
+    return {
+        "added": len(digests) - len(present) - replaced,
+        "replaced": replaced,
+        "deleted": len(gone) - replaced,
+        "unchanged": len(present),
+    }
+
+
+@cache
+def _write_quickly() -> None:
+    """Let SQLite not wait for the disk after each of many small writes: all can be made again."""
+    from sqlalchemy import Engine, event
+
+    @event.listens_for(Engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        if type(connection).__module__.startswith("sqlite3"):
+            connection.execute("PRAGMA synchronous=OFF")
+
+
+def _wanted(experiment: Experiment) -> dict[str, _Wanted]:
+    """Key -> run, parents before the runs that are nested in them."""
+    from pipelines.report.tracking.runs import track_group, track_record
+
+    runs: dict[str, _Wanted] = {}
+    for group in experiment.groups:
+        parent = f"{experiment.name}/{group.name}"
+        runs[parent] = _Wanted(f"{_FORMAT} {group.digest}", partial(track_group, group))
+        for entry in group.entries:
+            key = f"{experiment.name}/{entry.folder}/{entry.record.run_id}"
+            made = _Wanted(f"{_FORMAT} {entry.digest}", partial(track_record, entry), parent)
+            runs[key] = made
+    return runs
+
+
+def _present(client: MlflowClient) -> Iterator[tuple[str, Run]]:
+    """Key and run of everything that came from a record."""
+    for experiment in client.search_experiments():
+        token: str | None = None
+        while True:
+            page = client.search_runs(
+                [experiment.experiment_id], max_results=1000, page_token=token
+            )
+            yield from ((r.data.tags.get(_KEY, ""), r) for r in page if _DIGEST in r.data.tags)
+            token = page.token
+            if not token:
+                break
+
+
+def _write(
+    client: MlflowClient, home: str, wanted: dict[str, _Wanted], present: dict[str, Run]
+) -> dict[str, str]:
+    """Write the runs of an experiment that are not there, and nest the others where they belong.
+
+    Returns key -> run id.
+    """
+    ids = {key: run.info.run_id for key, run in present.items()}
+    for key, run in wanted.items():
+        nested = {_PARENT: ids[run.parent]} if run.parent else {}
+        if key not in present:
+            tags = nested | {_KEY: key, _DIGEST: run.digest}
+            ids[key] = _log(client, home, run.tracked(), tags)
+        elif nested and present[key].data.tags.get(_PARENT) != nested[_PARENT]:
+            client.set_tag(ids[key], _PARENT, nested[_PARENT])
+    return ids
+
+
+def _experiment(client: MlflowClient, experiment: Experiment, artifacts: Path | None) -> str:
+    """Make an experiment, or bring it back, if need be."""
+    found = client.get_experiment_by_name(experiment.name)
+    if found is None:
+        place = None if artifacts is None else artifacts.resolve().as_uri()
+        return str(client.create_experiment(experiment.name, artifact_location=place))
+    home = str(found.experiment_id)
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(home)
+    return home
+
+
+def _describe(client: MlflowClient, home: str, experiment: Experiment, ids: dict[str, str]) -> None:
+    """Say in an experiment what it shows, with links that lay its methods side by side."""
+    from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
+
+    note = "\n\n".join([*_comparisons(home, experiment, ids), experiment.note])
+    wanted = _SHOWN | {"mlflow.note.content": _cut(note, MAX_EXPERIMENT_TAG_VAL_LENGTH)}
+    there = client.get_experiment(home).tags
+    for name, value in wanted.items():
+        if there.get(name) != value:
+            client.set_experiment_tag(home, name, value)
+
+
+def _comparisons(home: str, experiment: Experiment, ids: dict[str, str]) -> Iterator[str]:
+    """A link for each workload and track: MLflow's comparison of the parent runs of its methods."""
+    parents: dict[str, list[str]] = {}
+    for group in experiment.groups if experiment.rows else ():
+        parents.setdefault(group.place, []).append(ids[f"{experiment.name}/{group.name}"])
+    for place, runs in parents.items():
+        if len(runs) == 1:
+            continue
+        asked = {"runs": runs, "experiments": [home]}
+        query = urlencode({k: json.dumps(v, separators=(",", ":")) for k, v in asked.items()})
+        yield f"[Compare the methods on {place}](#/compare-runs?{query})"
+
+
+def _cut(note: str, most: int) -> str:
+    """A note that is short enough, cut at the end of a line."""
+    if len(note) <= most:
+        return note
+    rest = "\n\nThe rest is in results/boards/."
+    return note[: most - len(rest)].rpartition("\n")[0] + rest
+
+
+def _log(client: MlflowClient, home: str, tracked: Tracked, tags: dict[str, str]) -> str:
+    """Write a run; until it has ended it counts as one that is being written."""
+    from mlflow.entities import Param
+
+    run = client.create_run(
+        home, run_name=tracked.name, start_time=tracked.start, tags=tracked.tags | tags
+    )
+    run_id = str(run.info.run_id)
+    parameters = [Param(name, value) for name, value in tracked.parameters.items()]
+    client.log_batch(run_id, metrics=tracked.metrics, params=parameters)
+    for name, text in tracked.artifacts.items():
+        client.log_text(run_id, text, name)
+    client.set_terminated(
+        run_id, "FINISHED" if tracked.finished else "FAILED", end_time=tracked.end
+    )
+    return run_id
+
+
+def _delete(client: MlflowClient, run: Run) -> None:
+    """Delete a run, and its artifacts, which MLflow would keep."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    get_artifact_repository(run.info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
+    client.delete_run(run.info.run_id)

@@ -1,0 +1,114 @@
+"""The settings of a network: its layout, by name or in tokens, its neurons, its execution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pipelines.settings.layout import parse_layout, with_widths
+
+_RESNET18 = (
+    "[64C3-64C3]-[128C3s2-128C3]-[128C3-128C3]-[256C3s2-256C3]-[256C3-256C3]-"
+    "[512C3s2-512C3]-[512C3-512C3]-GAP"
+)
+#: Networks by the names that papers give them, without the readout, which is always added.
+#: 2Conv2FC and 6Conv2FC: DPAP (arXiv 2211.12714, Table I). VGG16: configuration D of Simonyan and
+#: Zisserman (arXiv 1409.1556) with batch norm, and 512 neurons on top as usual on 32 x 32.
+#: ResNet18, ResNet50: He et al. (arXiv 1512.03385, Table 1, shortcuts of option B), for 224 x 224;
+#: the stride of ResNet50's blocks is in their 3 x 3 convolution, as torchvision has it.
+#: ResNet18-SNN: its first shortcut is a projection, so that no maximum of currents is carried over,
+#: for which neuromorphic hardware, and NIR, have nothing.
+#: ResNet18-CIFAR: the usual form for 32 x 32, with a 3 x 3 stem and no pooling behind it.
+NAMED = {
+    "2Conv2FC": "15C3-AP2-40C3-AP2-300FC",
+    "6Conv2FC": "128C3-128C3-MP2-256C3-256C3-MP2-512C3-512C3-512FC",
+    "VGG16": "64C3-64C3-MP2-128C3-128C3-MP2-256C3-256C3-256C3-MP2-512C3-512C3-512C3-MP2-"
+    "512C3-512C3-512C3-MP2-512FC",
+    "ResNet18": f"64C7s2-MP3s2-[64C3-64C3]-{_RESNET18}",
+    "ResNet18-SNN": f"64C7s2-MP3s2-[64C3-64C3]P-{_RESNET18}",
+    "ResNet18-CIFAR": f"64C3-[64C3-64C3]-{_RESNET18}",
+    "ResNet50": "64C7s2-MP3s2-"
+    f"[64C1-64C3-256C1]P-{2 * '[64C1-64C3-256C1]-'}"
+    f"[128C1-128C3s2-512C1]-{3 * '[128C1-128C3-512C1]-'}"
+    f"[256C1-256C3s2-1024C1]-{5 * '[256C1-256C3-1024C1]-'}"
+    f"[512C1-512C3s2-2048C1]-{2 * '[512C1-512C3-2048C1]-'}GAP",
+}
+
+#: Name of the layer that every network ends with.
+READOUT = "readout"
+
+Reset = Literal["zero", "subtract"]
+Surrogate = Literal["atan", "fast_sigmoid"]
+
+
+class NetworkSpec(BaseModel):
+    """A network, as written in params.yaml.
+
+    Parameters
+    ----------
+    kind
+        ``snn``: `snntorch.Leaky` neurons over `time_steps`; ``ann``: ReLU, one step.
+    layout
+        See `pipelines.settings.layout`; or a name in `NAMED`, which stands for its layout.
+    time_steps
+        T; a static input is shown T times (direct encoding).
+    beta
+        Membrane decay per step, in [0, 1], at the start.
+    learn_beta
+        Whether each layer learns its beta.
+    threshold
+        Firing threshold.
+    reset
+        ``zero`` (hard, as DPAP's networks) or ``subtract``.
+    surrogate
+        Surrogate gradient, snnTorch's defaults.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["snn", "ann"]
+    layout: str
+    time_steps: int = Field(1, ge=1)
+    beta: float = Field(0.5, ge=0, le=1)
+    learn_beta: bool = True
+    threshold: float = Field(1.0, gt=0)
+    reset: Reset = "zero"
+    surrogate: Surrogate = "atan"
+
+    @field_validator("layout")
+    @classmethod
+    def _layout(cls, layout: str) -> str:
+        layout = NAMED.get(layout, layout)
+        parse_layout(layout)
+        return layout
+
+    def with_widths(self, widths: Sequence[int]) -> NetworkSpec:
+        """Return the same network with other widths, one for each prunable layer."""
+        return self.model_copy(update={"layout": with_widths(self.layout, widths)})
+
+
+class Execution(BaseModel):
+    """How a network is computed; plans and live shrink change a result by rounding alone.
+
+    Parameters
+    ----------
+    plan
+        ``step``: snnTorch, one time step after another; the oracle. ``folded``: layer by layer,
+        time folded into the batch. ``fused``: folded, with batch norm, neurons and pooling in one
+        compiled function, and convolutions that skip what is silent; on a GPU the neurons in a
+        kernel of their own.
+        As ``folded`` where there is no C compiler, or no Triton.
+    precision
+        ``float32``, or ``bfloat16``: weights and state in float32, convolutions and linear
+        layers in bfloat16.
+    live_shrink
+        Whether dead units are removed while training goes on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plan: Literal["step", "folded", "fused"] = "folded"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    live_shrink: bool = True

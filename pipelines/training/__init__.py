@@ -1,0 +1,1 @@
+"""One run from start to end: the training loop, its measurements, and the record it makes."""

@@ -1,0 +1,297 @@
+"""One cell: from a RunSpec to a RunRecord."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import torch
+from msgspec.structs import replace
+
+from baselines.shared.contract import PruneContext, Pruner
+from baselines.shared.structured import remove_units, surviving_steps
+from pipelines.common.errors import InputError
+from pipelines.data import load_training
+from pipelines.data.events import binning_of
+from pipelines.data.splits import TrainingData
+from pipelines.methods.admission import check
+from pipelines.methods.registry import make
+from pipelines.networks.initial import build_network, build_structure, stream
+from pipelines.networks.network import Network
+from pipelines.records.checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    dense_cell,
+    read_checkpoint,
+    write_checkpoint,
+)
+from pipelines.records.digest import code_digest
+from pipelines.records.outcome import Cost, Outcome
+from pipelines.records.record import RunRecord, Status
+from pipelines.records.trajectory import Trajectory
+from pipelines.settings.spec import RunSpec
+from pipelines.settings.tolerance import off_target
+from pipelines.training.budget import BudgetExceededError, BudgetMeter
+from pipelines.training.controls import check_parent, follower
+from pipelines.training.cost import latency, measure
+from pipelines.training.environment import environment
+from pipelines.training.evaluation import confusion_of, evaluate, evaluate_test
+from pipelines.training.machine import find_device, keep_freed_memory, prefer_huge_pages
+from pipelines.training.probe import NetworkProbe
+from pipelines.training.schedule import learning_rate
+from pipelines.training.trainer import DivergedError, Trainer, require_finite
+
+LATENCY_BATCHES = (1, 128)
+
+
+@dataclass
+class _Run:
+    """A cell while it runs.
+
+    Parameters
+    ----------
+    start
+        The dense network that post-training begins with.
+    parent
+        The run that a control follows.
+    """
+
+    spec: RunSpec
+    data_root: Path
+    data: TrainingData
+    meter: BudgetMeter
+    start: Checkpoint | None = None
+    parent: RunRecord | None = None
+    trainer: Trainer | None = None
+    status: Status = "ok"
+    message: str = ""
+
+    def train(self) -> Trainer:
+        """Train to the end of the budget."""
+        spec = self.spec
+        pruner = self._pruner()
+        granularity = "none" if spec.control == "reinit" else spec.granularity
+        network = self._network()
+        if self.start is not None:
+            network.load_state_dict(self.start.state)
+        structure = build_structure(network, granularity)
+        context = PruneContext(
+            structure,
+            granularity,
+            spec.target,
+            stream(spec.seed, f"{spec.control or 'method'}:{spec.method}"),
+            network.steps,
+            NetworkProbe(
+                network,
+                self.data.train,
+                spec.recipe.batch_size,
+                self.meter,
+                stream(spec.seed, "saliency"),  # the same samples for every method
+                spec.recipe.loss,
+            ),
+            partial(learning_rate, spec.recipe),
+        )
+        pruner.begin(network, context)
+        of_track = "" if self.start is None else " of fine-tuning"
+        self.trainer = Trainer(
+            network,
+            pruner,
+            structure,
+            self.data,
+            spec.recipe,
+            self.meter,
+            stream(spec.seed, f"batches{of_track}"),
+            stream(spec.seed, f"augmentation{of_track}"),
+        )
+        self._warm_up()
+        self.trainer.run()
+        return self.trainer
+
+    def execute(self) -> Outcome:
+        """Train, remove, evaluate once, measure."""
+        trainer = self.train()
+        network, structure = trainer.live.full, trainer.structure
+        masks = trainer.result.masks
+        inputs = self.data.validation.batch(slice(max(LATENCY_BATCHES)))[0]
+        masked_latency = latency(network, inputs, LATENCY_BATCHES)
+        remove_units(structure, masks)
+        network.silence(surviving_steps(structure, masks))
+        compact_latency = latency(network, inputs, LATENCY_BATCHES)
+        spec = self.spec
+        validation = evaluate(network, self.data.validation, spec.recipe.loss)
+        test = None if spec.tuning else evaluate_test(network, spec.settings, self.data_root)
+        last = test or validation
+        require_finite(last.loss, self.meter)
+        cost = measure(network, structure, masks, last.activity, compact_latency, masked_latency)
+        if spec.control == "reinit":
+            cost = self._beside_parent(cost)
+        elif message := off_target(spec, cost.density):
+            self.status, self.message = "off-target", message
+        return Outcome(
+            test_accuracy=test.accuracy if test else None,
+            test_loss=test.loss if test else None,
+            validation_accuracy=validation.accuracy,
+            layout=network.layout,
+            cost=cost,
+            confusion=confusion_of(test),
+        )
+
+    def _pruner(self) -> Pruner:
+        if self.parent is None:
+            return check(self.spec)
+        if self.spec.control == "shuffled":
+            return follower(self.parent.trajectory)
+        return make("dense", {})  # `reinit`: the network is what the parent left
+
+    def _network(self) -> Network:
+        settings, network = self.spec.settings, self.spec.settings.network
+        if self.spec.control == "reinit" and self.parent and self.parent.outcome:
+            network = network.model_copy(update={"layout": self.parent.outcome.layout})
+        return build_network(
+            network,
+            self.data.input_shape,
+            self.data.classes,
+            self.spec.seed,
+            settings.execution,
+        ).to(self.data.device)
+
+    def _warm_up(self) -> None:
+        """Run a twin of the network once, so that the clock does not time first-call work."""
+        twin = self._network()
+        twin(self.data.train.batch(slice(self.spec.recipe.batch_size))[0]).sum().backward()
+
+    def _beside_parent(self, cost: Cost) -> Cost:
+        """Count the density of a small network in weights of the dense one."""
+        assert self.parent is not None
+        assert self.parent.outcome is not None
+        whole = self.parent.outcome.cost.prunable
+        return replace(cost, density=cost.prunable / whole, prunable=whole)
+
+
+def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
+    """Set this process up for a cell, and read its data."""
+    device = find_device(spec.device)
+    torch.set_num_threads(spec.threads)
+    prefer_huge_pages()
+    keep_freed_memory()
+    asked = spec.settings
+    return load_training(
+        asked.data, data_root, binning_of(asked), asked.normalization, asked.recipe.augmentation
+    ).to(device)
+
+
+def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:
+    """Return the dense network that a post-training cell starts from; train it if need be."""
+    dense, path, code = dense_cell(spec), checkpoint_path(folder, spec), code_digest("dense")
+    found = read_checkpoint(path, dense.run_id, code)
+    if found is None:
+        run = _Run(dense, data_root, data, BudgetMeter(dense.settings.budget(len(data.train))))
+        try:
+            state = run.train().live.full.state_dict()
+        except DivergedError as error:
+            raise DivergedError(f"the dense checkpoint diverged: {error}") from error
+        found = write_checkpoint(path, state, dense.run_id, code)
+    return found
+
+
+def make_start(spec: RunSpec, data_root: Path, folder: Path) -> None:
+    """Make the dense network that a post-training cell starts from, unless it is there.
+
+    One that diverges is not made: each of its cells will try, and say so in its record.
+    """
+    with suppress(DivergedError):
+        _start(spec, _enter(spec, data_root), data_root, folder)
+
+
+def _begin(spec: RunSpec, data_root: Path, parent: RunRecord | None) -> _Run:
+    data = _enter(spec, data_root)
+    meter = BudgetMeter(spec.settings.budget(len(data.train), spec.track))
+    return _Run(spec, data_root, data, meter, parent=parent)
+
+
+def final_network(
+    spec: RunSpec,
+    data_root: Path,
+    checkpoints: Path | None = None,
+    parent: RunRecord | None = None,
+) -> tuple[Network, Outcome, Status]:
+    """Run one cell as `run_cell` does, for the network it ends with; what breaks it is raised."""
+    check_parent(spec, parent)
+    run = _begin(spec, data_root, parent)
+    if spec.track == "post-training" and checkpoints is not None:
+        run.start = _start(spec, run.data, data_root, checkpoints)
+    outcome = run.execute()
+    assert run.trainer is not None
+    return run.trainer.live.full.eval(), outcome, run.status
+
+
+def run_cell(
+    spec: RunSpec,
+    data_root: Path,
+    checkpoints: Path | None = None,
+    parent: RunRecord | None = None,
+) -> RunRecord:
+    """Run one cell; whatever happens in it becomes a record.
+
+    Parameters
+    ----------
+    spec
+        The cell.
+    data_root
+        Folder of fetched data sets.
+    checkpoints
+        Folder of dense networks, which a post-training cell needs.
+    parent
+        Record of the cell that a control follows.
+
+    Raises
+    ------
+    InputError
+        If the cell cannot be run at all.
+    """
+    check(spec)
+    check_parent(spec, parent)
+    if spec.track == "post-training" and checkpoints is None:
+        raise InputError("a post-training cell needs a folder of dense checkpoints.")
+    digest = code_digest(spec.method)
+    started_at, start = datetime.now(UTC), time.perf_counter()
+    run, outcome = _begin(spec, data_root, parent), None
+    try:
+        if spec.track == "post-training" and checkpoints is not None:
+            run.start = _start(spec, run.data, data_root, checkpoints)
+        outcome = run.execute()
+    except DivergedError as error:
+        run.status, run.message = "diverged", str(error)
+    except BudgetExceededError as error:
+        run.status, run.message = "over-budget", str(error)
+    except Exception as error:  # a method may do anything: its failure is a row, not a crash
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        run.status, run.message = "failed", f"{type(error).__name__} at {place}: {error}"
+    training = run.trainer.result if run.trainer else None
+    return RunRecord(
+        run_id=spec.run_id,
+        spec=spec,
+        status=run.status,
+        message=run.message,
+        outcome=outcome,
+        curve=training.curve if training else [],
+        budget=run.meter.budget,
+        spent=dict(run.meter.phases),
+        started_at=started_at,
+        train_seconds=training.seconds if training else 0.0,
+        total_seconds=time.perf_counter() - start,
+        trajectory=run.trainer.trajectory if run.trainer else Trajectory(),
+        parent=parent.trajectory.digest if parent else "",
+        checkpoint=run.start.digest if run.start else "",
+        environment=environment(
+            spec.threads, spec.settings.execution, run.data.device, spec.settings.network
+        ),
+        code_digest=digest,
+        code_digest_end=code_digest(spec.method),
+    )

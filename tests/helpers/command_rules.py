@@ -1,0 +1,267 @@
+"""How a command of a document is parsed, and which rules keep one from being run by the tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import product
+from typing import Any
+
+import yaml
+from typer.main import get_command
+
+from pipelines import data
+from pipelines.boards.params import Params, read_density
+from pipelines.cli.main import app
+from pipelines.common.errors import BenchError
+from pipelines.export.bundle import PLACES
+from pipelines.methods.catalogue import canonical
+from tests.helpers.documents import Command
+from tests.helpers.paths import ROOT
+
+#: Cells of a board that the tests compute.
+FEW = 30
+TEACH = "teach tests/helpers/command_rules.py what it does, or show another command"
+
+
+class Checker:
+    """Parses the commands of one page, in order; it knows what earlier ones have made."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self.new_methods: set[str] = set()
+        self.run_ids: set[str] = set()
+        self.made = {"FOLDER", "FILE", *(f"results/{place}" for place in PLACES)}
+
+    def fault(self, command: Command) -> str:
+        """Return what is wrong with a command, in a sentence, or nothing."""
+        try:
+            if command.kind == "params":
+                self.params = with_block(self.params, command.text)
+            elif command.kind == "python":
+                compile(command.text, command.page, "exec")
+            elif command.marker and command.words[0] not in _PARSERS:
+                _shell(command.text)
+            else:
+                self._line(command.words, loose=command.inline)
+        except (BenchError, ValueError, SyntaxError) as error:
+            return f"{command}: {error}"
+        return ""
+
+    def _line(self, words: Sequence[str], loose: bool) -> None:
+        if words[0] not in _PARSERS:
+            raise ValueError(f"no rule covers '{words[0]}'; {TEACH}")
+        _PARSERS[words[0]](self, words[1:], loose)
+
+    def dpap_bench(self, words: Sequence[str], loose: bool) -> None:
+        if loose and (len(words) < 2 or "..." in words):
+            _verb(words[0])  # the name of a command, no more
+            return
+        choices = [word.strip("[]").split("|") for word in words]
+        for chosen in product(*choices):
+            asked = parse(["0" if word == "NUMBER" else word for word in chosen])
+            self._names(asked)
+            self._cells(asked)
+
+    def _names(self, asked: dict[str, Any]) -> None:
+        """Refuse a name or a folder that nothing has; NAME and FOLDER stand for any."""
+        if asked["verb"] == "new-method":
+            self.new_methods.add(asked["name"])
+            return
+        methods = {*self.params.methods, *self.new_methods}
+        for kind, keys, known in (
+            ("workload", ("workload",), set(self.params.workloads)),
+            ("method", ("method", "methods", "names"), {canonical(one) for one in methods}),
+            ("board", ("board",), set(self.params.boards)),
+            ("data set", ("name",), set(data.SOURCES)),
+        ):
+            for name in (name for key in keys for name in _listed(asked.get(key))):
+                plain = canonical(name.partition(":")[0]) if kind == "method" else name
+                if plain not in known | {"NAME"}:
+                    raise ValueError(f"there is no {kind} '{name}'")
+        for place in (str(asked[key]) for key in ("update", "path") if asked.get(key)):
+            if place not in self.made and not (ROOT / place).exists():
+                raise ValueError(f"there is no {place}")
+        if asked["verb"] == "submit":
+            self.made.add(str(asked["to"]))
+
+    def _cells(self, asked: dict[str, Any]) -> None:
+        """Refuse a cell that cannot be, or a run id that no cell above has."""
+        if asked["verb"] == "run" and asked["method"] not in self.new_methods:
+            self.run_ids.add(run_id(self.params, asked))
+        ids = [*self.run_ids, "RUN_ID"]
+        if asked["verb"] == "export" and not any(one.startswith(asked["run"]) for one in ids):
+            raise ValueError(f"no run above has the id {asked['run']}: {ids}")
+
+    def make(self, words: Sequence[str], loose: bool) -> None:
+        """Parse what the verb would do."""
+        for line in _recipe(tuple(words)).splitlines():
+            if line.startswith(("dpap-bench ", "dvc ")):
+                self._line(shlex.split(line), loose=False)
+
+    def dvc(self, words: Sequence[str], loose: bool) -> None:
+        if words[0] != "repro":
+            raise ValueError(f"no rule covers 'dvc {words[0]}'; {TEACH}")
+        for word in words[1:]:
+            file, _, stage = word.rpartition(":")
+            if not (ROOT / word).is_file() and stage not in self._stages(file or "dvc.yaml"):
+                raise ValueError(f"there is no stage or file '{word}'")
+
+    def _stages(self, file: str) -> set[str]:
+        """Names of the stages of a pipeline, and of their parts, one for each workload."""
+        names = set(yaml.safe_load((ROOT / file).read_text())["stages"])
+        return names | {
+            f"{name}@{workload}" for name in names for workload in self.params.workloads
+        }
+
+    def python(self, words: Sequence[str], loose: bool) -> None:
+        if words[0] == "-c":
+            compile(words[1], "-c", "exec")
+            return
+        module = words[0] == "-m"
+        files = words[2:] if module else words
+        if module and importlib.util.find_spec(words[1]) is None:
+            raise ValueError(f"there is no module {words[1]}")
+        for word in files:
+            if "." in word and word != "FILE.npz" and not (ROOT / word).exists():
+                raise ValueError(f"there is no {word}")
+
+    def pip(self, words: Sequence[str], loose: bool) -> None:
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        wanted = re.search(r"\.\[(.+)\]", words[-1])
+        if words[:4] != ["install", "-c", "constraints.txt", "-e"] or wanted is None:
+            raise ValueError("install with: pip install -c constraints.txt -e '.[EXTRA]'")
+        if wanted[1] not in extras["optional-dependencies"]:
+            raise ValueError(f"there is no extra '{wanted[1]}'")
+
+    def source(self, words: Sequence[str], loose: bool) -> None:
+        if words != [".venv/bin/activate"]:
+            raise ValueError("only .venv/bin/activate is sourced")
+
+    def pre_commit(self, words: Sequence[str], loose: bool) -> None:
+        if words != ["install"] or not (ROOT / ".pre-commit-config.yaml").exists():
+            raise ValueError("only 'pre-commit install' is known")
+
+
+_PARSERS: dict[str, Callable[[Checker, Sequence[str], bool], None]] = {
+    "dpap-bench": Checker.dpap_bench,
+    "make": Checker.make,
+    "dvc": Checker.dvc,
+    "python": Checker.python,
+    "pip": Checker.pip,
+    "pre-commit": Checker.pre_commit,
+    ".": Checker.source,
+}
+
+
+def _shell(text: str) -> None:
+    """Let the shell parse a command that is not run, and is none of ours."""
+    done = subprocess.run(["bash", "-n", "-c", text], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(done.stderr.strip())
+
+
+def _listed(value: Any) -> list[str]:
+    """The value or values of an option."""
+    return list(value) if isinstance(value, (list, tuple)) else [value] if value else []
+
+
+@cache
+def _recipe(words: tuple[str, ...]) -> str:
+    """What make would run."""
+    dry = ["make", "--dry-run", "--old-file=.venv/.installed", *words]
+    done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(done.stderr.strip())
+    return done.stdout
+
+
+@cache
+def verbs() -> dict[str, Any]:
+    """All commands of dpap-bench."""
+    group: Any = get_command(app)
+    return dict(group.commands)
+
+
+def _verb(name: str) -> Any:
+    if name not in verbs():
+        raise ValueError(f"dpap-bench has no command '{name}'")
+    return verbs()[name]
+
+
+def parse(words: Sequence[str]) -> dict[str, Any]:
+    """Let the command line itself parse what follows ``dpap-bench``; nothing is run.
+
+    Raises
+    ------
+    ValueError
+        With the command line's own sentence.
+    """
+    try:
+        context = _verb(words[0]).make_context(words[0], list(words[1:]))
+    except Exception as error:  # of click, which typer may bring under another name
+        if not hasattr(error, "format_message"):
+            raise
+        raise ValueError(error.format_message()) from None
+    return {"verb": words[0]} | context.params
+
+
+def run_id(params: Params, asked: dict[str, Any]) -> str:
+    """Name of the cell that ``dpap-bench run`` computes."""
+    density = read_density(asked["method"], asked["density"])
+    places = (asked[key] for key in ("workload", "method", "granularity"))
+    return params.spec(*places, density, asked["seed"], asked["track"]).run_id
+
+
+def with_block(params: Params, text: str) -> Params:
+    """Add the entries of a block to params.yaml."""
+    fields = params.model_dump(exclude_defaults=True)
+    for key, entries in yaml.safe_load(text).items():
+        fields[key] = fields[key] | entries
+    return Params.model_validate(fields)
+
+
+def reason(command: Command, params: Params) -> str:
+    """Why a command is not run by the tests, or nothing if it is."""
+    if command.marker:
+        return command.marker
+    if command.kind != "shell":
+        standalone = command.kind == "python" and command.page == "README.md"
+        return (
+            "tests/dpap/test_attachment.py runs it, and looks at what it leaves"
+            if standalone
+            else ""
+        )
+    if command.synopsis:
+        return "a synopsis"
+    program, *words = command.words
+    if program != "dpap-bench":
+        return "" if program == "python" and words[0] in ("-m", "-c") else _OTHERS[program]
+    asked = parse(words)
+    boards, workload = _listed(asked.get("board")), asked.get("workload")
+    known = isinstance(workload, str) and workload in params.workloads
+    wanted = params.workloads[workload].data if known else asked.get("name")
+    if words[0] in ("fetch", "show", "run") and wanted not in (None, "digits"):
+        return "its data are downloaded"
+    if asked.get("device") == "cuda":
+        return "needs a GPU"
+    if asked.get("everything"):
+        return "takes hours: every method"
+    if any(params.size(board) > FEW for board in boards if board in params.boards):
+        return "a board of many cells"
+    return ""
+
+
+_OTHERS = {
+    "make": "what it runs is parsed; stages have tests of their own",
+    "dvc": "tests/repository/test_dvc.py runs the whole pipeline at a small size",
+    "python": "needs a GPU",
+    "pip": "needs a package index",
+    "pre-commit": "belongs to a clone",
+    ".": "the tests are in their environment",
+}

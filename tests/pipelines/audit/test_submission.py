@@ -1,0 +1,220 @@
+"""Submissions, from the contributor's desk to the maintainer's, through the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.audit import faults as audit
+from pipelines.boards.params import load_params
+from pipelines.common import archives
+from pipelines.common.files import sha256
+from pipelines.engines.engine import run_cells
+from pipelines.records.store import Store
+from tests.helpers.paths import ROOT
+from tests.pipelines.cli.test_main import call, smaller
+
+FILE = "submission.tar.gz"
+METHOD = "magnitude"
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
+    """Results of one method on a small board, controls included."""
+    home = tmp_path_factory.mktemp("contributor")
+    (home / "params.yaml").write_text(smaller((ROOT / "params.yaml").read_text()))
+    params, store = load_params(home), Store(home / "results" / "records")
+    for part in ("cells", "controls"):
+        cells = params.part(part, "quick", store, methods=[METHOD])  # type: ignore[arg-type]
+        assert all(list(run_cells(cells, data_root, store, "serial", 1)))
+    return home
+
+
+@pytest.fixture
+def home(computed: Path, project: Path, data_root: Path) -> Path:
+    """A contributor's project."""
+    shutil.copytree(computed, project, dirs_exist_ok=True)
+    (project / "data").symlink_to(data_root)
+    return project
+
+
+@pytest.fixture
+def packed(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    assert call(monkeypatch, "submit", "--method", METHOD, "--no-rerun", "--to", FILE) == 0
+    return home / FILE
+
+
+def names(path: Path) -> list[str]:
+    with tarfile.open(path) as archive:
+        return archive.getnames()
+
+
+def test_a_submission_is_packed_verified_and_taken_in(
+    packed: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = sorted((home / "results").rglob("*.json"))
+    there = names(packed)
+    assert there == sorted(there)
+    assert {name for name in there if name.count("/")} == {
+        path.relative_to(home / "results").as_posix() for path in records
+    }
+    assert sum(name.startswith("controls/") for name in there) > 0
+    first = packed.read_bytes()
+    assert call(monkeypatch, "submit", "--method", METHOD, "--to", FILE) == 0, "with a second run"
+    assert packed.read_bytes() == first, "the same records give the same bytes"
+
+    shutil.rmtree(home / "results")
+    capsys.readouterr()
+    assert call(monkeypatch, "verify", FILE, "--take-in") == 0
+    out, err = capsys.readouterr()
+    assert f"{len(records)} records: no fault" in out
+    assert f"{len(records)} records taken in" in out
+    assert "running records/" in err or "running controls/" in err
+    assert sorted((home / "results").rglob("*.json")) == records
+    assert call(monkeypatch, "verify", FILE, "--take-in", "--no-rerun") == 0
+    assert "0 records taken in" in capsys.readouterr().out
+    assert call(monkeypatch, "verify", "--no-rerun") == 0, "records and controls, where they lie"
+    assert f"{len(records)} records: no fault" in capsys.readouterr().out
+
+
+def test_what_a_submission_says_of_itself(packed: Path, home: Path) -> None:
+    archives.unpack(packed, home / "open")
+    said = json.loads((home / "open" / "submission.json").read_text())
+    source = ROOT / "baselines" / f"{METHOD}.py"
+    assert said["sources"] == {METHOD: {f"baselines/{METHOD}.py": sha256(source)}}
+    assert said["methods"][METHOD]["scope"] == "global"
+    assert said["board"] == "quick"
+    assert said["environments"][0]["threads"] == 1
+    assert str(home) not in json.dumps(said)
+    lines = (home / "open" / audit.SEAL).read_text().splitlines()
+    assert len(lines) == len(names(packed)) - 1
+
+
+def _seed_is_left_out(folder: Path) -> None:
+    for path in sorted((folder / "records").rglob("*.json")):
+        if json.loads(path.read_text())["spec"]["seed"] == 1:
+            path.unlink()
+    shutil.rmtree(folder / "controls")
+    audit.seal(folder)
+
+
+def _controls_are_left_out(folder: Path) -> None:
+    shutil.rmtree(folder / "controls")
+    audit.seal(folder)
+
+
+def _record_is_edited(folder: Path) -> None:
+    path = min((folder / "records").rglob("*.json"))
+    path.write_text(path.read_text().replace('"status": "ok"', '"status": "ok" '))
+
+
+def _manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        path = folder / "submission.json"
+        said = json.loads(path.read_text())
+        change(said)
+        path.write_text(json.dumps(said))
+        audit.seal(folder)
+
+    return edit
+
+
+def _stranger(folder: Path) -> None:
+    """A trial of the tuning among the records."""
+    trial = min((ROOT / "results" / "tuning" / "digits-snn" / METHOD).glob("*.json"))
+    to = folder / "records" / "digits-snn" / METHOD / trial.name
+    to.parent.mkdir(parents=True)
+    shutil.copy(trial, to)
+    audit.seal(folder)
+
+
+FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a seed left out": (_seed_is_left_out, "promises digits-ann magnitude structured density 0.5"),
+    "controls left out": (_controls_are_left_out, "promises digits-ann magnitude-shuffled"),
+    "edited": (_record_is_edited, "is not what was sealed in SHA256SUMS"),
+    "no seal": (lambda folder: (folder / audit.SEAL).unlink(), "SHA256SUMS: is missing"),
+    "no manifest": (lambda folder: (folder / "submission.json").unlink(), "is missing; pack it"),
+    "other board": (_manifest(lambda said: said.update(board="slow")), "unknown board 'slow'"),
+    "other options": (
+        _manifest(lambda said: said["methods"][METHOD].update(updates=7)),
+        "promises digits-ann magnitude",
+    ),
+    "other source": (
+        _manifest(lambda said: said["sources"][METHOD].update({f"baselines/{METHOD}.py": "0"})),
+        "was made with another baselines/magnitude.py than is here.",
+    ),
+    "unknown method": (
+        _manifest(lambda said: said.update(names=["mine"])),
+        "unknown method 'mine'",
+    ),
+    "newer": (_manifest(lambda said: said.update(schema_version=99)), "update dpap-bench"),
+    "no submission": (_manifest(lambda said: said.clear()), "is no submission: board: Field req"),
+    "a trial": (_stranger, "is not of magnitude; pack it apart."),
+}
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_a_submission_with_a_fault_is_refused(
+    packed: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+) -> None:
+    tamper, sentence = FAULTS[what]
+    archives.unpack(packed, home / "open")
+    tamper(home / "open")
+    archives.pack(home / "open", packed)
+    shutil.rmtree(home / "results")
+    capsys.readouterr()
+    assert call(monkeypatch, "verify", FILE, "--no-rerun", "--take-in") == 1
+    out, err = capsys.readouterr()
+    assert sentence in out
+    assert all(line.startswith("fault  ") for line in out.splitlines()), out
+    assert "faults in" in err
+    assert not (home / "results").exists(), "nothing of it is taken in"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        ("submit --method grand", 2, "unknown method of the board 'grand'"),
+        ("submit --method random", 1, "cells have no record (first: digits-ann random"),
+        ("submit --board slow", 2, "unknown board 'slow'"),
+        ("verify params.yaml", 2, "cannot be read as .tar.gz or .zip"),
+        (f"verify {FILE} --seal", 2, "a submission is sealed"),
+        ("verify results --take-in", 2, "only a packed submission can be taken in"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    packed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    status: int,
+    sentence: str,
+) -> None:
+    capsys.readouterr()
+    assert call(monkeypatch, *arguments.split()) == status
+    out, err = capsys.readouterr()
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert not out
+
+
+def test_what_verify_refuses_is_not_packed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = min((home / "results" / "records").rglob("*.json"))
+    document = json.loads(path.read_text())
+    document["spent"] = {}
+    path.write_text(json.dumps(document))
+    assert call(monkeypatch, "submit", "--method", METHOD, "--no-rerun", "--to", FILE) == 1
+    assert f"fault  {path.relative_to(home / 'results')}: " in capsys.readouterr().out
+    assert not (home / FILE).exists()

@@ -1,0 +1,224 @@
+"""The command line, as people use it: through `main`, in a folder with params.yaml."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.cli.main import main
+from pipelines.records.record import read_record
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["dpap-bench", *arguments])
+    try:
+        main()
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    return 0
+
+
+def smaller(text: str) -> str:
+    """A params.yaml with a small quick board and tiny networks."""
+    for old, new in [
+        ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
+        ("epochs: 15", "epochs: 1"),
+        ("[digits-snn, digits-ann]", "[digits-ann]"),
+        ("[0.5, 0.25, 0.1, 0.05]", "[0.5]"),
+        ("[dense, random, magnitude, grand, admm]", "[dense, random, magnitude]"),
+        ("[0, 1, 2]", "[0, 1]"),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    board = "dpap: [dpap]\n    densities: [0.5]\n"
+    assert board in text
+    return text.replace(board, f"{board}    emergent: true\n    controls: [shuffled]\n")
+
+
+@pytest.fixture
+def small(project: Path) -> Path:
+    """A project whose board is small and whose networks are tiny."""
+    path = project / "params.yaml"
+    path.write_text(smaller(path.read_text()))
+    return project
+
+
+SNN = "--workload digits-snn --method"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--workload nope --method dpap --density 0.5", "unknown workload 'nope'"),
+        (f"{SNN} magnitud --density 0.5", "did you mean 'magnitude'?"),
+        (f"{SNN} dpap --density 0", "density 0 is not in"),
+        (f"{SNN} dpap --density 1.5", "density 1.5 is not in"),
+        (f"{SNN} dpap --density nan", "density nan is not in"),
+        (f"{SNN} dpap --density half", "neither a number"),
+        (f"{SNN} dpap", "needs --density"),
+        (f"{SNN} dpap:hebb", "needs --density"),
+        (f"{SNN} dpap:heb --density 0.5", "did you mean 'hebb'?"),
+        (f"{SNN} magnitude --density emergent", "finds no density of its own"),
+        (f"{SNN} dpap --density 0.5 --granularity unstructured", "structured, hybrid, not unst"),
+        (f"{SNN} dpap --density 0.5 --granularity holes", "granularity"),
+        (f"{SNN} dpap --density 0.5 --track later", "known: from-scratch, post-training."),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    sentence: str,
+) -> None:
+    assert call(monkeypatch, "run", *arguments.split()) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not (project / "results").exists()
+
+
+def test_twins_and_controls_are_two_sweeps(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "sweep", "--twins", "--controls") == 2
+    assert "run one after the other" in capsys.readouterr().err
+
+
+def test_cuda_without_a_gpu_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    cell = f"{SNN} dense --device cuda".split()
+    for command in (["run", *cell], ["sweep", "--device", "cuda"]):
+        assert call(monkeypatch, *command) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert "finds no CUDA GPU here; run on the CPU with --device cpu" in last
+    assert not list((project / "results").rglob("*.json"))
+
+
+def test_outside_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "list") == 1
+    assert "change into your clone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("topic", ["methods", "workloads", "boards", "data"])
+def test_list(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], topic: str
+) -> None:
+    assert call(monkeypatch, "list", topic) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert call(monkeypatch, "list", topic, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == len(lines) > 0
+    assert all(row["name"] in line for row, line in zip(rows, lines, strict=True))
+
+
+def test_fetch(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "fetch", "digits", "--json") == 0
+    assert Path(json.loads(capsys.readouterr().out)["path"]) == project / "data" / "digits"
+    assert call(monkeypatch, "fetch", "digit") == 2
+    assert "did you mean 'digits'" in capsys.readouterr().err
+
+
+def test_run_prints_a_line_and_reuses_its_record(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = ("run", "--workload", "digits-snn", "--method", "dpap", "--granularity", "hybrid")
+    cell += ("--density", "0.5", "--seed", "3")
+    assert call(monkeypatch, *cell) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    for part in ("accuracy", "density 0.5", "SynOps", " s  ", "results/local/digits-snn/dpap/"):
+        assert part in line
+    path = small / line.split()[-1]
+    written = path.stat().st_mtime_ns
+    assert call(monkeypatch, *cell, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["path"] == str(path)
+    assert document["status"] == "ok"
+    assert path.stat().st_mtime_ns == written, "a valid record is not computed again"
+
+
+def sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
+    assert call(monkeypatch, "sweep", "--engine", "serial", "--json", *more) == 0
+    captured = capsys.readouterr()
+    assert "cell" in captured.err, "progress goes to stderr"
+    return json.loads(captured.out)
+
+
+def test_sweep_report_and_sync(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "report") == 1
+    assert "cells have no record" in capsys.readouterr().err
+    assert call(monkeypatch, "report", "--show") == 1
+    assert "has not been built yet" in capsys.readouterr().err
+
+    first = sweep(monkeypatch, capsys)
+    assert first["run"] == first["cells"] == 2 * (1 + 2 * 3 + 2 * 2)
+    again = sweep(monkeypatch, capsys)
+    assert (again["run"], again["skipped"]) == (0, first["cells"])
+
+    lost = next((small / "results" / "records").rglob("*.json"))
+    lost.unlink()
+    assert sweep(monkeypatch, capsys)["run"] == 1, "only what is missing is computed"
+
+    assert call(monkeypatch, "report") == 1
+    assert "(as dpap)" in capsys.readouterr().err
+    twins = sweep(monkeypatch, capsys, "--twins")
+    assert twins["run"] == 2 * 2 * 2, "random and magnitude as dpap, two granularities, two seeds"
+    assert call(monkeypatch, "report") == 1
+    assert "magnitude-shuffled" in capsys.readouterr().err
+    controls = sweep(monkeypatch, capsys, "--controls")
+    assert controls["run"] == (3 + 2 * 2) * 2, "magnitude and dpap, two seeds"
+    assert sweep(monkeypatch, capsys, "--controls")["run"] == 0
+    assert call(monkeypatch, "report") == 0
+    assert call(monkeypatch, "report", "--show") == 0
+    shown = capsys.readouterr().out
+    assert "digits-ann, structured, from-scratch" in shown
+    assert "over own shuffle" in shown
+    assert str(small / "results" / "boards" / "quick" / "leaderboard.html") in shown
+    files = sorted((small / "results" / "boards" / "quick").glob("leaderboard.*")) + sorted(
+        (small / "results" / "boards" / "quick" / "figures").iterdir()
+    )
+    assert len(files) == 5 + 2
+    before = [file.read_bytes() for file in files]
+    assert call(monkeypatch, "report") == 0
+    assert [file.read_bytes() for file in files] == before, "the same bytes when rebuilt"
+
+
+def test_a_changed_hyper_parameter_reruns_its_method_alone(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep(monkeypatch, capsys)
+    path = small / "params.yaml"
+    path.write_text(re.sub(r"\bp: ([12])", lambda p: f"p: {3 - int(p[1])}", path.read_text()))
+    assert sweep(monkeypatch, capsys)["run"] == 2 * 3
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_leaves_no_worker_and_no_half_record(small: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.cli.main", "sweep", "--workers", "2"]
+    # Workers inherit the pipe, so reading it to the end waits for the last of them.
+    sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    records = small / "results" / "records"
+    while sweep.poll() is None and not list(records.rglob("*.json")):
+        assert sweep.stdout is not None
+        sweep.stdout.read1(100)
+    sweep.kill()
+    sweep.communicate(timeout=60)
+    done = list(records.rglob("*.json"))
+    assert done
+    assert all(read_record(path).status for path in done)

@@ -1,0 +1,354 @@
+"""MLflow: what it is told, and that it follows the records."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import pytest
+import yaml
+from msgspec.structs import replace
+
+from pipelines.boards.params import Params, load_params
+from pipelines.records.outcome import LayerCost
+from pipelines.records.record import RunRecord
+from pipelines.records.store import Store
+from pipelines.report.charts.layers import layers_figure
+from pipelines.report.tracking import sink as tracking
+from pipelines.report.tracking.experiments import NO_BOARD, experiments
+from pipelines.report.tracking.sink import synchronize
+from tests.helpers.handmade import record
+from tests.helpers.paths import ROOT
+from tests.pipelines.cli.test_main import call
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+_SMALL = {
+    "workloads": ["digits-snn"],
+    "baselines": ["dense", "random", "magnitude"],
+    "granularities": ["none", "unstructured"],
+    "densities": [0.5, 0.25],
+    "seeds": [0, 1],
+}
+_LARGE = _SMALL | {"workloads": ["digits-snn", "digits-ann"], "controls": ["shuffled"]}
+
+
+@pytest.fixture
+def params(project: Path) -> Params:
+    """Two boards, the second of which contains the first."""
+    fields = yaml.safe_load((ROOT / "params.yaml").read_text())
+    fields["boards"] = {"small": _SMALL, "large": _LARGE}
+    (project / "params.yaml").write_text(yaml.safe_dump(fields))
+    return load_params(project)
+
+
+def made(params: Params, method: str, seed: int, *more: Any, **fields: Any) -> RunRecord:
+    """Make a record of the first workload, unstructured."""
+    kind = "none" if method == "dense" else "unstructured"
+    return record(params, method, seed, *more, granularity=kind, **fields)
+
+
+@pytest.fixture
+def results(params: Params, project: Path) -> Path:
+    """The records of the first board, without one cell, and one that diverged."""
+    store = Store(project / "results" / "records")
+    for seed in (0, 1):
+        store.write(made(params, "dense", seed, 0.98))
+        for density in (0.5, 0.25):
+            store.write(made(params, "random", seed, 0.90, density))
+        store.write(made(params, "magnitude", seed, 0.94 + seed / 50, 0.5))
+    store.write(made(params, "magnitude", 0, 0.0, 0.25, status="diverged"))
+    return project / "results"
+
+
+RECORDS, GROUPS = 9, 3
+
+
+class Sink:
+    """A tracking store, and what is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+
+    def sync(self, params: Params, results: Path) -> dict[str, int]:
+        found = experiments(params, results)
+        counts = synchronize(found, self.uri, self.folder / "mlruns")
+        return {what: number for what, number in counts.items() if number}
+
+    @property
+    def client(self) -> MlflowClient:
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
+
+    def runs(self, experiment: str) -> dict[str, Run]:
+        """Runs by name, which must be one each."""
+        client = self.client
+        home = client.get_experiment_by_name(experiment)
+        assert home is not None
+        found = client.search_runs([home.experiment_id], max_results=1000)
+        by_name = {run.info.run_name: run for run in found}
+        assert len(by_name) == len(found)
+        return by_name
+
+    def names(self) -> set[str]:
+        return {e.name for e in self.client.search_experiments()} - {"Default"}
+
+    def artifacts(self, run: Run) -> list[str]:
+        return [a.path for a in self.client.list_artifacts(run.info.run_id)]
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables, which take longer to make than all that the tests do."""
+    made = Sink(tmp_path_factory.mktemp("empty"))
+    assert synchronize([], made.uri) == {"added": 0, "replaced": 0, "deleted": 0, "unchanged": 0}
+    return made.folder / "mlflow.db"
+
+
+@pytest.fixture
+def sink(empty: Path, project: Path) -> Sink:
+    """A new one, where `dpap-bench sync` has it."""
+    shutil.copy(empty, project)
+    return Sink(project)
+
+
+def test_an_experiment_is_a_board_and_a_method_a_parent_run(
+    params: Params, results: Path, sink: Sink
+) -> None:
+    assert sink.sync(params, results) == {"added": RECORDS + GROUPS}
+    assert sink.names() == {"small"}, "the large board has nothing of its own yet"
+    runs = sink.runs("small")
+    parents = {name: run for name, run in runs.items() if run.data.tags["kind"] == "method"}
+    assert {*parents} == {f"digits-snn {name}" for name in ("dense", "magnitude", "random")}
+    magnitude = parents["digits-snn magnitude"]
+    nested = {
+        name
+        for name, run in runs.items()
+        if run.data.tags.get("mlflow.parentRunId") == magnitude.info.run_id
+    }
+    assert nested == {
+        "magnitude unstructured 0.5 seed 0, digits-snn",
+        "magnitude unstructured 0.5 seed 1, digits-snn",
+        "magnitude unstructured 0.25 seed 0, digits-snn",
+    }
+    assert magnitude.data.tags["status"] == "1 diverged, 2 ok"
+    assert magnitude.info.status == "FAILED"
+    assert magnitude.data.metrics["runs/diverged"] == 1
+    assert magnitude.data.metrics["accuracy/unstructured"] == pytest.approx(0.95)
+    assert magnitude.data.metrics["gain_over_random/unstructured"] == pytest.approx(0.05)
+    assert "| magnitude | 0.5 " in magnitude.data.tags["mlflow.note.content"]
+    random = parents["digits-snn random"].info.run_id
+    curve = sink.client.get_metric_history(random, "accuracy/unstructured")
+    assert [(point.step, point.value) for point in curve] == [(250, 0.9), (500, 0.9)]
+    home = sink.client.get_experiment_by_name("small")
+    note = home.tags["mlflow.note.content"]
+    assert f"Board **small**: {RECORDS} of 10 cells have a record." in note
+    assert "| magnitude | 95.00 (+5.00) |" in note
+    link = r"\[Compare the methods on (.+)\]\(#/compare-runs\?(\S+)\)"
+    ((place, query),) = re.findall(link, note)
+    asked = {key: json.loads(value[0]) for key, value in parse_qs(query).items()}
+    assert place == "digits-snn"
+    assert set(asked["runs"]) == {run.info.run_id for run in parents.values()}
+    assert asked["experiments"] == [home.experiment_id]
+    assert home.tags["mlflow.experiment.primaryMetric.name"] == "test_accuracy"
+
+
+def test_what_a_run_shows(params: Params, results: Path, sink: Sink) -> None:
+    sink.sync(params, results)
+    runs = sink.runs("small")
+    run = runs["magnitude unstructured 0.5 seed 0, digits-snn"]
+    figures = {"test_accuracy": 0.94, "flops": 2000, "parameters": 60, "train_seconds": 2.0}
+    assert figures.items() <= run.data.metrics.items()
+    assert run.info.end_time - run.info.start_time == 3000
+    assert run.data.params["method"] == "magnitude"
+    assert run.data.params["settings.recipe.epochs"] == "15"
+    for curve in ("validation_accuracy", "train_loss", "density", "firing_rate"):
+        history = sink.client.get_metric_history(run.info.run_id, curve)
+        assert [point.step for point in history] == [1, 2]
+    assert run.info.status == "FINISHED"
+    assert sink.artifacts(run) == ["confusion.svg", "layers.svg", "record.json"]
+    written = Path(run.info.artifact_uri.removeprefix("file://")) / "record.json"
+    run_id = json.loads(written.read_text())["run_id"]
+    assert run_id == written_id(params)
+    diverged = runs["magnitude unstructured 0.25 seed 0, digits-snn"]
+    assert diverged.info.status == "FAILED"
+    assert diverged.data.tags["status"] == "diverged"
+    assert sink.artifacts(diverged) == ["record.json"]
+
+
+def written_id(params: Params) -> str:
+    return params.spec("digits-snn", "magnitude", "unstructured", 0.5, 0).run_id
+
+
+def test_it_follows_new_changed_and_vanished_records(
+    params: Params, results: Path, sink: Sink
+) -> None:
+    sink.sync(params, results)
+    assert sink.sync(params, results) == {"unchanged": RECORDS + GROUPS}
+    before = {name: run.info.run_id for name, run in sink.runs("small").items()}
+    home = sink.client.get_experiment_by_name("small")
+    foreign = sink.client.create_run(home.experiment_id, run_name="mine")
+    store = Store(results / "records")
+
+    slower = replace(made(params, "magnitude", 0, 0.94, 0.5), train_seconds=9.0)
+    store.write(slower)
+    # The table of the method shows times too, so its parent run is another one.
+    counts = sink.sync(params, results)
+    assert counts == {"replaced": 2, "unchanged": RECORDS + GROUPS - 2}
+    runs = sink.runs("small")
+    assert (
+        runs["magnitude unstructured 0.5 seed 0, digits-snn"].data.metrics["train_seconds"] == 9.0
+    )
+    parent = runs["digits-snn magnitude"].info.run_id
+    for name in before:
+        if name.startswith("magnitude"):
+            assert runs[name].data.tags["mlflow.parentRunId"] == parent, "it moves with its parent"
+    moved = "magnitude unstructured 0.5 seed 1, digits-snn"
+    assert runs[moved].info.run_id == before[moved], "and is the same run"
+
+    vanished = runs["random unstructured 0.5 seed 1, digits-snn"]
+    folder = Path(vanished.info.artifact_uri.removeprefix("file://"))
+    assert folder.exists()
+    store.path(made(params, "random", 1, 0.9, 0.5).spec).unlink()
+    store.write(made(params, "magnitude", 1, 0.9, 0.25))
+    assert sink.sync(params, results)["deleted"] == 1
+    assert not folder.exists(), "artifacts go with their run"
+    runs = sink.runs("small")
+    assert len(runs) == RECORDS + GROUPS + 1
+    assert runs["mine"].info.run_id == foreign.info.run_id, "a run of somebody else stays"
+
+
+@pytest.mark.parametrize("after", [1, 4, 7])
+def test_a_sync_that_stops_goes_on(
+    params: Params, results: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """It stops while a run is being written, at several places."""
+    from mlflow.tracking import MlflowClient
+
+    calls = Counter[str]()
+    original = MlflowClient.log_batch
+
+    def stop(self: MlflowClient, *arguments: Any, **more: Any) -> Any:
+        calls["log_batch"] += 1
+        if calls["log_batch"] == after:
+            raise KeyboardInterrupt
+        return original(self, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            sink.sync(params, results)
+    counts = sink.sync(params, results)
+    assert counts.pop("unchanged", 0) == after - 1
+    assert sum(counts.values()) == RECORDS + GROUPS - after + 1
+    assert sink.sync(params, results) == {"unchanged": RECORDS + GROUPS}
+    assert len(sink.runs("small")) == RECORDS + GROUPS
+    parents = {run.info.run_id for run in sink.runs("small").values()}
+    nested = [run.data.tags.get("mlflow.parentRunId") for run in sink.runs("small").values()]
+    assert {*nested} - {None} <= parents
+
+
+def test_a_board_is_shown_once_it_has_something_of_its_own(
+    params: Params, results: Path, sink: Sink
+) -> None:
+    store = Store(results / "records")
+    store.write(record(params, "dense", 0, 0.97, workload="digits-ann"))
+    cell = made(params, "magnitude", 0, 0.9, 0.5)
+    spec = replace(cell.spec, control="shuffled")
+    store.write(replace(cell, spec=spec, run_id=spec.run_id))
+    sink.sync(params, results)
+    assert sink.names() == {"small", "large"}
+    assert len(sink.runs("small")) == RECORDS + GROUPS
+    large = sink.runs("large")
+    assert len(large) == RECORDS + GROUPS + 3, "all that the small one has, and three runs more"
+    control = large["magnitude-shuffled unstructured 0.5 seed 0, digits-snn"]
+    parent = large["digits-snn magnitude"]
+    assert control.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert control.data.tags["folder"] == "controls"
+    assert parent.data.metrics["accuracy/unstructured"] == pytest.approx(0.95), "controls apart"
+
+
+def test_records_of_no_board_are_apart_and_have_no_means(
+    params: Params, results: Path, sink: Sink
+) -> None:
+    Store(results / "local").write(made(params, "magnitude", 0, 0.5, 0.5))
+    Store(results / "records").write(made(params, "magnitude", 5, 0.5, 0.5))
+    sink.sync(params, results)
+    assert sink.names() == {"small", NO_BOARD}
+    runs = sink.runs(NO_BOARD)
+    assert {*runs} == {
+        "digits-snn magnitude",
+        "magnitude unstructured 0.5 seed 0, digits-snn",
+        "magnitude unstructured 0.5 seed 5, digits-snn",
+    }
+    assert runs["digits-snn magnitude"].data.metrics == {"runs/ok": 2}
+    assert (
+        "no comparison" in sink.client.get_experiment_by_name(NO_BOARD).tags["mlflow.note.content"]
+    )
+
+
+def test_a_deleted_experiment_comes_back(params: Params, results: Path, sink: Sink) -> None:
+    sink.sync(params, results)
+    sink.client.delete_experiment(sink.client.get_experiment_by_name("small").experiment_id)
+    sink.sync(params, results)
+    assert sink.names() == {"small"}
+    assert sink.sync(params, results) == {"unchanged": RECORDS + GROUPS}
+    assert len(sink.runs("small")) == RECORDS + GROUPS
+
+
+def test_a_long_note_ends_with_a_line(params: Params) -> None:
+    note = "\n".join(f"line {number}" for number in range(1000))
+    cut = tracking._cut(note, 100)
+    assert len(cut) <= 100
+    head, _, rest = cut.partition("\n\n")
+    assert note.startswith(f"{head}\n")
+    assert rest == "The rest is in results/boards/."
+    assert tracking._cut(note, len(note)) == note
+
+
+def test_the_figure_shows_each_layer(params: Params) -> None:
+    outcome = made(params, "magnitude", 0, 0.9).outcome
+    assert outcome is not None
+    layer = {"dense_operations": 1, "effective_macs": 1.0, "effective_acs": 0.0}
+    layers = {
+        "conv1": LayerCost(density=0.5, firing_rate=0.1, **layer),
+        "readout": LayerCost(density=1.0, firing_rate=None, **layer),
+    }
+    cost = replace(outcome.cost, layers=layers)
+    one, other = layers_figure(cost, "one"), layers_figure(outcome.cost, "other")
+    values = one["data"]["values"]
+    assert [(v["layer"], v["figure"], v["value"]) for v in values] == [
+        ("conv1", "density", 0.5),
+        ("conv1", "firing rate", 0.1),
+        ("readout", "density", 1.0),
+    ]
+    assert (one["title"], other["title"], other["data"]["values"]) == ("one", "other", [])
+
+
+def test_two_at_a_time_are_refused(
+    results: Path,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from filelock import FileLock
+
+    (results / "local").mkdir()
+    with FileLock(results / "local" / "sync.lock"):
+        assert call(monkeypatch, "sync") == 1
+    assert "another dpap-bench sync is running here" in capsys.readouterr().err
+    assert call(monkeypatch, "sync", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["added"] == RECORDS + GROUPS
+    assert len(sink.runs("small")) == RECORDS + GROUPS
+    assert (sink.folder / "mlruns").is_dir()

@@ -1,0 +1,260 @@
+"""Runs on another device than the CPU, shown without a GPU: see tests/helpers/elsewhere.py."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from msgspec.structs import replace
+from torch import nn
+
+from baselines.shared.contract import Pruner, PrunerInfo
+from baselines.shared.masks import Masks
+from dpap import DPAP, attach
+from pipelines.audit.faults import timeless
+from pipelines.boards.params import Params, load_params
+from pipelines.common.errors import InputError
+from pipelines.engines.engine import default_workers
+from pipelines.methods.registry import methods
+from pipelines.settings.augmentation import Augmentation
+from pipelines.settings.network import Execution
+from pipelines.settings.spec import RunSpec
+from pipelines.settings.workload import Workload
+from pipelines.training import cell
+from pipelines.training.trainer import Trainer
+from tests.helpers.elsewhere import NAME, POSSIBLE, install, waits
+from tests.helpers.paths import ROOT
+
+CELLS = [(name, place) for name, kind in methods().items() for place in kind.info.granularities]
+Call = Callable[..., Any]
+
+
+def enter() -> None:
+    torch.set_num_threads(1)
+    install().__enter__()
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Call]:
+    """Calls a function in a process that has the other device."""
+    if not POSSIBLE:
+        pytest.skip("this torch cannot be taught a device from Python")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, initializer=enter) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
+
+
+def run(spec: RunSpec, data_root: Path, device: str, kind: type[Pruner] | None = None) -> Any:
+    """The record of a cell, without what no two runs share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cell, "find_device", lambda _: torch.device(device))
+        patch.setattr(cell, "LATENCY_BATCHES", (1,))
+        if kind is not None:
+            patch.setattr(cell, "check", lambda _: kind())
+        record = cell.run_cell(spec, data_root)
+    fields = timeless(record)
+    assert fields["environment"].pop("device") == device
+    return fields
+
+
+def short(workload: Workload) -> Workload:
+    """Few steps, and a plan that is the same on every device: compiled code rounds otherwise."""
+    recipe = workload.recipe.model_copy(update={"epochs": 1, "batch_size": 128})
+    network = workload.network.model_copy(update={"time_steps": 2})
+    execution = Execution(plan="folded")
+    changes = {"recipe": recipe, "network": network, "execution": execution}
+    return workload.model_copy(update=changes)
+
+
+#: One of each way to keep score; `make slow` has all others.
+OFTEN = {
+    ("dense", "none"),
+    ("magnitude", "unstructured"),
+    ("dpap", "structured"),
+    ("lth", "unstructured"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "granularity"),
+    [pytest.param(*c, marks=() if c in OFTEN else pytest.mark.slow) for c in CELLS],
+)
+def test_a_cell_on_another_device_gives_the_same_record(
+    elsewhere: Call,
+    params: Params,
+    tiny: dict[str, Workload],
+    data_root: Path,
+    name: str,
+    granularity: str,
+) -> None:
+    """And no operation of it, from tracing to cost, gets tensors of two devices."""
+    density = 1.0 if granularity == "none" else 0.4
+    spec = params.spec("digits-snn", name, granularity, density, 1)
+    spec = replace(spec, settings=short(tiny["digits-snn"]))
+    there = elsewhere(run, spec, data_root, NAME)
+    assert there["status"] in ("ok", "off-target"), there["message"]
+    assert there == run(spec, data_root, "cpu")
+
+
+def test_augmentation_on_another_device(
+    elsewhere: Call, params: Params, tiny: dict[str, Workload], data_root: Path
+) -> None:
+    spec = params.spec("digits-snn", "dense", None, 1.0, 1)
+    settings = short(tiny["digits-snn"])
+    asked = Augmentation(crop=1, flip=True, rotation=5, erasing=0.5)
+    recipe = settings.recipe.model_copy(update={"augmentation": asked, "loss": "mse"})
+    settings = settings.model_copy(update={"recipe": recipe})
+    spec = replace(spec, settings=settings)
+    there = elsewhere(run, spec, data_root, NAME)
+    assert there["status"] == "ok", there["message"]
+    assert there == run(spec, data_root, "cpu")
+
+
+class Breaking(Pruner):
+    """Breaks the weights once, long before the epoch ends."""
+
+    info = PrunerInfo("breaking", "Breaks.", "none", ("unstructured",))
+
+    def due(self, progress: float) -> bool:
+        return progress < 0.1
+
+    def masks(self, progress: float) -> Masks | None:
+        with torch.no_grad():
+            self.network.get_parameter("readout.weight").fill_(torch.nan)
+        return None
+
+
+class Asking(Breaking):
+    """Breaks the weights at every step."""
+
+    def due(self, progress: float) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [Breaking, Asking])
+def test_a_broken_loss_is_found_where_it_is_not_looked_at_in_every_step(
+    elsewhere: Call,
+    params: Params,
+    tiny: dict[str, Workload],
+    data_root: Path,
+    kind: type[Pruner],
+) -> None:
+    spec = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0)
+    spec = replace(spec, settings=tiny["digits-ann"])
+    record = elsewhere(run, spec, data_root, NAME, kind)
+    assert record["status"] == "diverged"
+    assert "loss is nan" in record["message"]
+
+
+def training(spec: RunSpec, data_root: Path) -> tuple[list[int], set[str], int]:
+    """Waits in each epoch, devices of the optimizer's step counts at the end, and shrinks."""
+    counts, trainers = [], []
+    epoch = Trainer._epoch
+
+    def counted(trainer: Trainer) -> float:
+        before = waits.total()
+        loss = epoch(trainer)
+        counts.append(waits.total() - before)
+        trainers.append(trainer)
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_epoch", counted)
+        run(spec, data_root, NAME)
+    states = trainers[-1].live.optimizer.state.values()
+    return counts, {s["step"].device.type for s in states}, len(trainers[-1].live.shrunk_at)
+
+
+@pytest.mark.parametrize("name", ["dense", "magnitude"])
+def test_nothing_waits_for_the_device_but_updates(
+    elsewhere: Call, params: Params, tiny: dict[str, Workload], data_root: Path, name: str
+) -> None:
+    place = ("none", 1.0) if name == "dense" else ("structured", 0.3)
+    settings = tiny["digits-snn"].model_copy(update={"execution": Execution(plan="folded")})
+    spec = replace(params.spec("digits-snn", name, *place, 0), settings=settings)
+    counts, steps_on, shrinks = elsewhere(training, spec, data_root)
+    assert steps_on == {"cpu"}, "where Adam reads them without waiting"
+    if name == "dense":
+        assert counts == [1, 1], "the mean loss of each epoch"
+    else:
+        assert shrinks > 0
+
+
+def prune_own_loop(device: str) -> list[torch.Tensor]:
+    """DPAP in a plain loop on a device; the weights that it leaves, on the CPU."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 9), nn.ReLU(), nn.Linear(9, 3)
+    )
+    x, labels = torch.randn(20, 6, 1, 4, 4), torch.randint(3, (20, 6))
+    network, x, labels = network.to(device), x.to(device), labels.to(device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    handle = attach(
+        network,
+        DPAP(updates=10, first_update=1),
+        example=x[0],
+        readout="5",
+        density=0.3,
+        granularity="hybrid",
+    )
+    for step in range(20):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(x[step]), labels[step]).backward()
+        optimizer.step()
+        handle.update((step + 1) / 20, optimizer)
+    assert handle.density == pytest.approx(0.3, abs=0.01)
+    handle.compact()
+    return [p.detach().cpu() for p in network.parameters()]
+
+
+def weights_elsewhere() -> list[list[float]]:
+    return [p.flatten().tolist() for p in prune_own_loop(NAME)]
+
+
+def test_dpap_in_a_loop_of_ones_own(elsewhere: Call) -> None:
+    wanted = [p.flatten().tolist() for p in prune_own_loop("cpu")]
+    assert elsewhere(weights_elsewhere) == wanted
+
+
+def mix() -> None:
+    torch.ones(2, device=NAME) + torch.ones(2)
+
+
+def test_the_other_device_refuses_what_a_gpu_refuses(elsewhere: Call) -> None:
+    with pytest.raises(RuntimeError, match="two devices"):
+        elsewhere(mix)
+
+
+def test_the_device_is_part_of_a_run(params: Params) -> None:
+    assert params.compute.device == "cpu"
+    cell_here = params.spec("digits-snn", "dense", None, 1.0, 0)
+    cell_there = load_params(ROOT, "cuda").spec("digits-snn", "dense", None, 1.0, 0)
+    assert (cell_here.device, cell_there.device) == ("cpu", "cuda")
+    assert cell_here.run_id != cell_there.run_id
+    assert "device" not in cell_here.canonical()
+    assert default_workers(1, "cuda") == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to race on")
+def test_the_races_on_a_gpu_say_what_they_need() -> None:
+    command = [sys.executable, "tests/perf/gpu.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "finds no CUDA GPU here" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_a_gpu_cuda_is_refused(
+    params: Params, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    spec = params.spec("digits-snn", "dense", None, 1.0, 0)
+    with pytest.raises(InputError, match="finds no CUDA GPU here; run on the CPU"):
+        cell.run_cell(replace(spec, device="cuda"), data_root)
