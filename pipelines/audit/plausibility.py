@@ -40,7 +40,7 @@ def _wrong_names(record: RunRecord) -> Iterator[str]:
         "workload": spec.workload,
         "method": spec.method,
         "variant": spec.variant,
-        "twin_of": spec.twin_of,
+        "matched method": spec.matched_to,
     }.items():
         if name and not re.fullmatch(r"\w[\w.:-]*", name):
             yield f"has the {what} {name!r}, which is no name."

@@ -22,6 +22,7 @@ from pipelines.report.charts.critical_diagram import critical_difference_diagram
 from pipelines.report.charts.vega import draw, save
 from pipelines.report.page.page import render
 from pipelines.report.page.sections import further_tables, make_sections
+from pipelines.report.tables.best import best_json, best_text
 from pipelines.report.tables.density_tables import make_tables
 from pipelines.report.tables.document import to_csv, to_json
 from pipelines.report.tables.latex import to_latex
@@ -31,8 +32,21 @@ from pipelines.report.tables.paper_table import paper_tables
 from pipelines.report.tables.summary import summary_markdown
 
 
-def build(params: Params, board: str, store: Store, results: Path) -> list[RunRecord]:
-    """Write leaderboard.{json,csv,md,tex,html} and figures/ into `results`; return the records.
+def build(
+    params: Params, board: str, store: Store, results: Path, published: Path
+) -> list[RunRecord]:
+    """Write leaderboard.{json,csv,md,tex,html}, best.{txt,json} and figures/; return the records.
+
+    Parameters
+    ----------
+    params, board
+        The board is one of `params`.
+    store
+        The board's records.
+    results
+        Where to write.
+    published
+        The file of published results.
 
     Raises
     ------
@@ -52,7 +66,7 @@ def build(params: Params, board: str, store: Store, results: Path) -> list[RunRe
         save(draw(specification), results / "figures", f"{name}-accuracy-density")
     for one in analysis.critical_differences:
         save(critical_difference_diagram(one), results / "figures", diagram_name(one))
-    beside = literature(load_published(_published(store)), params, board, rows)
+    beside = literature(load_published(published), params, board, rows)
     documents = {
         "json": to_json(board, analysis, records, beside),
         "csv": to_csv(rows),
@@ -63,10 +77,13 @@ def build(params: Params, board: str, store: Store, results: Path) -> list[RunRe
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:
             file.write(text.encode())
+    for name, text in {"best.txt": best_text(rows), "best.json": best_json(rows)}.items():
+        with atomic_file(results / name) as file:
+            file.write(text.encode())
     return records
 
 
-def literature_markdown(params: Params, board: str, store: Store) -> str:
+def literature_markdown(params: Params, board: str, store: Store, published: Path) -> str:
     """Published results beside the rows of a board, as one table.
 
     Raises
@@ -75,19 +92,14 @@ def literature_markdown(params: Params, board: str, store: Store) -> str:
         If cells of the board have no record, or the published results are not valid.
     """
     rows = make_rows(_records(params, board, store))
-    published = load_published(_published(store))
-    table = literature_table(board, literature(published, params, board, rows))
+    found = literature(load_published(published), params, board, rows)
+    table = literature_table(board, found)
     return f"{table.note}\n\n{table_markdown(table)}"
 
 
 def _records(params: Params, board: str, store: Store) -> list[RunRecord]:
     with _no_collector():
         return collect(params.everything(board, store), store)
-
-
-def _published(store: Store) -> Path:
-    """Published results lie beside the records."""
-    return store.root.parent / "published.yaml"
 
 
 @contextmanager

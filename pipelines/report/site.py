@@ -16,7 +16,7 @@ from markupsafe import Markup
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError, InputError
 from pipelines.common.files import atomic_file, sha256
-from pipelines.records.store import Store
+from pipelines.records.store import board_folder, board_store
 from pipelines.report.analysis.collect import collect
 from pipelines.report.build import build
 from pipelines.report.page.page import style_sheet, templates
@@ -42,9 +42,10 @@ class _Entry:
     ok: int
 
 
-def complete(params: Params, store: Store) -> Iterator[str]:
+def complete(params: Params, root: Path) -> Iterator[str]:
     """Boards whose cells all have records; why another is left out goes to stderr."""
     for board in params.boards:
+        store = board_store(root, board)
         try:
             collect(params.everything(board, store), store)
         except BenchError as error:
@@ -53,15 +54,15 @@ def complete(params: Params, store: Store) -> Iterator[str]:
             yield board
 
 
-def write_site(params: Params, boards: Sequence[str], store: Store, to: Path) -> int:
+def write_site(params: Params, boards: Sequence[str], root: Path, to: Path) -> int:
     """Write the site of some boards; the same records give the same bytes.
 
     It is built beside `to` and takes its place at the end, so a run that stops leaves the old one.
 
     Parameters
     ----------
-    params, store
-        Where boards and records come from.
+    params, root
+        The boards, and the project's folder with their records.
     boards
         Names.
     to
@@ -87,20 +88,24 @@ def write_site(params: Params, boards: Sequence[str], store: Store, to: Path) ->
         to.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as temporary:
             folder = Path(temporary) / "site"
-            shown = _fill(params, boards, store, folder)
+            shown = _fill(params, boards, root, folder)
             _replace(to, folder)
     except OSError as error:
         raise BenchError(f"cannot write {to} ({error.strerror or error}).") from error
     return shown
 
 
-def _fill(params: Params, boards: Sequence[str], store: Store, folder: Path) -> int:
+def _fill(params: Params, boards: Sequence[str], root: Path, folder: Path) -> int:
     entries: list[_Entry] = []
     files: dict[str, Path] = {}
     for board in dict.fromkeys(boards):
-        records = build(params, board, store, folder / board)
+        store = board_store(root, board)
+        published = root / "results" / "published.yaml"
+        records = build(params, board, store, folder / board, published)
         paths = [store.path(record.spec) for record in records]
-        files |= {path.relative_to(store.root.parent).as_posix(): path for path in paths}
+        files |= {
+            path.relative_to(board_folder(root, board).parent).as_posix(): path for path in paths
+        }
         entries.append(
             _Entry(
                 name=board,

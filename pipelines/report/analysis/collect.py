@@ -45,7 +45,7 @@ def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
     outcome = record.outcome
     if outcome is not None:
         cost = outcome.cost
-        if spec.control or spec.twin_of:  # cards show the layers of all others
+        if spec.control or spec.matched_to:  # cards show the layers of all others
             cost = replace(cost, layers={})
         outcome = replace(outcome, cost=cost, confusion=None)
     shared = spec if record.spec == spec else record.spec

@@ -116,7 +116,7 @@ def make_rows(records: Sequence[RunRecord]) -> list[Row]:
 
 def _target(spec: RunSpec) -> float | str:
     """What density was asked for: a number, ``emergent``, or ``as METHOD`` for its twins."""
-    return f"as {spec.twin_of}" if spec.twin_of else spec.density
+    return f"as {spec.matched_to}" if spec.matched_to else spec.density
 
 
 def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:

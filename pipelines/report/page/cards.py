@@ -125,7 +125,7 @@ def _profiles(
     places: dict[tuple[str, str], dict[tuple[str, str], list[RunRecord]]] = defaultdict(dict)
     for record in records:
         spec = record.spec
-        if spec.method != REFERENCE and not spec.twin_of:
+        if spec.method != REFERENCE and not spec.matched_to:
             lines = places[spec.workload, spec.track]
             lines.setdefault((spec.granularity, target(spec.density)), []).append(record)
     for place, lines in places.items():

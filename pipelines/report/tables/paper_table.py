@@ -115,7 +115,7 @@ def paper_tables(rows: Sequence[Row], records: Sequence[RunRecord]) -> list[Tabl
     by_row: dict[tuple[str, str, str, float | str], list[RunRecord]] = defaultdict(list)
     for record in records:
         spec = record.spec
-        if not spec.twin_of:
+        if not spec.matched_to:
             by_row[spec.workload, spec.name, spec.granularity, spec.density].append(record)
     tables = []
     for workload in dict.fromkeys(row.workload for row in rows):

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.boards.params import Params
 from pipelines.common.files import sha256
 from pipelines.records.record import RunRecord
-from pipelines.records.store import Store
+from pipelines.records.store import Store, board_folder, board_store
 from pipelines.report.analysis.rows import Row, make_rows
 from pipelines.report.tables.summary import summary_markdown
 
@@ -129,31 +129,28 @@ class Experiment:
         )
 
 
-def experiments(params: Params, results: Path) -> list[Experiment]:
-    """Sort the records below results/ into experiments.
-
-    A record is in each board that asks for its cell. A board whose records are all in smaller
-    boards is left out: what is being computed is those, of which it happens to be a superset.
+def experiments(params: Params, root: Path) -> list[Experiment]:
+    """Sort the records below results/ into experiments, one for each board that has records.
 
     Parameters
     ----------
     params
         Which boards there are.
-    results
-        With ``records``, ``controls`` and ``local``.
+    root
+        The project's folder.
     """
-    store = Store(results / "records")
-    known = {e.record.run_id: e for e in [*_entries(store), *_entries(Store(results / "controls"))]}
-    boards = {name: [s.run_id for s in params.everything(name, store)] for name in params.boards}
-    shown: set[str] = set()
-    found = []
-    for name, cells in sorted(boards.items(), key=lambda board: len(board[1])):
-        own = [run_id for run_id in dict.fromkeys(cells) if run_id in known]
-        if set(own) - shown:
-            found.append(Experiment(name, len(cells), tuple(known[run_id] for run_id in own)))
-            shown |= set(own)
-    rest = [entry for run_id, entry in known.items() if run_id not in shown]
-    rest += _entries(Store(results / "local"))
+    found: list[Experiment] = []
+    rest: list[Entry] = []
+    for name in params.boards:
+        store = board_store(root, name)
+        controls = Store(board_folder(root, name) / "controls")
+        known = {e.record.run_id: e for e in [*_entries(store), *_entries(controls)]}
+        cells = dict.fromkeys(spec.run_id for spec in params.everything(name, store))
+        own = [known.pop(run_id) for run_id in cells if run_id in known]
+        if own:
+            found.append(Experiment(name, len(cells), tuple(own)))
+        rest += known.values()
+    rest += _entries(Store(root / "results" / "local"))
     return [*found, Experiment(NO_BOARD, 0, tuple(rest))] if rest else found
 
 

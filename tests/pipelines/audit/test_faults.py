@@ -236,11 +236,14 @@ def test_a_record_in_the_wrong_folder(folder: Path) -> None:
     assert f"must be called digits-ann/magnitude/{path.name}" in found(folder)
 
 
-@pytest.mark.parametrize("field", ["workload", "variant", "twin_of"])
-def test_a_name_that_leads_out_of_the_folder(made: list[RunRecord], field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [("workload", "workload"), ("variant", "variant"), ("matched_to", "matched method")],
+)
+def test_a_name_that_leads_out_of_the_folder(made: list[RunRecord], field: str, what: str) -> None:
     spec = replace(made[0].spec, **{field: "../../elsewhere"})
     record = replace(made[0], spec=spec)
-    assert f"has the {field} '../../elsewhere', which is no name." in [*contradictions(record)]
+    assert f"has the {what} '../../elsewhere', which is no name." in [*contradictions(record)]
 
 
 def test_controls_are_held_to_their_parents(folder: Path, made: list[RunRecord]) -> None:

@@ -227,11 +227,11 @@ def test_twins_stand_beside_the_emergent_row(
         emergent=True,
         seeds=(0, 1, 2),
     )
-    twins = params.model_copy(update={"boards": {"b": board}}).twins("b", store)
-    assert {(t.method, t.density, t.twin_of, t.seed) for t in twins} == {
+    twins = params.model_copy(update={"boards": {"b": board}}).matched("b", store)
+    assert {(t.method, t.density, t.matched_to, t.seed) for t in twins} == {
         (method, 0.4, "dpap", seed) for method in ("random", "magnitude") for seed in (0, 1, 2)
     }
-    assert store.path(twins[0]).parent.name == "dpap-twins"
+    assert store.path(twins[0]).parent.name == "dpap-matched"
     made = [
         replace(record(params, t.method, t.seed, 0.92, 0.4), spec=t, run_id=t.run_id) for t in twins
     ]

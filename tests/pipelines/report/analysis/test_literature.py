@@ -201,12 +201,14 @@ def test_the_command_prints_the_literature(
     text = (project / "params.yaml").read_text()
     board = "boards:\n  one: {workloads: [digits-snn], baselines: [dense], seeds: [0]}\n"
     (project / "params.yaml").write_text(text.replace("boards:\n", board, 1))
-    Store(project / "results" / "records").write(record(params, "dense", 0, 0.98))
+    Store(project / "results" / "boards" / "one" / "records").write(
+        record(params, "dense", 0, 0.98)
+    )
     assert call(monkeypatch, "report", "--board", "one", "--literature") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0].startswith("203 results")
     assert "method not in this suite" in out
-    assert not (project / "results" / "boards").exists()
+    assert not (project / "results" / "boards" / "one" / "leaderboard.html").exists()
 
 
 def test_a_cut_of_a_data_set_counts_as_the_data_set(params: Params, published: Published) -> None:

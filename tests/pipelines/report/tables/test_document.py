@@ -256,14 +256,15 @@ def test_the_same_records_give_the_same_bytes(
         store = Store(tmp_path / name / "records")
         for one in records[::order]:
             store.write(one)
-        shutil.copy(ROOT / "results" / "published.yaml", tmp_path / name)
         out = tmp_path / name / "out"
-        build(params, "small", store, out)
+        build(params, "small", store, out, ROOT / "results" / "published.yaml")
         files = sorted(path for path in out.rglob("*") if path.is_file())
         made.append({str(path.relative_to(out)): path.read_bytes() for path in files})
     assert made[0] == made[1]
     assert {
         *(f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")),
+        "best.json",
+        "best.txt",
         "figures/digits-snn-accuracy-density.svg",
         "figures/critical-difference-structured.svg",
     } <= made[0].keys()
