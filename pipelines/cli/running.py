@@ -13,18 +13,12 @@ import typer
 
 from pipelines.cli.options import Json, On, print_json, project_root
 from pipelines.common.errors import BenchError
+from pipelines.engines.engine import Engine
 
 if TYPE_CHECKING:
     from pipelines.boards.params import Params
     from pipelines.records.store import Store
     from pipelines.settings.spec import RunSpec
-
-
-class Engine(StrEnum):
-    """How cells run."""
-
-    serial = "serial"
-    processes = "processes"
 
 
 class Only(StrEnum):
@@ -100,7 +94,7 @@ def sweep(
             "then controls. Default: one after the other."
         ),
     ] = None,
-    engine: Annotated[Engine, typer.Option()] = Engine.processes,
+    engine: Annotated[Engine, typer.Option(help="How cells run.")] = "processes",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Default: every core; one for a GPU.")
     ] = None,
@@ -178,7 +172,7 @@ def _run(
     for name in sorted({spec.settings.data for spec in todo}):
         data.fetch(name, root / "data")
     with Progress(len(todo), title, "cell") as progress:
-        for record in run_cells(todo, root / "data", store, engine.value, workers):
+        for record in run_cells(todo, root / "data", store, engine, workers):
             statuses[record.status] += 1
             if record.status != "ok":
                 progress.write(f"{record.status}: {record.spec.label()}: {record.message}")

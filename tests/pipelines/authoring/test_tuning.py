@@ -103,7 +103,7 @@ def test_a_tune_that_was_stopped_goes_on_to_the_same_end(
         if len(ran) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.engines.engine.run_cell", counting)
+    monkeypatch.setattr("pipelines.engines.task.run_cell", counting)
     again = replace(study, store=Store(tmp_path / "again"))
     with pytest.raises(KeyboardInterrupt):
         again.run(stopping)
@@ -122,7 +122,7 @@ def test_a_finished_tune_is_not_begun_anew_from_its_result(
     path.write_text(yaml.safe_dump(note_of(study) | {"best": better}))
     methods_ = study.params.methods | {"magnitude": better}
     moved = replace(study, params=study.params.model_copy(update={"methods": methods_}))
-    monkeypatch.setattr("pipelines.engines.engine.run_cell", None)
+    monkeypatch.setattr("pipelines.engines.task.run_cell", None)
     assert moved.run(lambda _: None) == (first, best), "it starts where the tune had started"
     longer = changed(moved, seeds=(101,))
     assert longer._start() == better, "another question starts from the present setting"
