@@ -12,22 +12,22 @@ from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
-from pipelines.report.analysis.collect import collect
+from pipelines.report.analysis.board_records import collect
 from pipelines.report.analysis.literature import literature
 from pipelines.report.analysis.published_results import load_published
 from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import analyse
 from pipelines.report.charts.accuracy import accuracy_over_density, figure_name
-from pipelines.report.charts.critical_diagram import critical_difference_diagram, diagram_name
+from pipelines.report.charts.critical_difference import critical_difference_diagram, diagram_name
 from pipelines.report.charts.vega import draw, save
 from pipelines.report.page.page import render
 from pipelines.report.page.sections import further_tables, make_sections
-from pipelines.report.tables.density_tables import make_tables
+from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import to_csv, to_json
 from pipelines.report.tables.latex import to_latex
-from pipelines.report.tables.literature_table import literature_table
+from pipelines.report.tables.literature import literature_table
 from pipelines.report.tables.markdown import table_markdown, to_markdown
-from pipelines.report.tables.paper_table import paper_tables
+from pipelines.report.tables.paper import paper_tables
 from pipelines.report.tables.summary import summary_markdown
 
 

@@ -17,7 +17,7 @@ from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError, InputError
 from pipelines.common.files import atomic_file, sha256
 from pipelines.records.store import Store
-from pipelines.report.analysis.collect import collect
+from pipelines.report.analysis.board_records import collect
 from pipelines.report.build import build
 from pipelines.report.page.page import style_sheet, templates
 

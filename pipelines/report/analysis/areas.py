@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
 
-from pipelines.report.analysis.curves import Accuracies, Curve, synops_curves
 from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.stats import Estimate, estimate
+from pipelines.report.analysis.synops_curves import Accuracies, Curve, synops_curves
 
 
 @dataclass(frozen=True)

@@ -157,14 +157,18 @@ def _reasons(
 def _nearest(rows: Sequence[Row], density: float | None) -> Reproduced:
     """The row whose density is nearest to a published one; without one, the densest."""
     goal = 1.0 if density is None else density
-    row = min(rows, key=lambda row: abs((row.density or 0.0) - goal))
+    row = min(rows, key=lambda row: abs(_density(row) - goal))
     assert row.accuracy is not None
     return Reproduced(
         row.workload,
         row.track,
         row.method,
         row.target,
-        row.density or 0.0,
+        _density(row),
         row.accuracy,
         row.drop,
     )
+
+
+def _density(row: Row) -> float:
+    return row.means["density"] or 0.0

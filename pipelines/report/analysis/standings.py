@@ -14,9 +14,9 @@ from pipelines.report.analysis.comparisons import (
     detectable,
     ranked,
 )
-from pipelines.report.analysis.critical import CriticalDifference, critical_differences
-from pipelines.report.analysis.curves import SynopsRow, at_equal_synops
+from pipelines.report.analysis.critical_difference import CriticalDifference, critical_differences
 from pipelines.report.analysis.rows import MAGNITUDE, Row
+from pipelines.report.analysis.synops_curves import SynopsRow, at_equal_synops
 from pipelines.settings.spec import RANDOM
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from baselines.shared.info import PrunerInfo
 from pipelines.methods.catalogue import infos, source
+from pipelines.metrics.numbers import target
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import GRANULARITIES, REFERENCE
-from pipelines.report.tables.text import target
 from pipelines.settings.network import READOUT
 from pipelines.settings.spec import EMERGENT
 

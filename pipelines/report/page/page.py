@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +14,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pipelines.metrics.numbers import decimal, percent
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
-from pipelines.report.page.axes import SERIES_COLOURS, chart_data, series_order
 from pipelines.report.page.cards import make_cards
+from pipelines.report.page.curves import SERIES_COLOURS, chart_data, series_order
 from pipelines.report.page.origin import make_origin, read_citation
 from pipelines.report.page.overview import make_overview
-from pipelines.report.tables.density_tables import COLUMNS, Table
-from pipelines.report.tables.text import decimal, percent
+from pipelines.report.tables.density import COLUMNS
+from pipelines.report.tables.table import Table
 
 _WEB = Path(__file__).parent / "web"
 #: Joined to one script in this order; each may use what stands before it.
@@ -69,6 +69,12 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Jinja's `tojson` also escapes what would end a script element.
+    environment.policies["json.dumps_kwargs"] = {
+        "sort_keys": True,
+        "allow_nan": False,
+        "separators": (",", ":"),
+    }
     environment.filters["plural"] = lambda noun, number: noun if number == 1 else f"{noun}s"
     return environment
 
@@ -88,14 +94,6 @@ def sort_value(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _script_json(value: Any) -> Markup:
-    """JSON that is safe inside a script element."""
-    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - every character that could end the element is escaped
 
 
 def _source(hashed: str) -> str:
@@ -163,7 +161,7 @@ def render(
         budgets=_budgets(records),
         settings={r.spec.workload: r.spec.settings for r in records},
         colours={name: i % SERIES_COLOURS for i, name in enumerate(methods)},
-        chart=_script_json(chart_data(rows)),
+        chart=chart_data(rows),
         overview=make_overview(rows),
         listed=LISTED,
         ranked=RANKED,

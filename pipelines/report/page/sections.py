@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipelines.report.analysis.critical import CriticalDifference
+from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import LiteratureRow
 from pipelines.report.analysis.standings import Analysis
-from pipelines.report.charts.critical_diagram import critical_difference_diagram
+from pipelines.report.charts.critical_difference import critical_difference_diagram
 from pipelines.report.page.page import Section
-from pipelines.report.tables.density_tables import Table
-from pipelines.report.tables.literature_table import literature_table
-from pipelines.report.tables.standing_tables import area_tables, synops_tables
-from pipelines.report.tables.time_tables import time_tables
+from pipelines.report.tables.literature import literature_table
+from pipelines.report.tables.standings import area_tables, synops_tables
+from pipelines.report.tables.table import Table
+from pipelines.report.tables.timing import time_tables
 
 
 def further_tables(analysis: Analysis) -> list[Table]:

@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.tracking.experiments import Experiment
 
 if TYPE_CHECKING:
@@ -22,12 +24,12 @@ if TYPE_CHECKING:
 
 #: Tags by which a run is known again: what it is, and the checksum of what it shows.
 _KEY, _DIGEST, _PARENT = "dpap_bench.key", "dpap_bench.sha256", "mlflow.parentRunId"
-#: Part of every checksum: another one, and all runs are written anew.
-_FORMAT = "2"
+#: Part of every checksum, so that another format or another metric writes all runs anew.
+_FORMAT = f"3 {sha256(' '.join(METRICS).encode()).hexdigest()[:12]}"
 #: How an experiment is shown: as training runs, with this metric first.
 _SHOWN = {
     "mlflow.experimentKind": "custom_model_development",
-    "mlflow.experiment.primaryMetric.name": "test_accuracy",
+    "mlflow.experiment.primaryMetric.name": ACCURACY.name,
     "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
 }
 

@@ -13,23 +13,23 @@ from msgspec.structs import replace
 from pipelines.boards.board import Board
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
+from pipelines.metrics.numbers import MISSING
 from pipelines.records.outcome import EpochPoint
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
-from pipelines.report.analysis.collect import collect
+from pipelines.report.analysis.board_records import collect
 from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import analyse
 from pipelines.report.analysis.stats import Estimate
 from pipelines.report.build import update_tables
 from pipelines.report.charts.accuracy import accuracy_over_density
-from pipelines.report.page.axes import chart_data
+from pipelines.report.page.curves import chart_data
 from pipelines.report.page.page import render
-from pipelines.report.tables.density_tables import COLUMNS, make_tables
+from pipelines.report.tables.density import COLUMNS, make_tables
 from pipelines.report.tables.document import to_csv, to_json
 from pipelines.report.tables.markdown import table_markdown, to_markdown
-from pipelines.report.tables.paper_table import paper_tables
+from pipelines.report.tables.paper import paper_tables
 from pipelines.report.tables.summary import summary_markdown
-from pipelines.report.tables.text import MISSING
 from tests.helpers.handmade import control, record
 
 
@@ -58,10 +58,10 @@ def test_rows(records: list[RunRecord]) -> None:
     assert rows["dpap", "0.5"].gain_over_magnitude == Estimate(pytest.approx(-0.02), None, 1)
     assert magnitude.gain_over_magnitude is None
     assert magnitude.accuracies == {0: 0.95, 1: 0.95, 2: 0.95}
-    assert magnitude.flops == 2000
-    assert magnitude.latency_milliseconds_batch_128 == 5.0
-    assert magnitude.masked_latency_milliseconds == 0.6
-    assert magnitude.samples_per_second == 50
+    assert magnitude.means["flops"] == 2000
+    assert magnitude.means["latency_milliseconds_batch_128"] == 5.0
+    assert magnitude.means["masked_latency_milliseconds"] == 0.6
+    assert magnitude.means["samples_per_second"] == 50
     assert rows["random", "0.5"].gain_over_random is None, "the control has no gain over itself"
     assert rows["dense", "1.0"].drop is None
     assert rows["dpap", "emergent"].gain_over_random is None, "no control at its density"
@@ -73,8 +73,8 @@ def test_rows(records: list[RunRecord]) -> None:
 def test_timings_of_two_machines_are_not_averaged(records: list[RunRecord]) -> None:
     other = records[0].environment.model_copy(update={"processor": "another"})
     mixed = [replace(r, environment=other) if r.spec.seed else r for r in records]
-    assert all(r.train_seconds is None for r in make_rows(mixed) if len(r.statuses) == 1)
-    assert all(r.train_seconds for r in make_rows(records))
+    assert all(r.means["train_seconds"] is None for r in make_rows(mixed) if len(r.statuses) == 1)
+    assert all(r.means["train_seconds"] for r in make_rows(records))
 
 
 def test_tables_never_mix(params: Params, records: list[RunRecord]) -> None:
@@ -240,7 +240,7 @@ def test_twins_stand_beside_the_emergent_row(
     assert gain is not None
     assert gain.mean == pytest.approx(0.02)
     assert rows["magnitude", "as dpap"].gain_over_random is not None
-    assert rows["random", "0.5"].density == 0.5, "twins are rows of their own"
+    assert rows["random", "0.5"].means["density"] == 0.5, "twins are rows of their own"
 
 
 def test_controls_are_a_column_and_no_rows(params: Params, records: list[RunRecord]) -> None:

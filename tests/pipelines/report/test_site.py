@@ -18,7 +18,7 @@ from pipelines.common.errors import BenchError, InputError
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.report import site
-from pipelines.report.analysis.collect import collect
+from pipelines.report.analysis.board_records import collect
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
 from tests.pipelines.cli.test_main import call

@@ -81,20 +81,27 @@ class SynopsRow:
 
 def synops_curves(rows: Iterable[Row], dense: Row | None) -> dict[str, Curve]:
     """Curve of every method with spikes; emergent rows and rows without accuracy are left out."""
-    if dense is None or not dense.synops:
+    whole = _synops(dense)
+    if not whole:
         return {}
     points: dict[str, dict[float, tuple[float, Accuracies]]] = defaultdict(dict)
     for row in rows:
         pruned = isinstance(row.target, float) and not row.is_reference
-        if pruned and row.accuracies and row.synops and row.density:
-            points[row.method][row.synops / dense.synops] = row.density, row.accuracies
+        synops, density = _synops(row), row.means["density"]
+        if pruned and row.accuracies and synops and density:
+            points[row.method][synops / whole] = density, row.accuracies
     return {method: Curve(found) for method, found in points.items()}
+
+
+def _synops(row: Row | None) -> float | None:
+    return None if row is None else row.means["synops"]
 
 
 def at_equal_synops(rows: Sequence[Row], dense: Row | None) -> list[SynopsRow]:
     """Every method at each of `SHARES` that its curve covers, most SynOps first, then the best."""
     curves = synops_curves(rows, dense)
-    if dense is None or not dense.synops:
+    whole = _synops(dense)
+    if dense is None or not whole:
         return []
     made = []
     for share in SHARES:
@@ -113,7 +120,7 @@ def at_equal_synops(rows: Sequence[Row], dense: Row | None) -> list[SynopsRow]:
                 SynopsRow(
                     method=method,
                     share=share,
-                    synops=share * dense.synops,
+                    synops=share * whole,
                     density=density,
                     accuracy=accuracy,
                     drop=paired_difference(dense.accuracies, accuracies),

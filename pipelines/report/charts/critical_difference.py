@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from pipelines.report.analysis.critical import CriticalDifference
+from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.charts.vega import Part, data, draw, figure, layer, nominal, quantitative
 
 _LANE, _WIDTH = 18, 460
