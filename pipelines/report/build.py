@@ -1,4 +1,4 @@
-"""Builds everything that a board shows; the same records give the same bytes."""
+"""Builds the tables, figures and page of a board; the same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def build(params: Params, board: str, store: Store, results: Path) -> list[RunRe
 
 
 def literature_markdown(params: Params, board: str, store: Store) -> str:
-    """Published results beside the rows of a board, as one table.
+    """Write the published results beside the rows of a board as one table in Markdown.
 
     Raises
     ------
@@ -86,28 +86,28 @@ def _records(params: Params, board: str, store: Store) -> list[RunRecord]:
 
 
 def _published(store: Store) -> Path:
-    """Published results lie beside the records."""
+    """The file of published results, which is beside the records."""
     return store.root.parent / "published.yaml"
 
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Pause the garbage collector, which would walk thousands of new records again and again."""
+    """Pause the garbage collector, which would scan thousands of new records many times."""
     running = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()  # records form no cycles
+        gc.freeze()  # records have no reference cycles
         if running:
             gc.enable()
 
 
 def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
-    """Put the tables of a board, or its summary, between the markers in a document.
+    """Write the tables of a board, or its summary, between the markers in a document.
 
-    ``<!-- board: NAME -->`` begins the tables, ``<!-- summary: NAME -->`` the summary;
-    ``<!-- end of ... -->`` ends them. What stood there is replaced.
+    The tables stand between ``<!-- board: NAME -->`` and ``<!-- end of board: NAME -->``, the
+    summary between ``<!-- summary: NAME -->`` and ``<!-- end of summary: NAME -->``.
 
     Raises
     ------
@@ -125,14 +125,14 @@ def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
     if updated is None:
         raise BenchError(
             f"{path} has no lines '<!-- board: {board} -->' and '<!-- end of board: {board} -->'; "
-            "write them where to put it."
+            "add both lines where the tables should be."
         )
     with atomic_file(path) as file:
         file.write(updated.encode())
 
 
 def _between(document: str, name: str, text: str) -> str | None:
-    """A document with other text between its markers; None if it has none of that name."""
+    """Replace the text between the markers of a document; None without markers of that name."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, found, rest = document.partition(begin)
     _, closed, after = rest.partition(end)

@@ -1,4 +1,4 @@
-"""From records to rows: one row per workload, granularity, method and target density."""
+"""The rows of a board: one per workload, track, granularity, method and target density."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipelines.settings.spec import EMERGENT, RANDOM, RunSpec
 #: Seeds that a row needs to be listed, and to be ranked (RULES.md).
 LISTED, RANKED = 3, 5
 REFERENCE = "dense"
-#: The criterion that any other has to beat after random.
+#: The method that any other has to beat besides random pruning.
 MAGNITUDE = "magnitude"
-#: In the order of tables and panels: what dense hardware gains from comes first.
+#: In the order of tables and panels: first what makes dense hardware faster.
 GRANULARITIES = ("none", "structured", "hybrid", "unstructured", "spatio-temporal")
 
 
@@ -34,7 +34,7 @@ class Row:
     Parameters
     ----------
     accuracies
-        Test accuracy by seed; what everything about accuracy is made from.
+        Test accuracy by seed.
     accuracy
         Its mean and interval.
     drop, gain_over_random, gain_over_magnitude, gain_over_shuffled, gain_over_reinit
@@ -43,10 +43,10 @@ class Row:
         Mean of every other metric by name, in the order of `pipelines.metrics.table.METRICS`; None
         where no run has the metric.
     time_to_target
-        See there.
+        Training until the target accuracy; None without runs or target.
     rank
-        1 + the rows at the same density that are separated from this one and better; None where
-        seeds are too few, or nothing was compared yet (`pipelines.report.analysis.comparisons`).
+        1 + the number of better rows at the same density that are separated from this row; None
+        with too few seeds, or before `pipelines.report.analysis.comparisons.ranked`.
     """
 
     workload: str
@@ -72,15 +72,15 @@ class Row:
         return self.method == REFERENCE
 
     @property
-    def matched(self) -> float | str:
-        """What rows at the same density share: the target, or ``as METHOD``."""
+    def density_group(self) -> float | str:
+        """Rows of one group have the same density: the target, or ``as METHOD``."""
         return f"as {self.method}" if self.target == EMERGENT else self.target
 
 
 def make_rows(records: Sequence[RunRecord]) -> list[Row]:
-    """Group records into rows: reference first, then by density, best accuracy first.
+    """Group records into rows: the dense network first, then by density, best accuracy first.
 
-    Controls are no rows of their own: they are what their parents' rows are compared with.
+    Controls have no rows of their own: the rows of their parents are compared with them.
     """
     groups: dict[str, dict[_Key, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -110,7 +110,7 @@ def make_rows(records: Sequence[RunRecord]) -> list[Row]:
 
 
 def _target(spec: RunSpec) -> float | str:
-    """What density was asked for: a number, ``emergent``, or ``as METHOD`` for its twins."""
+    """Requested density: a number, ``emergent``, or ``as METHOD`` for a matched run."""
     return f"as {spec.twin_of}" if spec.twin_of else spec.density
 
 

@@ -1,4 +1,4 @@
-"""Accuracy of a method over its SynOps, and methods at equal SynOps."""
+"""Curves of accuracy over SynOps, and the methods at equal SynOps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pipelines.settings.spec import RANDOM
 #: SynOps at which methods are compared, as shares of the dense network's.
 SHARES = (0.5, 0.25, 0.1, 0.05)
 
-#: What a curve has at one place: accuracy by seed.
+#: Accuracy by seed, at one place of a curve.
 Accuracies = Mapping[int, float]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A method's rows, by SynOps: share of the dense network's -> (density, accuracy by seed)."""
+    """A method over SynOps: share of the dense network's SynOps -> (density, accuracy by seed)."""
 
     points: dict[float, tuple[float, Accuracies]]
 
@@ -31,9 +31,9 @@ class Curve:
         return min(self.points), max(self.points)
 
     def at(self, share: float) -> tuple[float, Accuracies] | None:
-        """Density and accuracies at other SynOps, linear in log SynOps; None beyond the ends.
+        """Interpolate density and accuracies, linearly in log SynOps; None beyond the ends.
 
-        The density is interpolated in its logarithm too.
+        The density is interpolated in its logarithm, too.
         """
         if share in self.points:
             return self.points[share]
@@ -52,7 +52,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class SynopsRow:
-    """A method at a share of the dense network's SynOps, between two densities of its own.
+    """A method at a share of the dense network's SynOps, interpolated between two densities.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class SynopsRow:
     density
         Density at which the method has these SynOps, interpolated.
     accuracy, drop, gain_over_random, gain_over_magnitude
-        As of a row; `random` and `magnitude` stand at the same SynOps.
+        As in a row; `random` and `magnitude` are taken at the same SynOps.
     """
 
     method: str
@@ -80,7 +80,7 @@ class SynopsRow:
 
 
 def synops_curves(rows: Iterable[Row], dense: Row | None) -> dict[str, Curve]:
-    """Curve of every method with spikes; emergent rows and rows without accuracy are left out."""
+    """Curve of every spiking method, without emergent rows and rows without accuracy."""
     whole = _synops(dense)
     if not whole:
         return {}

@@ -137,7 +137,7 @@ def test_a_folder_with_something_else_is_left_alone(
     (project / "home" / "thesis.tex").write_text("ten years")
     (project / "file").write_text("x")
     for name in ("home", "file"):
-        with pytest.raises(InputError, match="holds something else than a site"):
+        with pytest.raises(InputError, match="contains something other than a site"):
             site.write_site(params, ["small"], store, project / name)
     assert (project / "home" / "thesis.tex").read_text() == "ten years"
     (project / "empty").mkdir()
