@@ -143,7 +143,7 @@ def added(
     table = place / "pipelines" / "metrics" / "table.py"
     before, end, after = table.read_text().partition("    )\n}\n")
     assert end
-    table.write_text(before + documented()[0] + end + after)
+    table.write_text(f"{before}{documented()[0].rstrip()},\n{end}{after}")
 
     fields = yaml.safe_load((ROOT / "params.yaml").read_text())
     board = {"workloads": ["digits-snn"], "baselines": ["dense", "magnitude"]}
