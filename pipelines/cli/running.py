@@ -76,7 +76,7 @@ def run(
     if as_json:
         print_json(json.loads(record.to_json()) | {"path": str(path)})
     else:
-        from pipelines.report.tables.text import one_line
+        from pipelines.report.tables.run_line import one_line
 
         print(f"{one_line(record)}  {path.relative_to(root)}")
     if record.status != "ok":

@@ -9,8 +9,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from pipelines.metrics.numbers import MISSING, percent, target
 from pipelines.report.analysis.rows import Row
-from pipelines.report.tables.text import MISSING, percent, target
 
 _Table = tuple[str, str, str]
 

@@ -18,7 +18,7 @@ from pipelines.common.errors import BenchError, InputError
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.report import site
-from pipelines.report.analysis.collect import collect
+from pipelines.report.analysis.board_records import collect
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
 from tests.pipelines.cli.test_main import call
@@ -138,7 +138,7 @@ def test_a_folder_with_something_else_is_left_alone(
     (project / "home" / "thesis.tex").write_text("ten years")
     (project / "file").write_text("x")
     for name in ("home", "file"):
-        with pytest.raises(InputError, match="holds something else than a site"):
+        with pytest.raises(InputError, match="contains something other than a site"):
             site.write_site(params, ["small"], project, project / name)
     assert (project / "home" / "thesis.tex").read_text() == "ten years"
     (project / "empty").mkdir()

@@ -17,20 +17,21 @@ from pipelines.boards.board import Board
 from pipelines.boards.params import Params
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
-from pipelines.report.analysis.critical import CriticalDifference
+from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import literature
 from pipelines.report.analysis.published_results import load_published
 from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import Analysis, analyse
 from pipelines.report.analysis.time_to_target import TARGET_SHARE, target_of, time_to_target
 from pipelines.report.build import build
-from pipelines.report.charts.critical_diagram import critical_difference_figure, diagram_name
-from pipelines.report.tables.density_tables import Table, make_tables
+from pipelines.report.charts.critical_difference import critical_difference_figure, diagram_name
+from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import schema, to_csv, to_json
 from pipelines.report.tables.latex import escape, to_latex
 from pipelines.report.tables.markdown import average_ranks, table_markdown, to_markdown
-from pipelines.report.tables.standing_tables import area_tables, synops_tables
-from pipelines.report.tables.time_tables import time_tables
+from pipelines.report.tables.standings import area_tables, synops_tables
+from pipelines.report.tables.table import Table
+from pipelines.report.tables.timing import time_tables
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
 
