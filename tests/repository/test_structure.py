@@ -25,10 +25,14 @@ PATH = re.compile(
 MADE = {"baselines/growth.py", "leaderboard.md", "study.yaml"}
 #: Named already, and added by changes under way; each leaves this set as soon as it exists.
 COMING = {
+    "baselines/shared/sparse_training.py",
+    "docs/metrics.md",
+    "pipelines/audit/seal.py",
     "pipelines/kernels/README.md",
+    "pipelines/metrics/table.py",
     "pipelines/networks/neurons/",
     "pipelines/networks/plans/",
-    "pipelines/records/metrics.py",
+    "tests/pipelines/metrics/",
 }
 
 
