@@ -86,7 +86,7 @@ picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 	$(BIN)/python -m docs.survival_picture
 
 structure: $(STAMP) ## draw the table of docs/structure.md from the tree
-	$(BIN)/python -m docs.structure
+	$(BIN)/python -m tools.structure
 
 ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into docs/dpap.md
 	dpap-bench sweep --board dpap-ablation

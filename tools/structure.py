@@ -1,6 +1,6 @@
 """Where things live: draws the table of docs/structure.md from the tree.
 
-``make structure`` runs ``python -m docs.structure``, which writes the table between the markers of
+``make structure`` runs ``python -m tools.structure``, which writes the table between the markers of
 the page. A package is described by the first line of its docstring; ``.importlinter`` gives the
 order.
 """

@@ -1,25 +1,19 @@
-"""The documents name files and folders that exist, and docs/structure.md is the tree."""
+"""The documents name files and folders that exist; a change and a word have a place."""
 
 from __future__ import annotations
 
-import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from configparser import ConfigParser
-from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
 
-from docs import structure
 from tests.helpers import documents
 from tests.helpers.paths import ROOT
 
 #: A path from the root of the repository: of a folder that is in git, or of a file at the top.
 PATH = re.compile(
-    r"(?:\.ci|\.github|baselines|docs|dpap|pipelines|tests)/[\w./*-]*|\w+\.(?:md|yaml)"
+    r"(?:\.ci|\.github|baselines|docs|dpap|pipelines|tests|tools)/[\w./*-]*|\w+\.(?:md|yaml)"
 )
 #: What commands of the documents write.
 MADE = {"baselines/growth.py", "leaderboard.md", "study.yaml"}
@@ -33,6 +27,7 @@ COMING = {
     "pipelines/networks/neurons/",
     "pipelines/networks/plans/",
     "tests/pipelines/metrics/",
+    "tools/speed_page.py",
 }
 
 
@@ -72,38 +67,9 @@ def test_paths_are_told_from_other_code() -> None:
     assert [exists(path) for path in paths(text)] == [False, True, True]
 
 
-def test_the_page_is_what_the_command_prints() -> None:
-    """After a module was added, moved or removed: make structure."""
-    assert structure.PAGE.read_text() == structure.page()
-
-
-def test_the_table_has_every_module_of_every_package() -> None:
-    table = structure.table()
-    tracked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    found = subprocess.run(tracked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in found.split("\0"):
-        file = Path(name)
-        if file.suffix == ".py" and file.parts[0] in ("baselines", "dpap", "pipelines"):
-            if not (ROOT / file).exists():
-                continue  # moved, and not committed yet
-            (row,) = (x for x in table.splitlines() if x.startswith(f"| `{file.parent}/` |"))
-            summary = (ast.get_docstring(ast.parse((ROOT / file).read_text())) or "").split("\n")[0]
-            assert summary in row if file.stem == "__init__" else f"`{file.stem}`" in row
-
-
-def test_the_table_has_the_order_of_the_imports() -> None:
-    rows = [line.split("`")[1] for line in structure.table().splitlines()[2:]]
-    contract = ConfigParser()
-    contract.read(ROOT / ".importlinter")
-    rooms = re.split(r"[\s|]+", contract["importlinter:contract:rooms"]["layers"].strip())
-    found = [row.split("/")[1] for row in rows if re.fullmatch(r"pipelines/\w+/", row)]
-    assert found == rooms
-    assert rows.index("dpap/") < rows.index("baselines/") < rows.index("baselines/shared/")
-
-
 def changes() -> list[list[str]]:
     """Rows of the table of changes: what, where, test, page."""
-    text = structure.PAGE.read_text().partition("## Where a change belongs")[2]
+    text = (ROOT / "docs" / "structure.md").read_text().partition("## Where a change belongs")[2]
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return rows[2:]
 
@@ -147,30 +113,3 @@ def test_a_word_of_the_glossary_has_one_meaning() -> None:
     for word, meaning, home in rows:
         assert meaning.endswith("."), word
         assert paths(home), word
-
-
-def test_the_readme_shows_what_other_pages_hold() -> None:
-    """Its result is that of docs/baselines.md, and its loop that of docs/loop.md."""
-    readme = (ROOT / "README.md").read_text()
-    result = re.findall(r"^\| \w+ \| \d.+$", readme, re.MULTILINE)
-    assert len(result) > 3
-    assert set(result) <= set((ROOT / "docs" / "baselines.md").read_text().splitlines())
-    (loop,) = (one.text for one in documents.commands("README.md") if one.kind == "python")
-    example = (ROOT / "docs" / "loop.md").read_text()
-    assert {line for line in loop.splitlines() if "..." not in line} <= set(example.splitlines())
-    assert len(readme.splitlines()) <= 110, "two screens"
-
-
-def test_the_command_draws_the_page(tmp_path: Path) -> None:
-    """In a copy of the tree, whose page has lost its table."""
-    (tmp_path / "docs").mkdir()
-    for name in ("baselines", "dpap", "pipelines", ".importlinter"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "docs" / "structure.py").write_text(Path(structure.__file__).read_text())
-    page = tmp_path / "docs" / "structure.md"
-    page.write_text(f"before\n{structure.BEGIN}\nstale\n{structure.END}\nafter\n")
-    command = [sys.executable, "-m", "docs.structure"]
-    subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, check=True)
-    assert page.read_text() == (
-        f"before\n{structure.BEGIN}\n\n{structure.table()}\n\n{structure.END}\nafter\n"
-    )
