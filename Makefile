@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types docs check bench picture ablation tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types docs check bench picture structure ablation tune ui clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -85,6 +85,9 @@ bench: $(STAMP) ## measure speed in races, and write docs/performance.md
 picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/
 	$(BIN)/python -m docs.survival_picture
+
+structure: $(STAMP) ## draw the table of docs/structure.md from the tree
+	$(BIN)/python -m tools.structure
 
 ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into docs/dpap.md
 	dpap-bench sweep --board dpap-ablation

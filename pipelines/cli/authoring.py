@@ -23,11 +23,15 @@ def check(
     names: Names = None,
     everything: Annotated[bool, typer.Option("--all", help="Every method.")] = False,
 ) -> None:
-    """Hold methods to the contract; each fault is one line that says what to do."""
+    """Hold methods to the contract; each fault is one line that says what to do.
+
+    A line that begins with advice is a remark, for example on a long file; the method passes.
+    """
     if bool(names) == everything:
         raise InputError("name the methods to check, or give --all.")
     from pipelines import data
     from pipelines.authoring.check import faults, find
+    from pipelines.authoring.class_rules import advice
     from pipelines.boards.params import load_params
     from pipelines.boards.project import find_root
 
@@ -42,6 +46,8 @@ def check(
         found = list(faults(kind, params.methods.get(name), digits))
         for where, sentence in found:
             print(f"fault  {name}{f' ({where})' if where else ''}: {sentence}", flush=True)
+        for sentence in advice(kind):
+            print(f"advice {name}: {sentence}", flush=True)
         if not found:
             print(f"ok     {name} ({', '.join(kind.info.granularities)})", flush=True)
         broken += bool(found)

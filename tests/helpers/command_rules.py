@@ -233,7 +233,7 @@ def reason(command: Command, params: Params) -> str:
     if command.marker:
         return command.marker
     if command.kind != "shell":
-        standalone = command.kind == "python" and command.page == "README.md"
+        standalone = command.kind == "python" and command.page == "docs/loop.md"
         return (
             "tests/dpap/test_attachment.py runs it, and looks at what it leaves"
             if standalone

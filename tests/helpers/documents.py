@@ -55,7 +55,8 @@ class Command:
 def pages() -> list[str]:
     """Every document, in the order in which people read them."""
     found = sorted((ROOT / "docs").rglob("*.md"))
-    return ["README.md", "RULES.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in found)]
+    top = ["README.md", "RULES.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+    return [*top, *(str(p.relative_to(ROOT)) for p in found)]
 
 
 @cache

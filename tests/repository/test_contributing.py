@@ -1,4 +1,4 @@
-"""How a new method begins; tests/repository/test_documents.py takes the walk of CONTRIBUTING.md."""
+"""How a new method begins; test_document_commands.py takes the walk of CONTRIBUTING.md."""
 
 from __future__ import annotations
 

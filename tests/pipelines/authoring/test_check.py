@@ -200,9 +200,14 @@ def test_rules_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     file = tmp_path / "wrong.py"
     monkeypatch.setattr(class_rules.inspect, "getfile", lambda _: str(file))
+    file.write_text("import torch\n" * 80)
+    assert not list(class_rules.advice(Baseline))
     file.write_text("import torch\n" * 81)
-    with pytest.raises(ContractError, match=r"wrong.py has 81 lines, more than 80"):
-        class_rules.is_small(Baseline)
+    (sentence,) = class_rules.advice(Baseline)
+    assert sentence.startswith("wrong.py has 81 lines; about 80 are advised.")
+    monkeypatch.setattr(Baseline, "__module__", "elsewhere.wrong")
+    assert not list(class_rules.advice(Baseline)), "it is a file of another package"
+    monkeypatch.setattr(Baseline, "__module__", "baselines.wrong")
     with pytest.raises(ContractError, match=r"'magnitude' is in wrong.py: the file must be magni"):
         class_rules.is_named_after_its_file(Baseline)
     class_rules.stands_alone(Baseline)
@@ -286,3 +291,13 @@ def test_check(
     assert "1 of 2 methods break the contract (see above)" in captured.err
     for arguments in ([], ["dense", "--all"]):
         assert call(monkeypatch, "check", *arguments) == 2
+
+
+def test_a_long_file_passes_with_advice(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(class_rules, "LINES", 1)
+    assert call(monkeypatch, "check", "dense") == 0
+    advice, passed = capsys.readouterr().out.splitlines()
+    assert advice.startswith("advice dense: dense.py has ")
+    assert passed == "ok     dense (none)"
