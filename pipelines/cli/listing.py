@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from pipelines.common.alignment import align
+
 if TYPE_CHECKING:
     from pipelines.boards.params import Params
 
@@ -57,7 +59,7 @@ def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:
 
 def to_text(rows: list[dict[str, Any]]) -> str:
     """Rows as aligned columns, for people."""
-    texts = [
+    cells = [
         [
             ", ".join(v) if isinstance(v, list) else str(v)
             for k, v in row.items()
@@ -65,7 +67,4 @@ def to_text(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
-    return "\n".join(
-        "  ".join(t.ljust(w) for t, w in zip(text, widths, strict=True)).rstrip() for text in texts
-    )
+    return "\n".join("  ".join(line).rstrip() for line in align(cells))

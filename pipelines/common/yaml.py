@@ -1,4 +1,4 @@
-"""YAML, by the safe loader in C where PyYAML has it: params.yaml takes a tenth of the time."""
+"""YAML by the safe loader in C if PyYAML has it, which takes a tenth of the time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(text: str) -> Any:
-    """Read a document; what is wrong with it is a `yaml.YAMLError`."""
-    return yaml.load(text, _LOADER)  # noqa: S506 -- it is a safe loader
+    """Read a document; raises `yaml.YAMLError` for a malformed one."""
+    return yaml.load(text, _LOADER)  # noqa: S506 -- a safe loader
 
 
 def compose_yaml(text: str) -> yaml.Node | None:
-    """Read a document as nodes, which know where they stand in the text."""
+    """Read a document as nodes, which know their positions in the text."""
     node: yaml.Node | None = yaml.compose(text, _LOADER)
     return node
