@@ -26,7 +26,7 @@ from pipelines.data.normalizer import Normalizer
 from pipelines.data.prefetch import ahead
 from pipelines.data.splits import Batch, finished
 
-SIDE, _RESIZED = 224, 256
+SIDE, RESIZED = 224, 256
 _AREA, _SHAPE = (0.08, 1.0), (3 / 4, 4 / 3)
 _TRIES = 10
 _BATCHES_AHEAD = 3
@@ -115,7 +115,7 @@ def centre(image: Image.Image) -> Image.Image:
     """Resize the shorter side to 256 pixels and cut out the centre."""
     width, height = image.size
     short = min(width, height)
-    size = (width * _RESIZED // short, height * _RESIZED // short)
+    size = (width * RESIZED // short, height * RESIZED // short)
     image = image.resize(size, Image.Resampling.BILINEAR)
     left, top = (round((side - SIDE) / 2) for side in size)
     return image.crop((left, top, left + SIDE, top + SIDE))

@@ -42,7 +42,7 @@ def fetch(folder: Path) -> None:
     table = np.column_stack([data.data, data.target]).astype(np.uint8)
     if _digest(table) != CONTENT:
         raise BenchError(
-            "scikit-learn's digits differ from the published ones; install the pinned version with: "
+            "scikit-learn's digits differ from the published ones; install the pinned version: "
             "make setup"
         )
     with atomic_file(path) as file:

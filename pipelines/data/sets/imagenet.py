@@ -17,10 +17,10 @@ import torch
 
 from pipelines.common.errors import BenchError
 from pipelines.data.download import DATA_VARIABLE
-from pipelines.data.streaming import ImageFiles
 from pipelines.data.normalizer import IMAGENET as CONSTANTS
 from pipelines.data.normalizer import Normalizer, normalizers
 from pipelines.data.splits import Indices, TrainingData, stratified
+from pipelines.data.streaming import ImageFiles
 from pipelines.settings.workload import Normalization
 
 _DEVKIT = Path("ILSVRC2012_devkit_t12") / "data"

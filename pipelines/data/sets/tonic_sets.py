@@ -126,7 +126,7 @@ class TonicSet:
         return int(part.labels[at]), part.events(at)
 
     def _cut(self, labels: NDArray[np.int64]) -> list[Indices]:
-        """Recordings of the test split if there is no official one, of validation, and of training."""
+        """Recordings of the test split if there is no official one, of validation and of train."""
         sizes = (self.test, self.validation) if self.test else (self.validation,)
         parts = stratified(self.name, labels, sizes)
         if self.splits and digest(parts) != self.splits:
