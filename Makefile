@@ -79,11 +79,11 @@ bench: $(STAMP) ## measure speed in races, and write docs/performance.md
 	@mkdir -p results/local
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist --benchmark-columns=median \
 	  --benchmark-json=results/local/benchmarks.json
-	$(BIN)/python -m tests.perf.speed_page results/local/benchmarks.json docs
+	$(BIN)/python -m tools.speed_page results/local/benchmarks.json docs
 
 picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/
-	$(BIN)/python -m docs.survival_picture
+	$(BIN)/python -m tools.survival_picture
 
 ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into docs/dpap.md
 	dpap-bench sweep --board dpap-ablation
