@@ -50,8 +50,9 @@ chromium: ## install the browser of the tests, as root on Debian
 	  echo 'There is no Chromium: run "apt-get install chromium" as root, or go without its tests.'; \
 	fi
 
-repro: $(STAMP) ## compute a board with DVC and print it; BOARD=embedded has every method
-	dvc repro report-$(BOARD)
+repro: $(STAMP) ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded has every method
+	dvc repro report@$(BOARD)
+	dpap-bench sync
 	@dpap-bench report --board $(BOARD) --show
 
 test: $(STAMP) ## run the tests
@@ -89,7 +90,7 @@ ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into do
 	dpap-bench sweep --board dpap-ablation
 	dpap-bench report --board dpap-ablation --update docs/dpap.md
 
-tune: $(STAMP) ## tune every method, and write what is best into params.yaml
+tune: $(STAMP) ## tune every method, and write what is best into methods.yaml
 	dpap-bench tune --all
 	dpap-bench verify results/tuning --no-rerun --seal
 
@@ -99,4 +100,4 @@ ui: $(STAMP) ## open MLflow on 127.0.0.1; PORT=5001 takes another port
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean: ## remove what was computed, keep .venv
-	rm -rf results/records/digits-* results/controls/digits-* results/checkpoints results/local results/boards mlflow.db mlruns site dvc.lock pipelines/stages/desk/dvc.lock
+	rm -rf results/boards results/checkpoints results/code results/local mlflow.db mlruns site dvc.lock pipelines/stages/*/dvc.lock

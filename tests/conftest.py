@@ -69,8 +69,9 @@ def tiny(params: Params) -> dict[str, Workload]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a copy of params.yaml that commands run in."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    """A folder with copies of params.yaml and methods.yaml that commands run in."""
+    for name in ("params.yaml", "methods.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

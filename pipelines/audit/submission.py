@@ -18,7 +18,7 @@ from pipelines.common.files import atomic_file, sha256
 from pipelines.methods.registry import source_files
 from pipelines.records.digest import code_digest
 from pipelines.records.record import Environment, RunRecord, read_record
-from pipelines.records.store import Store
+from pipelines.records.store import Store, board_folder
 from pipelines.settings.spec import RunSpec
 
 SCHEMA_VERSION = 1
@@ -108,18 +108,18 @@ def stage(
 
 
 def _records(params: Params, board: str, names: Sequence[str], store: Store) -> list[RunRecord]:
-    """Records of all cells of some methods: the grid's, twins of others, and controls."""
-    twins = [twin for twin in params.twins(board, store) if twin.name in names]
+    """Records of all cells of some methods: the board's cells, matched runs and controls."""
+    matched = [spec for spec in params.matched(board, store) if spec.name in names]
     specs = [
         *params.cells(board, methods=names),
-        *twins,
+        *matched,
         *params.controls(board, store, methods=names),
     ]
     found = [(spec, store.find(spec)) for spec in specs]
     if missing := [spec for spec, record in found if record is None]:
         raise BenchError(
             f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0].label()}); "
-            f"run: dpap-bench sweep --board {board}, then with --twins, then with --controls."
+            f"run: dpap-bench sweep --board {board}."
         )
     return [record for _, record in found if record is not None]
 
@@ -208,13 +208,21 @@ def _strangers(folder: Path, submission: Submission) -> Iterator[Fault]:
                     yield path, f"is not of {', '.join(submission.names)}; pack it apart."
 
 
+def board_places(root: Path) -> Iterator[list[Path]]:
+    """Folders of records of each board below results/boards, board by board."""
+    for folder in sorted((root / "results" / "boards").glob("*/")):
+        if found := record_folders(folder):
+            yield found
+
+
 def record_folders(folder: Path) -> list[Path]:
-    """Folders of records in an unpacked submission, or in results/."""
+    """Folders of records in an unpacked submission, or in the folder of a board."""
     return [folder / name for name in FOLDERS if (folder / name).is_dir()]
 
 
-def take_in(folder: Path, results: Path) -> int:
-    """Copy the records of a submission without fault; return how many are new or changed."""
+def take_in(folder: Path, root: Path) -> int:
+    """Copy the records of a submission without fault to its board; return how many changed."""
+    results = board_folder(root, _read(folder / MANIFEST).board)
     changed = 0
     for path in sorted(file for part in record_folders(folder) for file in part.rglob("*.json")):
         to, content = results / path.relative_to(folder), path.read_bytes()

@@ -89,19 +89,21 @@ def stands_alone(method: type[Pruner]) -> None:
 
 
 def is_written_out(method: type[Pruner], options: dict[str, Any] | None) -> None:
-    """params.yaml has every hyper-parameter, and the method takes the values."""
+    """methods.yaml has every hyper-parameter, and the method takes the values."""
     name = method.info.name
     if options is None:
-        raise ContractError(f"params.yaml does not know it: write '{name}:' under methods:.")
+        raise ContractError(
+            f"methods.yaml does not know it: write '{name}:' and its options there."
+        )
     for option in sorted(_fields(method) - options.keys()):
         raise ContractError(
-            f"hyper-parameter '{option}' is not in params.yaml: write it there, under "
-            f"methods: {name}:."
+            f"hyper-parameter '{option}' is not in methods.yaml: write it there, under "
+            f"{name}: options:."
         )
     try:
         make(name, options)
     except InputError as error:
-        raise ContractError(f"params.yaml does not fit: {error}") from error
+        raise ContractError(f"methods.yaml does not fit: {error}") from error
 
 
 RULES: tuple[Callable[[type[Pruner]], None], ...] = (

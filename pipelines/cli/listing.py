@@ -1,10 +1,13 @@
-"""What there is: methods, workloads, boards and data sets, as rows."""
+"""The verb that lists what there is: methods, workloads, boards and data sets."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from pipelines.cli.options import Json, print_json, project_root
 from pipelines.common.alignment import align
 
 if TYPE_CHECKING:
@@ -22,6 +25,20 @@ class Topic(StrEnum):
 
 #: Columns for programs alone.
 _HIDDEN = {"tracks", "emergent"}
+
+
+def list_command(
+    topic: Annotated[Topic, typer.Argument(help="What to list.")] = Topic.methods,
+    as_json: Json = False,
+) -> None:
+    """List methods, workloads, boards or data sets."""
+    from pipelines.boards.params import load_params
+
+    rows = rows_of(topic, load_params(project_root()))
+    if as_json:
+        print_json(rows)
+    else:
+        print(to_text(rows))
 
 
 def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:

@@ -30,8 +30,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say what a board takes: runs, samples, FLOPs, and hours on this device."""
-    from pipelines.boards.params import find_root, load_params
+    from pipelines.boards.params import load_params
     from pipelines.boards.plan import plan_board
+    from pipelines.boards.project import find_root
     from pipelines.training.machine import device_name, find_device
 
     params = load_params(find_root(Path.cwd()), device)
@@ -76,7 +77,7 @@ def _hours(needs: Sequence[Need]) -> str:
 def _basis(device: str, *, timed: bool) -> str:
     """What the figures are made of."""
     counted = (
-        "Runs: every cell, and every twin and control that the cells can have.\n"
+        "Runs: every cell, and every matched run and control that the cells can have.\n"
         "FLOPs: 2 x MACs of the dense network; a backward pass counts as two forward, and the\n"
         "validation after each epoch and the test are in them.\n"
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipelines.records.record import RunRecord
 
 #: Where records are, below results/; a run that is in several is taken from the first.
-PLACES = ("records", "controls", "local", "tuning")
+PLACES = ("boards", "local", "tuning")
 
 #: What `write` writes.
 FILES = ("README.md", "network.nir", "network.safetensors")
@@ -51,7 +51,7 @@ def export(
 ) -> None:
     """Run a cell again and write down its pruned network: safetensors, and NIR where it can be."""
     from pipelines.audit import faults as audit
-    from pipelines.boards.params import find_root
+    from pipelines.boards.project import find_root
 
     root = find_root(Path.cwd())
     record = find(root, run)

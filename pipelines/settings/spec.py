@@ -49,9 +49,10 @@ class RunSpec(Stored, frozen=True, kw_only=True):
         Seed of the initial network, the batch order and the method.
     options
         Hyper-parameters of the method.
-    twin_of
-        ``METHOD`` if the target is the density that METHOD found by itself, for this workload,
-        granularity and seed; such cells form rows of their own.
+    matched_to
+        ``METHOD`` if this is a matched run: its target is the density that METHOD found by itself
+        for this workload, granularity and seed. Matched runs form rows of their own. Records have
+        it as ``twin_of``.
     track
         ``from-scratch``, or ``post-training``: from the checkpoint of the workload and the seed.
     control
@@ -73,7 +74,7 @@ class RunSpec(Stored, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0)]
     options: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
-    twin_of: str = ""
+    matched_to: str = field(default="", name="twin_of")
     track: Track = "from-scratch"
     control: Control | Literal[""] = ""
     tuning: bool = False
@@ -110,26 +111,36 @@ class RunSpec(Stored, frozen=True, kw_only=True):
 
         A field added later with a default that keeps the old behaviour changes no run_id.
         """
-        values = {x: value for x, y in _defaults().items() if (value := getattr(self, x)) != y}
+        values = {
+            name: getattr(self, attribute)
+            for attribute, (name, default) in _defaults().items()
+            if getattr(self, attribute) != default
+        }
         # Behind its settings a spec has plain values: the last such key is that of the settings.
         first, key, last = _CANONICAL.encode(values | {"settings": 0}).rpartition('"settings":')
         return f"{first}{key}{_canonical_settings(self.settings)}{last[1:]}"
 
     def label(self) -> str:
         """Name the cell for people."""
-        twin = f" (as {self.twin_of})" if self.twin_of else ""
+        matched = f" (as {self.matched_to})" if self.matched_to else ""
         name = f"{self.name}-{self.control}" if self.control else self.name
         track = "" if self.track == "from-scratch" else f" {self.track}"
         return (
-            f"{self.workload} {name} {self.granularity}{track} density {self.density}{twin} "
+            f"{self.workload} {name} {self.granularity}{track} density {self.density}{matched} "
             f"seed {self.seed}"
         )
 
 
 @cache
-def _defaults() -> dict[str, Any]:
-    """Return the default of each field of a spec; no value equals that of one without."""
+def _defaults() -> dict[str, tuple[str, Any]]:
+    """Return the name in JSON and the default of each field.
+
+    A field without a default has one that no value equals.
+    """
     return {
-        x.name: x.default if x.default_factory is NODEFAULT else x.default_factory()
+        x.name: (
+            x.encode_name,
+            x.default if x.default_factory is NODEFAULT else x.default_factory(),
+        )
         for x in fields(RunSpec)
     }

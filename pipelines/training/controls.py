@@ -138,17 +138,17 @@ def check_parent(spec: RunSpec, parent: RunRecord | None) -> None:
         return
     if parent is None or parent.run_id != spec.parent.run_id:
         raise InputError(
-            f"a {spec.control} twin follows its parent: run {spec.parent.label()} before it."
+            f"a {spec.control} control follows its parent: run {spec.parent.label()} before it."
         )
     if parent.status != "ok" or parent.outcome is None:
         raise InputError(
-            f"{spec.parent.label()} is {parent.status}; a {spec.control} twin follows runs that "
+            f"{spec.parent.label()} is {parent.status}; a {spec.control} control follows runs that "
             "are ok."
         )
 
 
 def follower(trajectory: Trajectory) -> Shuffled:
-    """Build the shuffled twin of a run."""
+    """Build the shuffled control of a run."""
     return (ShuffledRegrowing if trajectory.revives else Shuffled)(trajectory)
 
 

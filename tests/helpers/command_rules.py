@@ -113,10 +113,12 @@ class Checker:
                 raise ValueError(f"there is no stage or file '{word}'")
 
     def _stages(self, file: str) -> set[str]:
-        """Names of the stages of a pipeline, and of their parts, one for each workload."""
-        names = set(yaml.safe_load((ROOT / file).read_text())["stages"])
-        return names | {
-            f"{name}@{workload}" for name in names for workload in self.params.workloads
+        """Names of the stages of a pipeline, and of their parts, for each workload or board."""
+        stages = yaml.safe_load((ROOT / file).read_text())["stages"]
+        return {*stages} | {
+            f"{name}@{part}"
+            for name, stage in stages.items()
+            for part in stage.get("matrix", {}).get("board", self.params.workloads)
         }
 
     def python(self, words: Sequence[str], loose: bool) -> None:

@@ -71,7 +71,7 @@ def test_every_command_parses(page: str, params: Params) -> None:
         ("`dpap-bench run --workload digits-ann --method dpap-st --density 0.1`", "needs spikes"),
         ("`dpap-bench export 01234567`", "no run above has the id 01234567"),
         ("`make magic`", "No rule to make target 'magic'"),
-        ("`make repro BOARD=grand`", "there is no stage or file 'report-grand'"),
+        ("`make repro BOARD=grand`", "there is no stage or file 'report@grand'"),
         ("`python -m dpap.conformity`", "there is no module dpap.conformity"),
         ("`python tests/perf/tpu.py`", "there is no tests/perf/tpu.py"),
         ("`dvc repro baselines`", "there is no stage or file 'baselines'"),

@@ -92,7 +92,10 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "no share of the test split": (_set("outcome", "test_accuracy", to=0.951), "no 450 samples"),
     "confusion": (_add("outcome", "confusion", 0, 1, number=1), "does not give its test accuracy"),
     "right answers": (_add("outcome", "confusion", 0, 0, number=-1), "does not give its test acc"),
-    "impossible accuracy": (_set("outcome", "test_accuracy", to=1.5), "test accuracy of 1.5"),
+    "impossible accuracy": (
+        _set("outcome", "test_accuracy", to=1.5),
+        "has test_accuracy 1.5, which must be in .0, 1.",
+    ),
     "density": (_add(*_COST, "density", number=0.1), r"density 0\.6\d* misses 0\.5"),
     "density within the tolerance": (_add(*_COST, "density", number=2e-4), "weights do not give"),
     "density of whole weights": (_add(*_COST, "density", number=1 / 12944), "ends its curve at"),
@@ -112,7 +115,10 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "no record": (lambda d: d.clear(), "no valid record"),
     "endless loss": (_set("outcome", "test_loss", to=math.inf), "Infinity is no number"),
     "no number": (_set("curve", 0, "train_loss", to=math.nan), "NaN is no number"),
-    "negative loss": (_set("outcome", "test_loss", to=-1.0), "a test loss of -1"),
+    "negative loss": (
+        _set("outcome", "test_loss", to=-1.0),
+        "has test_loss -1, which must be finite and at least 0",
+    ),
     "short curve": (_set("curve", to=[]), "curve of 0 points, and began 1 epochs"),
     "long curve": (_change("curve", by=lambda c: 2 * c), "curve of 2 points, and began 1 epochs"),
     "curve that stands still": (_change("curve", by=lambda c: 2 * c), "does not go on"),
@@ -236,11 +242,14 @@ def test_a_record_in_the_wrong_folder(folder: Path) -> None:
     assert f"must be called digits-ann/magnitude/{path.name}" in found(folder)
 
 
-@pytest.mark.parametrize("field", ["workload", "variant", "twin_of"])
-def test_a_name_that_leads_out_of_the_folder(made: list[RunRecord], field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [("workload", "workload"), ("variant", "variant"), ("matched_to", "matched method")],
+)
+def test_a_name_that_leads_out_of_the_folder(made: list[RunRecord], field: str, what: str) -> None:
     spec = replace(made[0].spec, **{field: "../../elsewhere"})
     record = replace(made[0], spec=spec)
-    assert f"has the {field} '../../elsewhere', which is no name." in [*contradictions(record)]
+    assert f"has the {what} '../../elsewhere', which is no name." in [*contradictions(record)]
 
 
 def test_controls_are_held_to_their_parents(folder: Path, made: list[RunRecord]) -> None:

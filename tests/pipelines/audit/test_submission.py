@@ -29,7 +29,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
     """Results of one method on a small board, controls included."""
     home = tmp_path_factory.mktemp("contributor")
     (home / "params.yaml").write_text(smaller((ROOT / "params.yaml").read_text()))
-    params, store = load_params(home), Store(home / "results" / "records")
+    params, store = load_params(home), Store(home / "results" / "boards" / "quick" / "records")
     for part in ("cells", "controls"):
         cells = params.part(part, "quick", store, methods=[METHOD])  # type: ignore[arg-type]
         assert all(list(run_cells(cells, data_root, store, "serial", 1)))
@@ -211,7 +211,7 @@ def test_what_cannot_be_is_one_sentence(
 def test_what_verify_refuses_is_not_packed(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = min((home / "results" / "records").rglob("*.json"))
+    path = min((home / "results" / "boards" / "quick" / "records").rglob("*.json"))
     document = json.loads(path.read_text())
     document["spent"] = {}
     path.write_text(json.dumps(document))

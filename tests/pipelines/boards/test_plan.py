@@ -59,7 +59,7 @@ def test_runs_are_those_that_a_computed_board_has(
     # Twins: random and magnitude for each emergent run. Controls: of all pruned but random.
     assert runs == {("digits-snn", "from-scratch"): 2 * (1 + 3 + 1) + 2 * 2 + 2 * 3}
     store = Store(tmp_path_factory.mktemp("results") / "records")
-    for part in ("cells", "twins", "controls"):
+    for part in ("cells", "matched", "controls"):
         for _ in run_cells(params.part(part, "small", store), data_root, store, "serial", 1):
             pass
     assert len(params.everything("small", store)) == runs.total()

@@ -158,7 +158,7 @@ def test_names_of_runs(home: Path, made: dict[str, RunRecord]) -> None:
         export.find(home, "zz")
     with pytest.raises(InputError, match=rf"{len(made)} runs begin with '' \(.*give more of it"):
         export.find(home, "")
-    Store(home / "results" / "records").write(record)
+    Store(home / "results" / "boards" / "quick" / "records").write(record)
     assert export.find(home, record.run_id[:12]) == record, "a run in two folders is one run"
 
 
@@ -204,7 +204,7 @@ def test_controls_and_later_tracks_are_run_as_they_were(
     home: Path, params: Params, tiny: dict[str, Workload], data_root: Path
 ) -> None:
     small = params.model_copy(update={"workloads": tiny})
-    store = Store(home / "results" / "records")
+    store = Store(home / "results" / "boards" / "quick" / "records")
     spec = small.spec("digits-snn", "magnitude", "structured", 0.5, 0)
     twin = replace(spec, control="reinit")
     parent = run_cell(spec, data_root)

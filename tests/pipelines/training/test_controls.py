@@ -101,7 +101,7 @@ def test_a_shuffled_twin_keeps_the_numbers_and_not_the_places(
     assert again.outcome.test_loss == twin.outcome.test_loss
 
 
-def test_a_twin_of_pruning_at_initialisation_prunes_before_the_first_step(
+def test_a_matched_to_pruning_at_initialisation_prunes_before_the_first_step(
     params: Params, tiny: dict[str, Workload], data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class AtStart(Magnitude):
@@ -296,7 +296,7 @@ def test_other_refusals(
     later = params.spec("digits-snn", "magnitude", "structured", 0.5, 0, "post-training")
     assert "new weights" in str(refusal(follow(later, "reinit")))
     spec = cell(params, tiny, "magnitude", "structured", 0.5)
-    as_dpap = follow(msgspec.structs.replace(spec, twin_of="dpap"), "shuffled")
+    as_dpap = follow(msgspec.structs.replace(spec, matched_to="dpap"), "shuffled")
     assert "as dpap is a control itself" in str(refusal(as_dpap))
     with pytest.raises(InputError, match="follows its parent: run digits-snn magnitude struct"):
         list(run_cells([follow(spec, "shuffled")], data_root, Store(tmp_path / "r"), "serial", 1))

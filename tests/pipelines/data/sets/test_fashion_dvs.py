@@ -99,7 +99,7 @@ def test_a_workload_must_say_how_events_become_frames(small: Path) -> None:
 def test_show(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipelines.boards.params.find_root", lambda _: small.parent)
+    monkeypatch.setattr("pipelines.boards.project.find_root", lambda _: small.parent)
     to = small / "a.png"
     publishing.show("fashion-dvs", 3, 4, to)
     number = len(fashion_dvs.recording(small / "fashion-dvs", 3)[1])

@@ -16,10 +16,10 @@ from scipy.special import stdtr, stdtrit
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
+from pipelines.metrics.table import METRICS
 from pipelines.report.analysis.areas import area, areas
 from pipelines.report.analysis.comparisons import OWN_SHUFFLE, compare, detectable, ranked
-from pipelines.report.analysis.critical import critical_differences
-from pipelines.report.analysis.curves import Curve, at_equal_synops
+from pipelines.report.analysis.critical_difference import critical_differences
 from pipelines.report.analysis.friedman import friedman, groups
 from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.standings import analyse
@@ -31,6 +31,7 @@ from pipelines.report.analysis.stats import (
     p_value,
     paired_difference,
 )
+from pipelines.report.analysis.synops_curves import Curve, at_equal_synops
 
 
 def row(
@@ -54,6 +55,8 @@ def row(
         "accuracies": accuracies,
         "accuracy": estimate(list(accuracies.values())),
     }
+    names = [name for name in changes if name in METRICS]
+    fields["means"] = dict.fromkeys(METRICS) | {name: changes.pop(name) for name in names}
     return Row(**fields | changes)
 
 

@@ -16,7 +16,7 @@ from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import analyse
 from pipelines.report.charts.accuracy import accuracy_over_density
 from pipelines.report.charts.confusion import confusion_figure
-from pipelines.report.charts.critical_diagram import critical_difference_figure
+from pipelines.report.charts.critical_difference import critical_difference_figure
 from pipelines.report.charts.layers import layers_figure
 from pipelines.report.charts.vega import Part, data, draw, figure, layer, nominal, png, save
 from tests.helpers.handmade import board, layered, record
@@ -42,7 +42,7 @@ def layers(params: Params) -> Part:
 #: By the module that makes it.
 FIGURES: dict[str, Callable[[Params], Part]] = {
     "accuracy": accuracies,
-    "critical_diagram": ranks,
+    "critical_difference": ranks,
     "layers": layers,
     "confusion": lambda _: confusion_figure([[9, 1], [0, 10]], "confusion"),
     "survival_picture": lambda _: survival_figure(),

@@ -1,4 +1,4 @@
-"""Accuracy of a method over its SynOps, and methods at equal SynOps."""
+"""Curves of accuracy over SynOps, and the methods at equal SynOps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pipelines.settings.spec import RANDOM
 #: SynOps at which methods are compared, as shares of the dense network's.
 SHARES = (0.5, 0.25, 0.1, 0.05)
 
-#: What a curve has at one place: accuracy by seed.
+#: Accuracy by seed, at one place of a curve.
 Accuracies = Mapping[int, float]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A method's rows, by SynOps: share of the dense network's -> (density, accuracy by seed)."""
+    """A method over SynOps: share of the dense network's SynOps -> (density, accuracy by seed)."""
 
     points: dict[float, tuple[float, Accuracies]]
 
@@ -31,9 +31,9 @@ class Curve:
         return min(self.points), max(self.points)
 
     def at(self, share: float) -> tuple[float, Accuracies] | None:
-        """Density and accuracies at other SynOps, linear in log SynOps; None beyond the ends.
+        """Interpolate density and accuracies, linearly in log SynOps; None beyond the ends.
 
-        The density is interpolated in its logarithm too.
+        The density is interpolated in its logarithm, too.
         """
         if share in self.points:
             return self.points[share]
@@ -52,7 +52,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class SynopsRow:
-    """A method at a share of the dense network's SynOps, between two densities of its own.
+    """A method at a share of the dense network's SynOps, interpolated between two densities.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class SynopsRow:
     density
         Density at which the method has these SynOps, interpolated.
     accuracy, drop, gain_over_random, gain_over_magnitude
-        As of a row; `random` and `magnitude` stand at the same SynOps.
+        As in a row; `random` and `magnitude` are taken at the same SynOps.
     """
 
     method: str
@@ -80,21 +80,28 @@ class SynopsRow:
 
 
 def synops_curves(rows: Iterable[Row], dense: Row | None) -> dict[str, Curve]:
-    """Curve of every method with spikes; emergent rows and rows without accuracy are left out."""
-    if dense is None or not dense.synops:
+    """Curve of every spiking method, without emergent rows and rows without accuracy."""
+    whole = _synops(dense)
+    if not whole:
         return {}
     points: dict[str, dict[float, tuple[float, Accuracies]]] = defaultdict(dict)
     for row in rows:
         pruned = isinstance(row.target, float) and not row.is_reference
-        if pruned and row.accuracies and row.synops and row.density:
-            points[row.method][row.synops / dense.synops] = row.density, row.accuracies
+        synops, density = _synops(row), row.means["density"]
+        if pruned and row.accuracies and synops and density:
+            points[row.method][synops / whole] = density, row.accuracies
     return {method: Curve(found) for method, found in points.items()}
+
+
+def _synops(row: Row | None) -> float | None:
+    return None if row is None else row.means["synops"]
 
 
 def at_equal_synops(rows: Sequence[Row], dense: Row | None) -> list[SynopsRow]:
     """Every method at each of `SHARES` that its curve covers, most SynOps first, then the best."""
     curves = synops_curves(rows, dense)
-    if dense is None or not dense.synops:
+    whole = _synops(dense)
+    if dense is None or not whole:
         return []
     made = []
     for share in SHARES:
@@ -113,7 +120,7 @@ def at_equal_synops(rows: Sequence[Row], dense: Row | None) -> list[SynopsRow]:
                 SynopsRow(
                     method=method,
                     share=share,
-                    synops=share * dense.synops,
+                    synops=share * whole,
                     density=density,
                     accuracy=accuracy,
                     drop=paired_difference(dense.accuracies, accuracies),

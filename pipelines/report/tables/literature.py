@@ -1,17 +1,16 @@
-"""Published results beside our own rows, as a table."""
+"""The table of published results beside our own rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipelines.metrics.numbers import MISSING, decimal, percent, points
 from pipelines.report.analysis.literature import LiteratureRow
-from pipelines.report.tables.columns import Column
-from pipelines.report.tables.density_tables import Table
-from pipelines.report.tables.text import MISSING, decimal, percent, points
+from pipelines.report.tables.table import Column, Table
 
 
 def _here(row: LiteratureRow) -> str:
-    """Our row in a cell, or the reason."""
+    """Our row as text, or the reason why there is none."""
     ours = row.reproduced
     if ours is None:
         return row.reason
@@ -40,13 +39,16 @@ COLUMNS: tuple[Column[LiteratureRow], ...] = (
     Column("data set", "As printed.", lambda r: r.result.dataset, lambda r: r.result.dataset),
     Column(
         "network",
-        "As printed, and whether it spikes.",
+        "As printed; snn: spiking, ann: artificial.",
         lambda r: f"{_or_missing(r.result.network)} ({r.result.kind})",
         lambda r: r.result.network,
         words=True,
     ),
     Column(
-        "T", "Steps.", lambda r: _or_missing(r.result.time_steps), lambda r: r.result.time_steps
+        "T",
+        "Time steps.",
+        lambda r: _or_missing(r.result.time_steps),
+        lambda r: r.result.time_steps,
     ),
     Column("method", "As printed.", lambda r: r.method, lambda r: r.method, words=True),
     Column(
@@ -70,7 +72,7 @@ COLUMNS: tuple[Column[LiteratureRow], ...] = (
     ),
     Column(
         "drop",
-        "Dense accuracy less this, in points.",
+        "Dense accuracy minus this accuracy, in points.",
         lambda r: points(_drop(r)),
         _drop,
     ),
@@ -94,7 +96,7 @@ COLUMNS: tuple[Column[LiteratureRow], ...] = (
 
 
 def literature_table(board: str, rows: Sequence[LiteratureRow]) -> Table:
-    """Every published result beside what a board has."""
+    """Make a table of every published result beside the row of the board, if it has one."""
     there = sum(row.reproduced is not None for row in rows)
     note = f"{len(rows)} results as their sources print them; {there} have a row here."
     return Table(board, "as published", "literature", tuple(rows), COLUMNS, note)

@@ -1,51 +1,29 @@
-"""What the page's curves are drawn from: accuracy, and all that it can be drawn over."""
+"""The data of the page's charts: accuracy over each metric that has an axis."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
-from pipelines.report.analysis.rows import Row
+from pipelines.metrics.metric import Axis
+from pipelines.metrics.numbers import target
+from pipelines.metrics.table import METRICS
+from pipelines.report.analysis.rows import MAGNITUDE, Row
 from pipelines.report.charts.accuracy import kind
-from pipelines.report.tables.text import target
 from pipelines.settings.spec import RANDOM
 
-#: Colours of web/page.css, Okabe and Ito's; later methods differ by dashes and markers as well.
+#: Number of colours in web/page.css (Okabe and Ito's); with more methods, lines also differ by
+#: dashes and markers.
 SERIES_COLOURS = 7
-#: Highlighted when the page opens; the reader chooses others.
-_FIRST = ("dpap", "dpap-st", RANDOM, "magnitude")
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Something that accuracy is drawn over; `key` is a field of `Row`.
-
-    Parameters
-    ----------
-    name, title
-        Name in the switch, and beside the axis.
-    scale
-        ``log`` or ``linear``.
-    """
-
-    key: str
-    name: str
-    title: str
-    scale: Literal["log", "linear"] = "log"
-
-
-AXES = (
-    Axis("density", "density", "density (kept / prunable weights)"),
-    Axis("synops", "SynOps", "SynOps per sample"),
-    Axis("flops", "FLOPs", "FLOPs per sample (2 x MACs, dense hardware)"),
-    Axis("energy_nanojoule", "energy", "energy per sample, nJ (proxy)"),
-    Axis("train_seconds", "training time", "training time, s", "linear"),
-)
+#: Highlighted when the page opens; the reader can choose others.
+_FIRST = ("dpap", "dpap-st", RANDOM, MAGNITUDE)
+#: Every axis that accuracy is drawn over, by the name of its metric.
+AXES: dict[str, Axis] = {name: metric.axis for name, metric in METRICS.items() if metric.axis}
 
 
 def series_order(rows: Sequence[Row]) -> list[str]:
-    """Methods in the order in which they get colours: the first four, then by name."""
+    """Methods in the order of their colours: first those of `_FIRST`, then by name."""
     names = {row.method for row in rows if not row.is_reference}
     first = [name for name in _FIRST if name in names]
     return first + sorted(names - set(first))
@@ -57,9 +35,10 @@ def chart_data(rows: Sequence[Row]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``axes``; ``series``, the methods; ``highlighted``, those that stand out at first;
-        ``panels``, each with the unpruned accuracy and one point per row that has an accuracy.
-        Accuracies and half-widths of intervals are in percent.
+        ``axes``, each with the name of its metric as ``key``; ``series``, the methods;
+        ``highlighted``, the methods that are highlighted at first; ``panels``, each with the
+        unpruned accuracy and one point per row that has an accuracy. Accuracies and half-widths
+        of intervals are in percent.
     """
     series = series_order(rows)
     dense = {(r.workload, r.track): r for r in rows if r.is_reference and r.accuracy}
@@ -80,7 +59,7 @@ def chart_data(rows: Sequence[Row]) -> dict[str, Any]:
         panel["points"].append(_point(row, series.index(row.method)))
     few = len(series) <= SERIES_COLOURS
     return {
-        "axes": [asdict(axis) for axis in AXES],
+        "axes": [{"key": name} | asdict(axis) for name, axis in AXES.items()],
         "series": series,
         "highlighted": [s for s in series if few or s in _FIRST],
         "panels": list(panels.values()),
@@ -88,12 +67,14 @@ def chart_data(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _percent(row: Row | None) -> float | None:
-    return _short(100 * row.accuracy.mean) if row and row.accuracy else None
+    return float(f"{100 * row.accuracy.mean:.6g}") if row and row.accuracy else None
 
 
-def _short(value: float | None) -> float | None:
-    """Six digits: the page is smaller, and nobody sees more; nothing for zero, as of spikes."""
-    return float(f"{value:.6g}") if value else None
+def _place(value: float | None, axis: Axis) -> float | None:
+    """Round to six digits, to keep the page small; zero has no place on a logarithmic axis."""
+    if value is None or (value == 0 and axis.scale == "log"):
+        return None
+    return float(f"{value:.6g}")
 
 
 def _point(row: Row, series: int) -> dict[str, Any]:
@@ -107,5 +88,5 @@ def _point(row: Row, series: int) -> dict[str, Any]:
         "accuracy": float(f"{100 * row.accuracy.mean:.6g}"),
         "half": None if half is None else float(f"{100 * half:.4g}"),
         "seeds": row.accuracy.seeds,
-        **{axis.key: _short(getattr(row, axis.key)) for axis in AXES},
+        **{name: _place(row.means[name], axis) for name, axis in AXES.items()},
     }

@@ -1,4 +1,4 @@
-"""The records of a board: all of them there, and fit to be compared."""
+"""The records of a board: reads them, and checks that they may be compared."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from pipelines.settings.spec import RunSpec
 
 
 def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
-    """Records of all cells, without what nothing shows; stray ones in the store are ignored.
+    """Read the records of all cells, without the parts that the report does not show.
+
+    Records of other cells in the store are ignored.
 
     Raises
     ------
     BenchError
-        If cells have no record, controls followed a parent that is no longer as it was, or runs
-        that are to be compared started from different checkpoints.
+        If a cell has no record, if a control followed an older run of its parent, or if runs of
+        one workload and seed started from different checkpoints.
     """
     found = [_present(spec, store) for spec in specs]
     missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
@@ -41,11 +43,11 @@ def _present(spec: RunSpec, store: Store) -> RunRecord | None:
 
 
 def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
-    """Leave out what nothing shows, and share the spec: thousands of records fit into memory."""
+    """Drop what is not shown and share the spec, so that thousands of records fit in memory."""
     outcome = record.outcome
     if outcome is not None:
         cost = outcome.cost
-        if spec.control or spec.twin_of:  # cards show the layers of all others
+        if spec.control or spec.matched_to:  # the cards show layers of all other runs
             cost = replace(cost, layers={})
         outcome = replace(outcome, cost=cost, confusion=None)
     shared = spec if record.spec == spec else record.spec
@@ -53,7 +55,7 @@ def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
 
 
 def _check_starts(records: Sequence[RunRecord]) -> None:
-    """Raise BenchError unless all runs of a workload and seed began with one checkpoint."""
+    """Raise BenchError unless all runs of a workload and seed started from one checkpoint."""
     starts: dict[tuple[str, int], set[str]] = defaultdict(set)
     for record in records:
         if record.checkpoint:
@@ -62,5 +64,5 @@ def _check_starts(records: Sequence[RunRecord]) -> None:
         if len(hashes) > 1:
             raise BenchError(
                 f"post-training runs of {workload} seed {seed} started from {len(hashes)} "
-                "different checkpoints; run dpap-bench sweep, which repeats those of another start."
+                "different checkpoints; run dpap-bench sweep, which repeats the outdated runs."
             )

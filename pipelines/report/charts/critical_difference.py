@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from pipelines.report.analysis.critical import CriticalDifference
+from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.charts.vega import Part, data, draw, figure, layer, nominal, quantitative
 
 _LANE, _WIDTH = 18, 460
-#: Pixels around it: where it is shown, letters may be wider than where it was drawn.
+#: Pixels around the figure: fonts may be wider where it is shown than where it was drawn.
 _PADDING = 24
-#: Labels stand so far beside the axis, in ranks.
+#: Distance of the labels from the axis, in ranks.
 _MARGIN = 0.3
 _TICKS = {"orient": "top", "tickMinStep": 1, "format": "d", "grid": False}
 
@@ -23,9 +23,9 @@ def diagram_name(one: CriticalDifference) -> str:
 
 
 def critical_difference_figure(one: CriticalDifference) -> Part:
-    """Vega-Lite specification: methods at their average ranks; a bar joins those not separated.
+    """Make the Vega-Lite specification: methods at their average ranks, bars join equal groups.
 
-    The better half is labelled on the left; the bar at the bottom is the critical difference.
+    The better half is labelled on the left. The bar at the bottom is the critical difference.
     """
     methods = _methods(one)
     bottom = max(entry["lane"] for entry in methods) + 1
@@ -59,12 +59,12 @@ def critical_difference_figure(one: CriticalDifference) -> Part:
 
 @cache
 def critical_difference_diagram(one: CriticalDifference) -> str:
-    """SVG of the figure, for its file and for the page."""
+    """Draw the figure as SVG, for its file and for the page."""
     return draw(critical_difference_figure(one))
 
 
 def _methods(one: CriticalDifference) -> list[dict[str, Any]]:
-    """Where each method's stem ends, and on which side its label stands."""
+    """Position of each method's stem, and the side of its label."""
     entries = []
     number = len(one.methods)
     for i, (method, rank) in enumerate(zip(one.methods, one.ranks, strict=True)):
@@ -82,7 +82,7 @@ def _methods(one: CriticalDifference) -> list[dict[str, Any]]:
 
 
 def _top(one: CriticalDifference) -> float:
-    """Room above the labels, for the bars."""
+    """Space above the labels, for the bars."""
     return 0.5 * len(one.alike)
 
 

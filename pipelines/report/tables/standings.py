@@ -1,42 +1,47 @@
-"""Where methods stand over several densities: at equal SynOps, and by areas."""
+"""Tables that compare methods over several densities: at equal SynOps, and by area."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pipelines.metrics.numbers import percent, points
+from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.areas import Area
-from pipelines.report.analysis.curves import SynopsRow
 from pipelines.report.analysis.standings import Standing
-from pipelines.report.tables.columns import METHOD, Column, estimated, gain
-from pipelines.report.tables.density_tables import Table
-from pipelines.report.tables.text import count, decimal, percent, points
+from pipelines.report.analysis.synops_curves import SynopsRow
+from pipelines.report.tables.columns import METHOD, estimated, gain
+from pipelines.report.tables.table import Column, Table
+
+_SYNOPS, _DENSITY = METRICS["synops"], METRICS["density"]
 
 SYNOPS_COLUMNS: tuple[Column[SynopsRow], ...] = (
     METHOD,
     Column(
-        "SynOps % of dense",
-        "Where the method is compared.",
-        lambda r: percent(r.share, 0),
-        lambda r: r.share,
+        f"{_SYNOPS.title} % of dense",
+        "SynOps at which the methods are compared, as a share of the dense network's.",
+        lambda row: percent(row.share, 0),
+        lambda row: row.share,
     ),
     Column(
-        "SynOps",
+        _SYNOPS.title,
         "The same as a number, per sample.",
-        lambda r: count(r.synops),
-        lambda r: r.synops,
+        lambda row: _SYNOPS.format(row.synops),
+        lambda row: row.synops,
     ),
     Column(
-        "density",
+        _DENSITY.title,
         "Density at which the method has these SynOps, interpolated.",
-        lambda r: decimal(r.density, 3),
-        lambda r: r.density,
+        lambda row: _DENSITY.format(row.density),
+        lambda row: row.density,
     ),
     estimated(
-        "accuracy %",
-        "Interpolated between the method's own densities, seed by seed: mean ± half-width.",
-        lambda r: r.accuracy,
+        ACCURACY.title,
+        "Interpolated between two densities of the method, seed by seed: mean ± half-width.",
+        lambda row: row.accuracy,
     ),
-    estimated("drop", "Dense accuracy less this, in points.", lambda r: r.drop, points),
+    estimated(
+        "drop", "Dense accuracy minus this accuracy, in points.", lambda row: row.drop, points
+    ),
     gain("over random", "random", "random pruning at the same SynOps", optional=False),
     gain("over magnitude", "magnitude", "magnitude pruning at the same SynOps", optional=False),
 )
@@ -46,19 +51,19 @@ AREA_COLUMNS: tuple[Column[Area], ...] = (
     estimated(
         "area over density %",
         "Mean accuracy over log density, by trapezoids: mean over seeds ± half-width.",
-        lambda r: r.over_density,
+        lambda row: row.over_density,
     ),
     estimated(
         "area over SynOps %",
         "Mean accuracy over log SynOps, by trapezoids: mean over seeds ± half-width.",
-        lambda r: r.over_synops,
+        lambda row: row.over_synops,
         optional=True,
     ),
 )
 
 
 def synops_tables(standings: Sequence[Standing]) -> list[Table]:
-    """Methods at equal SynOps, best first; none for artificial networks."""
+    """Make tables of methods at equal SynOps, best first; none for artificial networks."""
     return [
         Table(
             one.workload,
@@ -66,9 +71,9 @@ def synops_tables(standings: Sequence[Standing]) -> list[Table]:
             f"{one.granularity}, at equal SynOps",
             one.equal_synops,
             SYNOPS_COLUMNS,
-            "Accuracy where a method has so many SynOps: linear in log SynOps between two "
-            "densities of its own. Nothing is extrapolated: who is missing never has so many, or "
-            "so few.",
+            "Accuracy of each method at the same number of SynOps, interpolated linearly in log "
+            "SynOps between two densities of the method. Nothing is extrapolated: a method is "
+            "missing where its own runs do not reach that number.",
         )
         for one in standings
         if one.equal_synops
@@ -76,7 +81,7 @@ def synops_tables(standings: Sequence[Standing]) -> list[Table]:
 
 
 def area_tables(standings: Sequence[Standing]) -> list[Table]:
-    """Areas under the curves, largest first; none where methods share one density only."""
+    """Make tables of areas, largest first; none where methods share fewer than two densities."""
     return list(_area_tables(standings))
 
 
@@ -87,7 +92,7 @@ def _area_tables(standings: Sequence[Standing]) -> Iterator[Table]:
         rows = one.areas.methods
         columns = [c for c in AREA_COLUMNS if not c.optional or one.areas.synops]
         densities = ", ".join(f"{density:g}" for density in one.areas.densities)
-        note = f"Trapezoids over log2, over what all methods have: densities {densities}"
+        note = f"Trapezoids over log2, over the range that all methods have: densities {densities}"
         if one.areas.synops:
             low, high = one.areas.synops
             note += f"; {percent(low, 1)} to {percent(high, 1)} % of the dense SynOps"

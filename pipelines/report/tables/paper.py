@@ -1,11 +1,13 @@
-"""The DPAP paper's own measures, each beside what it stands for (arXiv 2211.12714).
+"""The measures of the DPAP paper, each beside a direct measurement (arXiv 2211.12714).
 
-*Energy* is its equation (15), the product of the kept weights and the kept time steps: no spike is
-measured, and a convolution's weight counts like a linear layer's. SynOps count what happens.
+*Energy* is equation (15) of the paper: the share of kept weights times the share of kept time
+steps. It measures no spike, and counts a convolution's weight like a linear layer's. The SynOps are
+measured.
 
 *Convergence speed* is the number of epochs until a network reaches the best accuracy that the dense
-network ever has. A noisy curve reaches its own maximum last, so the second network is favoured;
-some seeds never reach it at all. Beside it stands the time to a fixed target, for all seeds.
+network ever has. The dense network reaches its own maximum late because its curve is noisy, so the
+measure favours the other network; and some seeds never reach that maximum. The table therefore also
+has the time to a fixed target, for all seeds.
 """
 
 from __future__ import annotations
@@ -15,21 +17,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from pipelines.metrics.numbers import MISSING, decimal, percent, target
+from pipelines.metrics.table import METRICS
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import GRANULARITIES, REFERENCE, Row
 from pipelines.report.analysis.time_to_target import first_epoch
-from pipelines.report.tables.columns import Column
-from pipelines.report.tables.density_tables import Table
-from pipelines.report.tables.text import MISSING, decimal, percent, target
+from pipelines.report.tables.table import Column, Table
 
-#: The fixed target lies so far below the dense network's mean final validation accuracy.
+#: The dense network's mean final validation accuracy minus the fixed target.
 MARGIN = 0.02
 TRACK = "from-scratch"
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One line: a method at one granularity and target, beside the dense network."""
+    """A method at one granularity and target, beside the dense network.
+
+    Parameters
+    ----------
+    row
+        Its row.
+    energy
+        Equation (15), as a share of the dense network's.
+    synops
+        As a share of the dense network's.
+    reached
+        Epoch at which each run reaches the dense network's best accuracy; of those that do.
+    seconds_to_target
+        Mean over the seeds; None unless all reach the target, on one machine.
+    """
 
     row: Row
     energy: float | None
@@ -61,27 +77,36 @@ def _reached(row: PaperRow) -> str:
     return f"{fmean(row.reached):.1f} ({len(row.reached)} of {runs})"
 
 
+_TIMESTEP_SPARSITY = METRICS["timestep_sparsity"]
+
+
+def _weight_sparsity(row: PaperRow) -> float | None:
+    density = row.row.means["density"]
+    return None if density is None else 1 - density
+
+
 COLUMNS: tuple[Column[PaperRow], ...] = (
     Column("method", "Name in dpap-bench list.", lambda r: r.method, lambda r: r.method),
     Column(
         "granularity", "What is removed.", lambda r: r.row.granularity, lambda r: r.row.granularity
     ),
-    Column("target", "Density asked for.", lambda r: target(r.row.target), lambda r: r.row.target),
+    Column("target", "Requested density.", lambda r: target(r.row.target), lambda r: r.row.target),
     Column(
         "weight sparsity %",
         "Pruned / prunable weights.",
-        lambda r: percent(None if r.row.density is None else 1 - r.row.density, 1),
-        lambda r: None if r.row.density is None else 1 - r.row.density,
+        lambda r: percent(_weight_sparsity(r), 1),
+        _weight_sparsity,
     ),
     Column(
-        "timestep sparsity %",
-        "Silenced (unit, time step) pairs among those of the surviving units.",
-        lambda r: percent(r.row.timestep_sparsity, 1),
-        lambda r: r.row.timestep_sparsity,
+        _TIMESTEP_SPARSITY.title,
+        _TIMESTEP_SPARSITY.help,
+        lambda r: _TIMESTEP_SPARSITY.format(r.row.means[_TIMESTEP_SPARSITY.name]),
+        lambda r: r.row.means[_TIMESTEP_SPARSITY.name],
     ),
     Column(
         "energy (15) %",
-        "The paper's formula: kept weights times kept time steps; nothing is measured.",
+        "The paper's formula: share of kept weights times share of kept time steps. Nothing is "
+        "measured.",
         lambda r: percent(r.energy, 1),
         lambda r: r.energy,
     ),
@@ -93,15 +118,15 @@ COLUMNS: tuple[Column[PaperRow], ...] = (
     ),
     Column(
         "epochs to dense best",
-        "The paper's convergence speed: epochs to the dense network's best validation accuracy, "
-        "mean over the seeds that reach it (how many do).",
+        "The paper's convergence speed: epochs until the dense network's best validation accuracy "
+        "is reached, mean over the seeds that reach it; in brackets how many do.",
         _reached,
         lambda r: fmean(r.reached) if r.reached else None,
     ),
     Column(
         "seconds to target",
-        f"Training time to a validation accuracy {100 * MARGIN:g} points below the dense network's "
-        "mean at the end; shown only if all seeds reach it.",
+        f"Training time until the validation accuracy is {100 * MARGIN:g} points below the dense "
+        "network's mean final validation accuracy; shown only if all seeds reach it.",
         lambda r: decimal(r.seconds_to_target, 2),
         lambda r: r.seconds_to_target,
     ),
@@ -109,13 +134,13 @@ COLUMNS: tuple[Column[PaperRow], ...] = (
 
 
 def paper_tables(rows: Sequence[Row], records: Sequence[RunRecord]) -> list[Table]:
-    """One table per spiking or artificial workload that DPAP ran on, from scratch as the paper."""
+    """Make one table per workload that DPAP ran on, from scratch as in the paper."""
     rows = [row for row in rows if row.track == TRACK]
     records = [r for r in records if r.spec.track == TRACK and not r.spec.control]
     by_row: dict[tuple[str, str, str, float | str], list[RunRecord]] = defaultdict(list)
     for record in records:
         spec = record.spec
-        if not spec.twin_of:
+        if not spec.matched_to:
             by_row[spec.workload, spec.name, spec.granularity, spec.density].append(record)
     tables = []
     for workload in dict.fromkeys(row.workload for row in rows):
@@ -136,8 +161,8 @@ def paper_tables(rows: Sequence[Row], records: Sequence[RunRecord]) -> list[Tabl
 
 
 NOTE = (
-    "As the paper defines them, beside what they stand for: formula (15) measures no spike, and "
-    "the epochs to the dense network's best depend on the maximum of a noisy curve."
+    "Measures as the paper defines them, beside direct measurements: formula (15) measures no "
+    "spike, and the epochs to the dense network's best depend on the maximum of a noisy curve."
 )
 
 
@@ -147,14 +172,16 @@ def _paper_row(row: Row, records: Sequence[RunRecord], dense: Sequence[RunRecord
     goal = fmean(ends) - MARGIN if ends else 1.0
     reached = [first_epoch(r, best[r.spec.seed]) for r in records if r.spec.seed in best]
     seconds = [seconds_until(r, goal) for r in records]
-    kept = 1 - (row.timestep_sparsity or 0.0)
+    density, synops = row.means["density"], row.means["synops"]
+    kept = 1 - (row.means["timestep_sparsity"] or 0.0)
     spikes = [r.outcome.cost.synops for r in dense if r.outcome and r.status == "ok"]
+    timed = row.means["train_seconds"] is not None and None not in seconds
     return PaperRow(
         row=row,
-        energy=None if row.density is None else row.density * kept,
-        synops=row.synops / fmean(spikes) if row.synops and spikes else None,
+        energy=None if density is None else density * kept,
+        synops=synops / fmean(spikes) if synops and spikes else None,
         reached=tuple(epoch for epoch in reached if epoch is not None),
         seconds_to_target=fmean([s for s in seconds if s is not None])
-        if row.train_seconds is not None and seconds and None not in seconds
+        if timed and seconds
         else None,
     )

@@ -1,4 +1,4 @@
-"""Average ranks of methods over everything that a board ran, and which of them are separated."""
+"""Average ranks of the methods over a whole board, and which ranks differ (Friedman, Nemenyi)."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class CriticalDifference:
     Parameters
     ----------
     track, granularity
-        What was compared.
+        What the methods were compared on.
     methods, ranks
         Methods and their average ranks, best first.
     blocks
-        How many blocks the ranks are averaged over.
+        Number of blocks.
     statistic, p
-        Of Friedman's test that all methods are alike.
+        Of Friedman's test that all methods are equal.
     critical_difference
-        Average ranks that differ by less are not separated.
+        Methods whose average ranks differ by less are not separated.
     alike
-        Largest groups of methods that are not separated; all of them if p is 0.05 or more.
+        Largest groups of methods that are not separated; one group of all if p is 0.05 or more.
     left_out
-        Methods that the board did not run in every block.
+        Methods without a run in every block.
     """
 
     track: str
@@ -51,10 +51,10 @@ class CriticalDifference:
 
 
 def critical_differences(rows: Sequence[Row]) -> list[CriticalDifference]:
-    """One per track and granularity with three methods or more, and five seeds.
+    """Compute one per track and granularity with at least three methods and five seeds.
 
-    A run that is not ok shares the last place of its block, so a method gains nothing from
-    failing where it is weak. Emergent rows, their twins and the dense network are left out.
+    A run that is not ok shares the last rank of its block, so a method gains nothing by failing
+    where it is weak. Emergent rows, matched runs and the dense network are left out.
     """
     tables: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -99,7 +99,7 @@ def _differences(tables: dict[tuple[str, str], list[Row]]) -> Iterator[CriticalD
 
 
 def _scores(rows: Sequence[Row]) -> dict[_Block, float]:
-    """Accuracy of a method by block, where its run is ok."""
+    """Accuracy of a method by block, of the runs that are ok."""
     return {
         (row.workload, row.target, seed): accuracy
         for row in rows
