@@ -80,11 +80,11 @@ bench: $(STAMP) ## measure speed in races, and write docs/performance.md
 	@mkdir -p results/local
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist --benchmark-columns=median \
 	  --benchmark-json=results/local/benchmarks.json
-	$(BIN)/python -m tests.perf.speed_page results/local/benchmarks.json docs
+	$(BIN)/python -m tools.speed_page results/local/benchmarks.json docs
 
 picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/
-	$(BIN)/python -m docs.survival_picture
+	$(BIN)/python -m tools.survival_picture
 
 structure: $(STAMP) ## draw the table of docs/structure.md from the tree
 	$(BIN)/python -m tools.structure

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli.options import Json, print_json, project_root
+from pipelines.common.alignment import align
 
 if TYPE_CHECKING:
     from pipelines.boards.params import Params
@@ -75,7 +76,7 @@ def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:
 
 def to_text(rows: list[dict[str, Any]]) -> str:
     """Rows as aligned columns, for people."""
-    texts = [
+    cells = [
         [
             ", ".join(v) if isinstance(v, list) else str(v)
             for k, v in row.items()
@@ -83,7 +84,4 @@ def to_text(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
-    return "\n".join(
-        "  ".join(t.ljust(w) for t, w in zip(text, widths, strict=True)).rstrip() for text in texts
-    )
+    return "\n".join("  ".join(line).rstrip() for line in align(cells))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipelines.common.alignment import align
+
 if TYPE_CHECKING:
     from pipelines.boards.plan import Need
 
@@ -48,14 +50,7 @@ def to_text(needs: Sequence[Need], device: str) -> str:
     """Say what the runs take, as a table for people, and what its figures rest on."""
     head = ("workload", "runs", "training samples", "FLOPs", "timed batch", "hours")
     lines = [head, *(_line(need) for need in needs), _total(needs)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    table = [
-        "  ".join(
-            text.rjust(width) if i else text.ljust(width)
-            for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
+    table = ["  ".join(line) for line in align(lines, numbers=True)]
     timed = any(need.hours is not None for need in needs)
     return "\n".join([*table, "", _basis(device, timed=timed)])
 

@@ -119,14 +119,14 @@ def show(
     """Draw one training sample: an image, or a recording as a strip of frames."""
     from pipelines import data
     from pipelines.boards.project import find_root
-    from pipelines.data import pictures as picture
+    from pipelines.data import preview
 
     root = find_root(Path.cwd())
     source, folder = data.SOURCES.get(name), data.fetch(name, root / "data")
     assert source is not None  # or `fetch` would have said so
     if source.events:
         label, events = source.event_loader.recording(folder, number)
-        drawn = picture.strip(events, *source.event_loader.SENSOR, frames)
+        drawn = preview.strip(events, *source.event_loader.SENSOR, frames)
         words = f"{len(events)} events, {int(events['p'].sum())} of them brighter (orange)"
     else:
         train = source.loader.load_training(folder).train
@@ -136,11 +136,11 @@ def show(
             )
         label, drawn = (
             int(train.labels[number]),
-            picture.grey(train.batch(slice(number, number + 1))[0][0].numpy()),
+            preview.grey(train.batch(slice(number, number + 1))[0][0].numpy()),
         )
         words = "an image"
     path = to or root / "results" / "local" / "show" / f"{name}-{number}.png"
-    picture.write_png(drawn, path)
+    preview.write_png(drawn, path)
     print(f"{path}: {words}, class {label}")
 
 

@@ -1,4 +1,4 @@
-"""What records are made of: people write settings, which pydantic reads; runs write these."""
+"""Structs of records, by msgspec. Settings, which people write, are models of pydantic."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 
 class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A part of a record. Its types are checked when it is read and when it is written.
+    """A part of a record. Types are checked on reading and writing.
 
-    ``msgspec.structs.replace`` makes a changed one.
+    ``msgspec.structs.replace`` makes a changed copy.
     """
 
 
@@ -20,28 +20,28 @@ Part = TypeVar("Part", bound=Stored)
 
 
 def decoder(kind: type[Part]) -> msgspec.json.Decoder[Part]:
-    """Return what reads JSON as a part, and raises ``msgspec.DecodeError`` if it is none."""
+    """Return a decoder of JSON to a part; it raises ``msgspec.DecodeError`` for other content."""
     return msgspec.json.Decoder(kind, dec_hook=_from_fields)
 
 
 def checked(kind: type[Part], fields: dict[str, Any]) -> Part:
-    """Make a part whose fields may be of other types than they must be.
+    """Make a part from fields of unchecked types.
 
     Raises
     ------
     msgspec.ValidationError
-        If one is.
+        If a field has a wrong type.
     """
     return msgspec.convert(fields, kind, str_keys=True, dec_hook=_from_fields)
 
 
 def as_json(part: Stored) -> dict[str, Any]:
-    """Return the fields as JSON has them, and as a part that was read again would: 0 as 0.0.
+    """Return the fields as JSON types, equal to those of a part read back: 0 becomes 0.0.
 
     Raises
     ------
     msgspec.ValidationError
-        If a field is of another type than it must be.
+        If a field has a wrong type.
     """
     return _fields(checked(type(part), _fields(part)))
 
@@ -54,7 +54,7 @@ def _fields(part: Stored) -> dict[str, Any]:
 def _to_fields(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    if isinstance(value, float):  # one of NumPy's
+    if isinstance(value, float):  # NumPy's float64
         return float(value)
     raise NotImplementedError(f"a record cannot hold a {type(value).__name__}.")
 
@@ -67,5 +67,5 @@ def _from_fields(kind: type[BaseModel], fields: Any) -> BaseModel:
 
 @lru_cache
 def _read(kind: type[BaseModel], text: bytes) -> BaseModel:
-    """Read what thousands of records share: workloads and environments."""
+    """Validate a model once; thousands of records share workloads and environments."""
     return kind.model_validate_json(text)

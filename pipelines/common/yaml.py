@@ -1,4 +1,4 @@
-"""YAML: the safe loader of PyYAML, which in C takes a tenth of the time, with two traps closed."""
+"""YAML by PyYAML's safe loader, in C if possible; refuses keys that stand twice and aliases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_yaml(text: str) -> Any:
     Raises
     ------
     yaml.YAMLError
-        If it is no YAML, if a key stands twice in a mapping (the YAML standard forbids it, and
+        If it is not YAML, if a key stands twice in a mapping (the YAML standard forbids it, and
         PyYAML takes the last one), or if it has an alias (``*name``): a tool that changes one
         value, such as ``dvc exp run -S``, would change every copy.
     """
@@ -39,7 +39,7 @@ def write_yaml(value: Any, heading: str = "") -> str:
     value
         Plain Python values.
     heading
-        Lines that stand before it as a comment.
+        Comment lines before the document.
     """
     comment = "".join(f"# {line}\n" for line in heading.splitlines())
     text = yaml.dump(

@@ -59,7 +59,7 @@ def friedman(scores: NDArray[np.float64]) -> Friedman:
     )
 
 
-def critical_difference(methods: int, blocks: int, alpha: float = ALPHA) -> float:
+def critical_difference(methods: int, blocks: int) -> float:
     """Nemenyi's critical difference of average ranks.
 
     It is q / sqrt(2) times sqrt(k (k + 1) / 6N) for k methods and N blocks, where q is the quantile
@@ -67,7 +67,7 @@ def critical_difference(methods: int, blocks: int, alpha: float = ALPHA) -> floa
     """
     from scipy.stats import studentized_range
 
-    quantile = float(studentized_range.ppf(1 - alpha, methods, math.inf)) / math.sqrt(2)
+    quantile = float(studentized_range.ppf(1 - ALPHA, methods, math.inf)) / math.sqrt(2)
     return quantile * math.sqrt(methods * (methods + 1) / (6 * blocks))
 
 

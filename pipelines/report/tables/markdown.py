@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipelines.common.alignment import align
 from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.tables.table import Table
 
@@ -25,12 +26,9 @@ def table_markdown(table: Table) -> str:
     """Write one table with aligned columns."""
     header = [column.title for column in table.columns]
     body = [[column.text(row) for column in table.columns] for row in table.rows]
-    widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *body]
-    return "".join(
-        "| " + " | ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)) + " |\n"
-        for line in lines
-    )
+    header, *body = align([header, *body])
+    lines = [header, ["-" * len(cell) for cell in header], *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def average_ranks(one: CriticalDifference) -> str:

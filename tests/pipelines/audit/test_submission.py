@@ -187,7 +187,7 @@ def test_a_submission_with_a_fault_is_refused(
         ("submit --method grand", 2, "unknown method of the board 'grand'"),
         ("submit --method random", 1, "cells have no record (first: digits-ann random"),
         ("submit --board slow", 2, "unknown board 'slow'"),
-        ("verify params.yaml", 2, "cannot be read as .tar.gz or .zip"),
+        ("verify params.yaml", 1, "as a .tar.gz or .zip archive"),
         (f"verify {FILE} --seal", 2, "a submission is sealed"),
         ("verify results --take-in", 2, "only a packed submission can be taken in"),
     ],

@@ -18,7 +18,7 @@ from pipelines.boards.plan import PASSES, count_runs, plan_board
 from pipelines.cli.main import main
 from pipelines.cli.planning import to_text
 from pipelines.common.errors import BenchError
-from pipelines.data.images import Published
+from pipelines.data.images import ImageDataset
 from pipelines.data.sets.dvs_gesture import Trials
 from pipelines.data.sets.imagenet import ImageFolders
 from pipelines.data.sets.tonic_sets import TEST, TonicSet
@@ -130,7 +130,7 @@ def test_sizes_are_what_the_loaders_say(name: str, data_root: Path) -> None:
         assert (size.classes, size.validation) == (loader.classes, loader.validation)
         assert size.train + size.validation + size.test == sum(loader.counts.values())
         assert size.test == (loader.test or loader.counts[TEST])
-    elif isinstance(loader, Published):
+    elif isinstance(loader, ImageDataset):
         assert (size.classes, size.validation) == (loader.classes, loader.validation)
     elif isinstance(loader, Trials | ImageFolders):
         assert (size.classes, size.validation) == (loader.classes, loader.validation)

@@ -1,8 +1,9 @@
-"""Images that stay in their files: decoded in threads ahead of need, never all in memory.
+"""Images streamed from files: decoded ahead in threads, never all in memory.
 
-Crops are the usual ones for ImageNet: for evaluation the shorter side becomes 256 pixels and the
-centre of 224 is taken; with `Augmentation.resized_crop` a random part becomes 224 x 224 (Szegedy
-et al. 2015, arXiv 1409.4842). Both as torchvision has them, by Pillow's bilinear filter.
+Crops are the usual ones for ImageNet. For evaluation the shorter side is resized to 256 pixels and
+the centre of 224 x 224 is cut out. With `Augmentation.resized_crop` a random part is resized to
+224 x 224 (Szegedy et al. 2015, arXiv 1409.4842). Both follow torchvision, with Pillow's bilinear
+filter.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pipelines.data.normalizer import Normalizer
 from pipelines.data.prefetch import ahead
 from pipelines.data.splits import Batch, finished
 
-SIDE, _RESIZED = 224, 256
+SIDE, RESIZED = 224, 256
 _AREA, _SHAPE = (0.08, 1.0), (3 / 4, 4 / 3)
 _TRIES = 10
 _BATCHES_AHEAD = 3
@@ -33,16 +34,16 @@ _BATCHES_AHEAD = 3
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Samples in files; what `pipelines.data.splits.Samples` asks for.
+    """Samples of one split in files; implements `pipelines.data.splits.Samples`.
 
     Parameters
     ----------
     paths
-        N images of any size and mode.
+        N image files of any size and mode.
     labels
         [N] int64.
     normalizer
-        Of their pixels.
+        Normalizer of their pixels.
     """
 
     paths: Sequence[Path]
@@ -59,7 +60,7 @@ class ImageFiles:
 
     @property
     def device(self) -> torch.device:
-        """Where batches come to."""
+        """Device of the batches."""
         return self.labels.device
 
     def batch(self, at: Tensor | slice, augmenter: Augmenter | None = None) -> Batch:
@@ -69,12 +70,12 @@ class ImageFiles:
     def batches(
         self, cuts: Sequence[Tensor | slice], augmenter: Augmenter | None = None
     ) -> Iterator[Batch]:
-        """See `Samples`; files are read and decoded in threads, some batches ahead.
+        """See `Samples`; files are decoded in threads, some batches ahead.
 
         Raises
         ------
         BenchError
-            If a file is no image; it is named.
+            If a file is damaged; the message names it.
         """
         parts = [numbers(at, len(self)) for at in cuts]
         depth = _BATCHES_AHEAD * max(map(len, parts), default=0)
@@ -86,11 +87,11 @@ class ImageFiles:
             yield finished(inputs, at, self.normalizer, augmenter), self.labels[at]
 
     def to(self, device: torch.device) -> ImageFiles:
-        """Return the samples with batches that come to a device."""
+        """Return the split with batches on a device."""
         return replace(self, labels=self.labels.to(device))
 
     def normalized(self) -> ImageFiles:
-        """Return the same: they are not in memory."""
+        """Return the split unchanged: it is not in memory."""
         return self
 
     def _decode(self, number: int, augmenter: Augmenter | None) -> NDArray[np.uint8]:
@@ -98,10 +99,10 @@ class ImageFiles:
         path = self.paths[number]
         try:
             with Image.open(path) as file:
-                image = file.convert("RGB")  # grey and CMYK ones are among them
+                image = file.convert("RGB")  # some images are grey or CMYK
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise BenchError(
-                f"{path} is damaged ({error}); put a whole copy of it in its place"
+                f"{path} is damaged ({error}); replace it with a complete copy"
             ) from error
         if augmenter is not None and augmenter.asked.resized_crop:
             image = random_part(image, augmenter.chance(number, "crop"))
@@ -111,17 +112,17 @@ class ImageFiles:
 
 
 def centre(image: Image.Image) -> Image.Image:
-    """Shrink the shorter side to 256 pixels, and take the centre."""
+    """Resize the shorter side to 256 pixels and cut out the centre."""
     width, height = image.size
     short = min(width, height)
-    size = (width * _RESIZED // short, height * _RESIZED // short)
+    size = (width * RESIZED // short, height * RESIZED // short)
     image = image.resize(size, Image.Resampling.BILINEAR)
     left, top = (round((side - SIDE) / 2) for side in size)
     return image.crop((left, top, left + SIDE, top + SIDE))
 
 
 def random_part(image: Image.Image, chance: random.Random) -> Image.Image:
-    """Make a random part of an image the whole one; after ten tries that do not fit, its centre."""
+    """Cut out a random part, or the centre after ten tries that do not fit, and resize it."""
     width, height = image.size
     for _ in range(_TRIES):
         area = chance.uniform(*_AREA) * width * height

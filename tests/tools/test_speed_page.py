@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.common.errors import BenchError
 from tests.helpers.paths import ROOT
-from tests.perf.speed_page import BEGIN, END, read, to_markdown, with_machine, write
+from tools.speed_page import BEGIN, END, read, to_markdown, with_machine, write
 
 
 def race(reference: str, **times: float) -> dict[str, Any]:

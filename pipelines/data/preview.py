@@ -1,4 +1,4 @@
-"""A picture of one sample: an image in grey, or a recording as a strip of frames."""
+"""Preview of one sample: an image, or a recording as a strip of frames."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from PIL import Image
 from pipelines.common.files import atomic_file
 from pipelines.data.events import Binning, Events
 
-#: Of darker and brighter events; people who are colour-blind can tell them apart.
+#: Colours of darker and brighter events, distinct for colour-blind people.
 DARKER, BRIGHTER = (0, 114, 178), (213, 94, 0)
 _SCALE, _GAP, _PER_ROW = 5, 2, 6
 
 
 def strip(events: Events, height: int, width: int, frames: int) -> NDArray[np.uint8]:
-    """Frames of equal duration side by side, six in a row.
+    """Draw frames of equal duration side by side, six in a row.
 
     Returns
     -------
     array
-        [rows, columns, 3]: white where nothing happened, blue where it got darker, orange where
-        it got brighter; the more events, the stronger.
+        [rows, columns, 3]: white without events, blue for darker and orange for brighter events;
+        more events give a stronger colour.
     """
     counts = Binning(frames, "time", "counts").frames(events, height, width).astype(float)
     strength = 1 - 0.5 ** counts[:, :, :, :, None]
@@ -34,7 +34,7 @@ def strip(events: Events, height: int, width: int, frames: int) -> NDArray[np.ui
 
 
 def tile(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Put pictures [N, height, width, 3] into rows of six, with grey lines between them."""
+    """Arrange pictures [N, height, width, 3] in rows of six, separated by grey lines."""
     number, height, width, _ = pictures.shape
     columns = min(number, _PER_ROW)
     rows = -(-number // columns)
@@ -48,7 +48,7 @@ def tile(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Image [C, H, W] of any range, C being 1 or 3, from its darkest value to its brightest."""
+    """Draw an image [C, H, W], C being 1 or 3, scaled from its smallest to its largest value."""
     low, high = float(image.min()), float(image.max())
     levels = ((image - low) / (high - low or 1.0) * 255).round().astype(np.uint8)
     return tile(np.broadcast_to(levels.transpose(1, 2, 0), (*levels.shape[1:], 3))[None])

@@ -1,6 +1,6 @@
 """Speed tables: from the races under tests/perf to docs/performance.{json,md}.
 
-    python -m tests.perf.speed_page BENCHMARKS.json... DOCS
+    python -m tools.speed_page BENCHMARKS.json... DOCS
 
 reads what ``pytest --benchmark-json`` wrote, and ``make bench`` runs both; or what
 ``tests/perf/gpu.py`` wrote. Of races that were run again, the last file counts. Figures of other
@@ -20,7 +20,7 @@ from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
 from pipelines.settings.network import Execution
 from pipelines.training.environment import environment
-from tests.perf.speed_overview import name_of, on_a_gpu, overview
+from tools.speed_overview import name_of, on_a_gpu, overview
 
 BEGIN, END = "<!-- races -->", "<!-- end of races -->"
 
