@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipelines import data
 from pipelines.boards.params import Params, load_params
 from pipelines.settings.workload import Workload
 from tests.helpers.paths import ROOT
+from tests.helpers.projects import copy_settings
 
 # A busy machine is no fault of an example.
 settings.register_profile("busy", deadline=None)
@@ -70,8 +70,7 @@ def tiny(params: Params) -> dict[str, Workload]:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with copies of params.yaml and methods.yaml that commands run in."""
-    for name in ("params.yaml", "methods.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
+    copy_settings(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from msgspec.structs import replace
 
 from pipelines.boards.params import Params, load_params
 from pipelines.boards.project import PARAMS
+from pipelines.common.yaml import read_yaml
 from pipelines.records.digest import code_digest
 from pipelines.records.store import Store
 from pipelines.training.cell import run_cell
+from tests.helpers.projects import copy_settings, write_params
 
 BOARD = {
     "workloads": ["digits-snn", "digits-ann"],
@@ -33,10 +34,11 @@ BOARD = {
 def project(tmp_path_factory: pytest.TempPathFactory, params: Params, data_root: Path) -> Path:
     """A folder with a board of 10,000 cells: two real records, copied with other accuracies."""
     root = tmp_path_factory.mktemp("large")
-    fields = params.model_dump(mode="json") | {"boards": {"large": BOARD}}
-    (root / PARAMS).write_text(yaml.safe_dump(fields))
+    copy_settings(root)
+    fields = read_yaml((root / PARAMS).read_text()) | {"boards": {"large": BOARD}}
+    write_params(root, fields)
     params = load_params(root)
-    store, draw = Store(root / "results" / "boards" / "quick" / "records"), random.Random(0)
+    store, draw = Store(root / "results" / "boards" / "large" / "records"), random.Random(0)
     names = ("random", "magnitude", "dpap")
     digests = {name: code_digest(name) for name in names}
     models = {
@@ -62,7 +64,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, params: Params, data_root:
 
 def test_store_scan(benchmark: Any, project: Path) -> None:
     benchmark.group = "10,000 records"
-    store = Store(project / "results" / "boards" / "quick" / "records")
+    store = Store(project / "results" / "boards" / "large" / "records")
     count = benchmark.pedantic(lambda: sum(1 for _ in store.records()), rounds=7)
     assert count == 10_000
 
@@ -70,7 +72,7 @@ def test_store_scan(benchmark: Any, project: Path) -> None:
 def test_nothing_is_missing(benchmark: Any, project: Path) -> None:
     benchmark.group = "10,000 records"
     cells = load_params(project).cells("large")
-    store = Store(project / "results" / "boards" / "quick" / "records")
+    store = Store(project / "results" / "boards" / "large" / "records")
     assert benchmark.pedantic(lambda: store.missing(cells), rounds=7) == []
 
 

@@ -20,6 +20,7 @@ from pipelines.boards.params import Params
 from pipelines.data import SOURCES
 from pipelines.records.digest import ROOMS
 from tests.helpers.paths import ROOT
+from tests.helpers.projects import write_params
 
 #: Rooms that start what a stage computes, and show progress; no output depends on them.
 STARTERS = ("pipelines/cli", "pipelines/engines", "pipelines/boards", "pipelines/export")
@@ -175,7 +176,7 @@ def make_small(project: Path, few: tuple[str, ...] = ("dense", "random", "magnit
         if name not in DOWNLOADED:
             board["baselines"] = [method for method in board["baselines"] if method in few]
             board["dpap"] = [method for method in board["dpap"] if method.count(":") == 0]
-    (project / "params.yaml").write_text(yaml.safe_dump(fields))
+    write_params(project, fields)
 
 
 def dvc(project: Path, *arguments: str) -> str:

@@ -30,6 +30,7 @@ from pipelines.settings.workload import Workload
 from tests.helpers.event_files import write_n_mnist, write_trials
 from tests.helpers.image_files import cifar_members, drawn, idx, packed, save, sha
 from tests.helpers.paths import ROOT
+from tests.helpers.projects import write_params
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "pipelines/stages/paper/dvc.yaml").read_text())
 BOARDS = {"paper": "", "paper-imagenet": "-imagenet"}
@@ -175,7 +176,7 @@ def shrink(project: Path) -> None:
             few = {"layout": narrow, "time_steps": min(spec.time_steps, 4)}
             settings["network"] = settings["network"] | few
     fields["workloads"]["dvs-gesture-snn"]["frames"]["scale"] = 8
-    path.write_text(yaml.safe_dump(fields))
+    write_params(path.parent, fields)
 
 
 def run(command: str, patch: Patch) -> None:

@@ -18,6 +18,7 @@ from pipelines.common.files import sha256
 from pipelines.engines.engine import run_cells
 from pipelines.records.store import Store
 from tests.helpers.paths import ROOT
+from tests.helpers.projects import copy_settings
 from tests.pipelines.cli.test_main import call, smaller
 
 FILE = "submission.tar.gz"
@@ -28,6 +29,7 @@ METHOD = "magnitude"
 def computed(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
     """Results of one method on a small board, controls included."""
     home = tmp_path_factory.mktemp("contributor")
+    copy_settings(home)
     (home / "params.yaml").write_text(smaller((ROOT / "params.yaml").read_text()))
     params, store = load_params(home), Store(home / "results" / "boards" / "quick" / "records")
     for part in ("cells", "controls"):
@@ -62,7 +64,7 @@ def test_a_submission_is_packed_verified_and_taken_in(
     there = names(packed)
     assert there == sorted(there)
     assert {name for name in there if name.count("/")} == {
-        path.relative_to(home / "results").as_posix() for path in records
+        path.relative_to(home / "results" / "boards" / "quick").as_posix() for path in records
     }
     assert sum(name.startswith("controls/") for name in there) > 0
     first = packed.read_bytes()
@@ -216,5 +218,8 @@ def test_what_verify_refuses_is_not_packed(
     document["spent"] = {}
     path.write_text(json.dumps(document))
     assert call(monkeypatch, "submit", "--method", METHOD, "--no-rerun", "--to", FILE) == 1
-    assert f"fault  {path.relative_to(home / 'results')}: " in capsys.readouterr().out
+    assert (
+        f"fault  {path.relative_to(home / 'results' / 'boards' / 'quick')}: "
+        in capsys.readouterr().out
+    )
     assert not (home / FILE).exists()

@@ -24,6 +24,7 @@ from pipelines.data.sets.imagenet import ImageFolders
 from pipelines.data.sets.tonic_sets import TEST, TonicSet
 from pipelines.engines.engine import run_cells
 from pipelines.records.store import Store
+from tests.helpers.projects import write_params
 
 BOARD = {
     "workloads": ["digits-snn"],
@@ -46,7 +47,7 @@ def small(project: Path) -> Path:
     workload = fields["workloads"]["digits-snn"]
     workload["network"]["layout"] = "6C3-MP2-8C3-MP2-12FC"
     workload["recipe"] |= {"epochs": 1}
-    path.write_text(yaml.safe_dump(fields))
+    write_params(path.parent, fields)
     return project
 
 

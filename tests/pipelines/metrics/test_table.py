@@ -21,10 +21,11 @@ from msgspec.structs import replace
 from pipelines.boards.params import Params, load_params
 from pipelines.metrics.table import METRICS
 from pipelines.records.record import RunRecord
-from pipelines.records.store import Store
+from pipelines.records.store import Store, board_store
 from pipelines.report.analysis.rows import Row
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
+from tests.helpers.projects import copy_settings, write_params
 
 #: Value of each metric for `measured`, worked out by hand.
 EXPECTED = {
@@ -110,7 +111,7 @@ from pipelines.audit.plausibility import contradictions
 from pipelines.boards.params import load_params
 from pipelines.metrics.table import METRICS
 from pipelines.records.record import read_record
-from pipelines.records.store import Store
+from pipelines.records.store import board_store
 from pipelines.report.build import build
 from pipelines.report.tables.document import schema
 from pipelines.report.tracking.experiments import experiments
@@ -118,8 +119,8 @@ from pipelines.report.tracking.runs import track_group, track_record
 
 root, wrong = Path.cwd(), read_record(Path(sys.argv[1]))
 params = load_params(root)
-build(params, "small", Store(root / "results" / "records"), root / "out")
-(board,) = experiments(params, root / "results")
+build(params, "small", board_store(root, "small"), root / "out", Path(sys.argv[2]))
+(board,) = experiments(params, root)
 group = next(group for group in board.groups if group.method == "magnitude")
 print(json.dumps({
     "values": [METRICS["operation_share"].read(entry.record) for entry in group.entries],
@@ -149,9 +150,10 @@ def added(
     board = {"workloads": ["digits-snn"], "baselines": ["dense", "magnitude"]}
     grid = {"granularities": ["none", "structured"], "densities": [0.5], "seeds": [0, 1]}
     fields["boards"] = {"small": board | grid}
-    (place / "params.yaml").write_text(yaml.safe_dump(fields))
+    copy_settings(place)
+    write_params(place, fields)
     params = load_params(place)
-    store = Store(place / "results" / "records")
+    store = board_store(place, "small")
     for seed in (0, 1):
         store.write(record(params, "dense", seed, 0.98))
         store.write(record(params, "magnitude", seed, 0.95))
@@ -159,7 +161,7 @@ def added(
         with_cost(record(params, "magnitude", 0, 0.95), synops=1500.0)
     )
     done = subprocess.run(
-        [sys.executable, "-c", READERS, wrong],
+        [sys.executable, "-c", READERS, wrong, ROOT / "results" / "published.yaml"],
         cwd=place,
         env=os.environ | {"PYTHONPATH": str(place)},
         capture_output=True,

@@ -21,6 +21,7 @@ from pipelines.report import site
 from pipelines.report.analysis.board_records import collect
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
+from tests.helpers.projects import write_params
 from tests.pipelines.cli.test_main import call
 
 BOARDS = {
@@ -39,7 +40,7 @@ BOARDS = {
 def params(project: Path) -> Params:
     """Two small boards, written into the project."""
     fields = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"boards": BOARDS}
-    (project / "params.yaml").write_text(yaml.safe_dump(fields))
+    write_params(project, fields)
     return load_params(project)
 
 

@@ -17,13 +17,14 @@ from msgspec.structs import replace
 from pipelines.boards.params import Params, load_params
 from pipelines.records.outcome import LayerCost
 from pipelines.records.record import RunRecord
-from pipelines.records.store import Store
+from pipelines.records.store import Store, board_store
 from pipelines.report.charts.layers import layers_figure
 from pipelines.report.tracking import sink as tracking
 from pipelines.report.tracking.experiments import NO_BOARD, experiments
 from pipelines.report.tracking.sink import synchronize
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
+from tests.helpers.projects import write_params
 from tests.pipelines.cli.test_main import call
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ _LARGE = _SMALL | {"workloads": ["digits-snn", "digits-ann"], "controls": ["shuf
 
 @pytest.fixture
 def params(project: Path) -> Params:
-    """Two boards, the second of which contains the first."""
+    """Two boards; each has a folder of records."""
     fields = yaml.safe_load((ROOT / "params.yaml").read_text())
     fields["boards"] = {"small": _SMALL, "large": _LARGE}
-    (project / "params.yaml").write_text(yaml.safe_dump(fields))
+    write_params(project, fields)
     return load_params(project)
 
 
@@ -58,16 +59,16 @@ def made(params: Params, method: str, seed: int, *more: Any, **fields: Any) -> R
 
 
 @pytest.fixture
-def results(params: Params, project: Path) -> Path:
+def root(params: Params, project: Path) -> Path:
     """The records of the first board, without one cell, and one that diverged."""
-    store = Store(project / "results" / "boards" / "quick" / "records")
+    store = board_store(project, "small")
     for seed in (0, 1):
         store.write(made(params, "dense", seed, 0.98))
         for density in (0.5, 0.25):
             store.write(made(params, "random", seed, 0.90, density))
         store.write(made(params, "magnitude", seed, 0.94 + seed / 50, 0.5))
     store.write(made(params, "magnitude", 0, 0.0, 0.25, status="diverged"))
-    return project / "results"
+    return project
 
 
 RECORDS, GROUPS = 9, 3
@@ -80,8 +81,8 @@ class Sink:
         self.folder = folder
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
 
-    def sync(self, params: Params, results: Path) -> dict[str, int]:
-        found = experiments(params, results)
+    def sync(self, params: Params, root: Path) -> dict[str, int]:
+        found = experiments(params, root)
         counts = synchronize(found, self.uri, self.folder / "mlruns")
         return {what: number for what, number in counts.items() if number}
 
@@ -124,9 +125,9 @@ def sink(empty: Path, project: Path) -> Sink:
 
 
 def test_an_experiment_is_a_board_and_a_method_a_parent_run(
-    params: Params, results: Path, sink: Sink
+    params: Params, root: Path, sink: Sink
 ) -> None:
-    assert sink.sync(params, results) == {"added": RECORDS + GROUPS}
+    assert sink.sync(params, root) == {"added": RECORDS + GROUPS}
     assert sink.names() == {"small"}, "the large board has nothing of its own yet"
     runs = sink.runs("small")
     parents = {name: run for name, run in runs.items() if run.data.tags["kind"] == "method"}
@@ -164,8 +165,8 @@ def test_an_experiment_is_a_board_and_a_method_a_parent_run(
     assert home.tags["mlflow.experiment.primaryMetric.name"] == "test_accuracy"
 
 
-def test_what_a_run_shows(params: Params, results: Path, sink: Sink) -> None:
-    sink.sync(params, results)
+def test_what_a_run_shows(params: Params, root: Path, sink: Sink) -> None:
+    sink.sync(params, root)
     runs = sink.runs("small")
     run = runs["magnitude unstructured 0.5 seed 0, digits-snn"]
     figures = {"test_accuracy": 0.94, "flops": 2000, "parameters": 60, "train_seconds": 2.0}
@@ -192,19 +193,19 @@ def written_id(params: Params) -> str:
 
 
 def test_it_follows_new_changed_and_vanished_records(
-    params: Params, results: Path, sink: Sink
+    params: Params, root: Path, sink: Sink
 ) -> None:
-    sink.sync(params, results)
-    assert sink.sync(params, results) == {"unchanged": RECORDS + GROUPS}
+    sink.sync(params, root)
+    assert sink.sync(params, root) == {"unchanged": RECORDS + GROUPS}
     before = {name: run.info.run_id for name, run in sink.runs("small").items()}
     home = sink.client.get_experiment_by_name("small")
     foreign = sink.client.create_run(home.experiment_id, run_name="mine")
-    store = Store(results / "records")
+    store = board_store(root, "small")
 
     slower = replace(made(params, "magnitude", 0, 0.94, 0.5), train_seconds=9.0)
     store.write(slower)
     # The table of the method shows times too, so its parent run is another one.
-    counts = sink.sync(params, results)
+    counts = sink.sync(params, root)
     assert counts == {"replaced": 2, "unchanged": RECORDS + GROUPS - 2}
     runs = sink.runs("small")
     assert (
@@ -222,7 +223,7 @@ def test_it_follows_new_changed_and_vanished_records(
     assert folder.exists()
     store.path(made(params, "random", 1, 0.9, 0.5).spec).unlink()
     store.write(made(params, "magnitude", 1, 0.9, 0.25))
-    assert sink.sync(params, results)["deleted"] == 1
+    assert sink.sync(params, root)["deleted"] == 1
     assert not folder.exists(), "artifacts go with their run"
     runs = sink.runs("small")
     assert len(runs) == RECORDS + GROUPS + 1
@@ -231,7 +232,7 @@ def test_it_follows_new_changed_and_vanished_records(
 
 @pytest.mark.parametrize("after", [1, 4, 7])
 def test_a_sync_that_stops_goes_on(
-    params: Params, results: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch, after: int
+    params: Params, root: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     """It stops while a run is being written, at several places."""
     from mlflow.tracking import MlflowClient
@@ -248,30 +249,32 @@ def test_a_sync_that_stops_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", stop)
         with pytest.raises(KeyboardInterrupt):
-            sink.sync(params, results)
-    counts = sink.sync(params, results)
+            sink.sync(params, root)
+    counts = sink.sync(params, root)
     assert counts.pop("unchanged", 0) == after - 1
     assert sum(counts.values()) == RECORDS + GROUPS - after + 1
-    assert sink.sync(params, results) == {"unchanged": RECORDS + GROUPS}
+    assert sink.sync(params, root) == {"unchanged": RECORDS + GROUPS}
     assert len(sink.runs("small")) == RECORDS + GROUPS
     parents = {run.info.run_id for run in sink.runs("small").values()}
     nested = [run.data.tags.get("mlflow.parentRunId") for run in sink.runs("small").values()]
     assert {*nested} - {None} <= parents
 
 
-def test_a_board_is_shown_once_it_has_something_of_its_own(
-    params: Params, results: Path, sink: Sink
-) -> None:
-    store = Store(results / "records")
+def test_each_board_with_records_is_an_experiment(params: Params, root: Path, sink: Sink) -> None:
+    store = board_store(root, "large")
+    for path, _ in list(board_store(root, "small").records()):
+        to = store.root / path.relative_to(board_store(root, "small").root)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(path.read_bytes())
     store.write(record(params, "dense", 0, 0.97, workload="digits-ann"))
     cell = made(params, "magnitude", 0, 0.9, 0.5)
     spec = replace(cell.spec, control="shuffled")
     store.write(replace(cell, spec=spec, run_id=spec.run_id))
-    sink.sync(params, results)
+    sink.sync(params, root)
     assert sink.names() == {"small", "large"}
     assert len(sink.runs("small")) == RECORDS + GROUPS
     large = sink.runs("large")
-    assert len(large) == RECORDS + GROUPS + 3, "all that the small one has, and three runs more"
+    assert len(large) == RECORDS + GROUPS + 3, "copies of the small board's, and three runs more"
     control = large["magnitude-shuffled unstructured 0.5 seed 0, digits-snn"]
     parent = large["digits-snn magnitude"]
     assert control.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -280,11 +283,11 @@ def test_a_board_is_shown_once_it_has_something_of_its_own(
 
 
 def test_records_of_no_board_are_apart_and_have_no_means(
-    params: Params, results: Path, sink: Sink
+    params: Params, root: Path, sink: Sink
 ) -> None:
-    Store(results / "local").write(made(params, "magnitude", 0, 0.5, 0.5))
-    Store(results / "records").write(made(params, "magnitude", 5, 0.5, 0.5))
-    sink.sync(params, results)
+    Store(root / "results" / "local").write(made(params, "magnitude", 0, 0.5, 0.5))
+    board_store(root, "small").write(made(params, "magnitude", 5, 0.5, 0.5))
+    sink.sync(params, root)
     assert sink.names() == {"small", NO_BOARD}
     runs = sink.runs(NO_BOARD)
     assert {*runs} == {
@@ -298,12 +301,12 @@ def test_records_of_no_board_are_apart_and_have_no_means(
     )
 
 
-def test_a_deleted_experiment_comes_back(params: Params, results: Path, sink: Sink) -> None:
-    sink.sync(params, results)
+def test_a_deleted_experiment_comes_back(params: Params, root: Path, sink: Sink) -> None:
+    sink.sync(params, root)
     sink.client.delete_experiment(sink.client.get_experiment_by_name("small").experiment_id)
-    sink.sync(params, results)
+    sink.sync(params, root)
     assert sink.names() == {"small"}
-    assert sink.sync(params, results) == {"unchanged": RECORDS + GROUPS}
+    assert sink.sync(params, root) == {"unchanged": RECORDS + GROUPS}
     assert len(sink.runs("small")) == RECORDS + GROUPS
 
 
@@ -337,15 +340,15 @@ def test_the_figure_shows_each_layer(params: Params) -> None:
 
 
 def test_two_at_a_time_are_refused(
-    results: Path,
+    root: Path,
     sink: Sink,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from filelock import FileLock
 
-    (results / "local").mkdir()
-    with FileLock(results / "local" / "sync.lock"):
+    (root / "results" / "local").mkdir()
+    with FileLock(root / "results" / "local" / "sync.lock"):
         assert call(monkeypatch, "sync") == 1
     assert "another dpap-bench sync is running here" in capsys.readouterr().err
     assert call(monkeypatch, "sync", "--json") == 0
