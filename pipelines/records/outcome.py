@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pipelines.common.structs import Stored
+from pipelines.common.structs import Struct
 
 #: Energy of one 32-bit operation at 45 nm in pJ, as the field quotes Horowitz (ISSCC 2014).
 PICOJOULE_MAC, PICOJOULE_AC = 4.6, 0.9
 
 
-class LayerCost(Stored, frozen=True, kw_only=True):
+class LayerCost(Struct, frozen=True, kw_only=True):
     """Cost of one layer; operations are per sample over all steps.
 
     Parameters
@@ -34,7 +34,7 @@ class LayerCost(Stored, frozen=True, kw_only=True):
     firing_rate: float | None
 
 
-class Cost(Stored, frozen=True, kw_only=True):
+class Cost(Struct, frozen=True, kw_only=True):
     """Cost of a finished network; operations are per sample over all steps.
 
     Parameters
@@ -80,7 +80,7 @@ class Cost(Stored, frozen=True, kw_only=True):
     layers: dict[str, LayerCost]
 
 
-class EpochPoint(Stored, frozen=True, kw_only=True):
+class EpochPoint(Struct, frozen=True, kw_only=True):
     """State after one epoch.
 
     Parameters
@@ -111,7 +111,7 @@ class EpochPoint(Stored, frozen=True, kw_only=True):
     seconds: float
 
 
-class Outcome(Stored, frozen=True, kw_only=True):
+class Outcome(Struct, frozen=True, kw_only=True):
     """What a run reached; the test split was opened once, on the last iterate.
 
     A trial of the tuning never opens it: it has no test figures, and its cost is that on the

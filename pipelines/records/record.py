@@ -13,7 +13,7 @@ import pydantic
 from msgspec import field
 
 from pipelines.common.errors import BenchError
-from pipelines.common.structs import Stored, as_json, decoder
+from pipelines.common.structs import Struct, as_json, decoder
 from pipelines.records.outcome import EpochPoint, Outcome
 from pipelines.records.trajectory import Trajectory
 from pipelines.settings.spec import RunSpec
@@ -59,7 +59,7 @@ class Environment(pydantic.BaseModel):
     plan: str = "folded"
 
 
-class RunRecord(Stored, frozen=True, kw_only=True):
+class RunRecord(Struct, frozen=True, kw_only=True):
     """One run: what was asked, what came out, with which code, where.
 
     Parameters

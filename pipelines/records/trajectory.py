@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import field
 
-from pipelines.common.structs import Stored, as_json
+from pipelines.common.structs import Struct, as_json
 
 if TYPE_CHECKING:
     from baselines.shared.groups import Structure
     from baselines.shared.masks import Masks
 
 
-class Moment(Stored, frozen=True, kw_only=True, omit_defaults=True):
+class Moment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Numbers that changed; what was never named is whole.
 
     Parameters
@@ -50,7 +50,7 @@ class Moment(Stored, frozen=True, kw_only=True, omit_defaults=True):
 WHOLE = Moment(progress=0.0)
 
 
-class Trajectory(Stored, frozen=True, kw_only=True):
+class Trajectory(Struct, frozen=True, kw_only=True):
     """A whole run.
 
     Parameters

@@ -11,7 +11,7 @@ from msgspec import NODEFAULT, Meta, field
 from msgspec.structs import fields, replace
 
 from baselines.shared.info import Granularity, Track
-from pipelines.common.structs import Stored
+from pipelines.common.structs import Struct
 from pipelines.settings.workload import Recipe, Workload
 
 Device = Literal["cpu", "cuda"]
@@ -28,7 +28,7 @@ def _canonical_settings(settings: Workload) -> str:
     return _CANONICAL.encode(settings.model_dump(mode="json", exclude_defaults=True))
 
 
-class RunSpec(Stored, frozen=True, kw_only=True):
+class RunSpec(Struct, frozen=True, kw_only=True):
     """One cell of a grid: everything that its result depends on, except the code.
 
     Parameters
