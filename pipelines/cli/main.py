@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines.cli import authoring, planning, publishing
+from pipelines.cli import authoring, exporting, planning, publishing
 from pipelines.cli.listing import Topic, rows_of, to_text
 from pipelines.common.errors import BenchError, InputError
-from pipelines.export.bundle import export
 
 app = typer.Typer(
     name="dpap-bench",
@@ -265,7 +264,7 @@ for command in (
     publishing.publish,
     publishing.show,
     planning.plan,
-    export,
+    exporting.export,
 ):
     app.command()(command)
 

@@ -37,6 +37,7 @@ def verify(
 ) -> None:
     """Look for records that are edited, removed, doubled or contradict themselves."""
     from pipelines.audit import faults as audit
+    from pipelines.audit.seal import SEAL, seal_folder
     from pipelines.audit.submission import record_folders
     from pipelines.boards.params import find_root
 
@@ -53,7 +54,7 @@ def verify(
     if not any(True for folder in folders for _ in folder.rglob("*.json")):
         raise InputError(f"{path or root / 'results'} holds no record; name a folder that does.")
     for folder in folders if write_seal else ():
-        print(f"{audit.seal(folder)} records sealed in {folder / audit.SEAL}")
+        print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
     _conclude(folders, audit.faults(*folders, any_code=any_code), root, rerun=rerun)
 
 

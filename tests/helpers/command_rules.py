@@ -19,7 +19,7 @@ from pipelines import data
 from pipelines.boards.params import Params, read_density
 from pipelines.cli.main import app
 from pipelines.common.errors import BenchError
-from pipelines.export.bundle import PLACES
+from pipelines.export.rerun import RECORD_FOLDERS
 from pipelines.methods.catalogue import canonical
 from tests.helpers.documents import Command
 from tests.helpers.paths import ROOT
@@ -36,7 +36,7 @@ class Checker:
         self.params = params
         self.new_methods: set[str] = set()
         self.run_ids: set[str] = set()
-        self.made = {"FOLDER", "FILE", *(f"results/{place}" for place in PLACES)}
+        self.made = {"FOLDER", "FILE", *(f"results/{place}" for place in RECORD_FOLDERS)}
 
     def fault(self, command: Command) -> str:
         """Return what is wrong with a command, in a sentence, or nothing."""

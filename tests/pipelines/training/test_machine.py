@@ -18,7 +18,7 @@ from torch import nn
 from baselines.shared.contract import Pruner, PrunerInfo
 from baselines.shared.masks import Masks
 from dpap import DPAP, attach
-from pipelines.audit.faults import timeless
+from pipelines.audit.comparison import timeless
 from pipelines.boards.params import Params, load_params
 from pipelines.common.errors import InputError
 from pipelines.engines.engine import default_workers
