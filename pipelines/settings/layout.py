@@ -141,8 +141,8 @@ def _token(text: str) -> Token:
     match = _TOKEN.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"'{text}' is not a token; write nCk, MPk, APk, GAP or nFC, with a stride nCksS or "
-            "MPksS, or a residual block [nCk-nCk]"
+            f"'{text}' is none of nCk, MPk, APk, GAP, nFC; with a stride nCksS, MPksS; in a "
+            "residual block [nCk-nCk]"
         )
     if match["conv"]:
         size, kernel, stride = int(match["conv"]), int(match["kernel"]), int(match["stride"] or 1)
