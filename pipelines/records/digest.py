@@ -11,7 +11,7 @@ import pipelines
 from pipelines.methods.registry import source_files
 
 #: Packages in pipelines/ whose code can change a result.
-ROOMS = (
+PACKAGES = (
     "common",
     "data",
     "kernels",
@@ -36,11 +36,11 @@ def digest_files(files: Iterable[Path]) -> str:
 def code_digest(method: str) -> str:
     """Return the digest of all code that the results of a method depend on.
 
-    It covers the Python and C files in `ROOMS` and in ``baselines/shared``, and the method's own
+    It covers the Python and C files in `PACKAGES` and in ``baselines/shared``, and the method's own
     files.
     """
     harness = Path(pipelines.__path__[0])
-    folders = [harness / room for room in ROOMS]
+    folders = [harness / package for package in PACKAGES]
     folders.append(Path(baselines.shared.__path__[0]))
     files = set(source_files(method))
     for folder in folders:
