@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types docs check bench picture ablation tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types docs check bench picture structure ablation tune ui clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -50,8 +50,9 @@ chromium: ## install the browser of the tests, as root on Debian
 	  echo 'There is no Chromium: run "apt-get install chromium" as root, or go without its tests.'; \
 	fi
 
-repro: $(STAMP) ## compute a board with DVC and print it; BOARD=embedded has every method
-	dvc repro report-$(BOARD)
+repro: $(STAMP) ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded has every method
+	dvc repro report@$(BOARD)
+	dpap-bench sync
 	@dpap-bench report --board $(BOARD) --show
 
 test: $(STAMP) ## run the tests
@@ -79,17 +80,20 @@ bench: $(STAMP) ## measure speed in races, and write docs/performance.md
 	@mkdir -p results/local
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist --benchmark-columns=median \
 	  --benchmark-json=results/local/benchmarks.json
-	$(BIN)/python -m tests.perf.speed_page results/local/benchmarks.json docs
+	$(BIN)/python -m tools.speed_page results/local/benchmarks.json docs
 
 picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/
-	$(BIN)/python -m docs.survival_picture
+	$(BIN)/python -m tools.survival_picture
+
+structure: $(STAMP) ## draw the table of docs/structure.md from the tree
+	$(BIN)/python -m tools.structure
 
 ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into docs/dpap.md
 	dpap-bench sweep --board dpap-ablation
 	dpap-bench report --board dpap-ablation --update docs/dpap.md
 
-tune: $(STAMP) ## tune every method, and write what is best into params.yaml
+tune: $(STAMP) ## tune every method, and write what is best into methods.yaml
 	dpap-bench tune --all
 	dpap-bench verify results/tuning --no-rerun --seal
 
@@ -99,4 +103,4 @@ ui: $(STAMP) ## open MLflow on 127.0.0.1; PORT=5001 takes another port
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean: ## remove what was computed, keep .venv
-	rm -rf results/records/digits-* results/controls/digits-* results/checkpoints results/local results/boards mlflow.db mlruns site dvc.lock pipelines/stages/desk/dvc.lock
+	rm -rf results/boards results/checkpoints results/code results/local mlflow.db mlruns site dvc.lock pipelines/stages/*/dvc.lock

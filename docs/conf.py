@@ -39,7 +39,12 @@ html_show_sphinx = False
 html_copy_source = False
 
 #: Documents of the top level, and the page of the site that shows each.
-PAGES = {"README.md": "index.md", "RULES.md": "rules.md", "CONTRIBUTING.md": "contributing.md"}
+PAGES = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "send-change.md",
+    "README.md": "index.md",
+    "RULES.md": "rules.md",
+}
 
 
 def _link(text: str, folder: Path) -> str:

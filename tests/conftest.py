@@ -95,8 +95,9 @@ def small_cifar(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a copy of params.yaml; it is the working directory of the test."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    """A folder with copies of params.yaml and methods.yaml, where the test and its commands run."""
+    for name in ("params.yaml", "methods.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from pipelines.data.catalogue import SOURCES, Size
+from pipelines.metrics.table import METRICS
 from pipelines.records.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, Outcome
 from pipelines.records.record import RunRecord
 from pipelines.settings.tolerance import TOLERANCE
@@ -33,6 +34,7 @@ def contradictions(record: RunRecord) -> Iterator[str]:
     yield from _wrong_curve(record)
     yield from _wrong_clock(record)
     yield from _wrong_origin(record)
+    yield from _wrong_metrics(record)
     if record.outcome is not None:
         yield from _wrong_accuracy(record, record.outcome)
         yield from _wrong_density(record, record.outcome.cost)
@@ -46,7 +48,7 @@ def _wrong_names(record: RunRecord) -> Iterator[str]:
         "workload": spec.workload,
         "method": spec.method,
         "variant": spec.variant,
-        "twin_of": spec.twin_of,
+        "matched method": spec.matched_to,
     }
     for field, name in names.items():
         if name and not re.fullmatch(r"\w[\w.:-]*", name):
@@ -141,6 +143,19 @@ def _wrong_origin(record: RunRecord) -> Iterator[str]:
         yield f"ran with {threads} threads, but its spec asks for {spec.threads}."
 
 
+def _wrong_metrics(record: RunRecord) -> Iterator[str]:
+    """Every metric must be finite, and within its bounds."""
+    for name, metric in METRICS.items():
+        value = metric.read(record)
+        low, high = metric.bounds
+        if value is not None and not (math.isfinite(value) and low <= value <= high):
+            yield f"has {name} {value:g}, which must be {_range(low, high)}."
+
+
+def _range(low: float, high: float) -> str:
+    return f"in [{low:g}, {high:g}]" if math.isfinite(high) else f"finite and at least {low:g}"
+
+
 def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
     """An accuracy must be a whole number of correct answers / the samples of the split."""
     sizes = _sizes(record)
@@ -153,7 +168,8 @@ def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
         if accuracy is None:
             continue
         if not 0 <= accuracy <= 1:
-            yield f"has a {split} accuracy of {accuracy:g}, which must be in [0, 1]."
+            if split != "test":  # `_wrong_metrics` reports the test accuracy
+                yield f"has a {split} accuracy of {accuracy:g}, which must be in [0, 1]."
         elif sizes is not None:
             samples: int = getattr(sizes, split)
             if round(accuracy * samples) / samples != accuracy:
@@ -163,8 +179,6 @@ def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
                 )
     if not _confusion_fits(outcome):
         yield "has a confusion matrix that does not give its test accuracy."
-    if outcome.test_loss is not None and outcome.test_loss < 0:
-        yield f"has a test loss of {outcome.test_loss:g}."
 
 
 def _confusion_fits(outcome: Outcome) -> bool:
@@ -187,7 +201,7 @@ def _wrong_density(record: RunRecord, cost: Cost) -> Iterator[str]:
     if record.status == "off-target" and not missed:
         yield f"is off-target, but its density {density:.4f} meets the target."
     kept = density * cost.prunable
-    if not 0 <= density <= 1 or abs(kept - round(kept)) > 1e-6 * cost.prunable:
+    if abs(kept - round(kept)) > 1e-6 * cost.prunable:
         yield (
             f"has a density of {density:g}, which is no whole number of weights out of "
             f"{cost.prunable}."
@@ -206,5 +220,5 @@ def _wrong_cost(cost: Cost) -> Iterator[str]:
         ("SynOps", cost.synops, sum(layer.effective_acs for layer in layers)),
         ("energy", cost.energy_nanojoule, energy),
     ):
-        if total < 0 or not math.isclose(total, expected, rel_tol=1e-9, abs_tol=1e-9):
+        if not math.isclose(total, expected, rel_tol=1e-9, abs_tol=1e-9):
             yield f"has {name} of {total:g}, but its parts give {expected:g}."

@@ -19,13 +19,13 @@ from pipelines.common.files import atomic_file, sha256
 from pipelines.methods.registry import source_files
 from pipelines.records.digest import code_digest
 from pipelines.records.record import Environment, RunRecord, read_record
-from pipelines.records.store import Store
+from pipelines.records.store import Store, board_folder
 from pipelines.settings.spec import RunSpec
 
 SCHEMA_VERSION = 1
 #: File name of the manifest, a `Submission` as JSON.
 MANIFEST = "submission.json"
-#: Folders of records in a submission; they have the same names in results/.
+#: Folders of records in a submission; they have the same names in the folder of a board.
 FOLDERS = ("records", "controls")
 
 
@@ -119,7 +119,7 @@ def stage(
 
 def _records(params: Params, board: str, names: Sequence[str], store: Store) -> list[RunRecord]:
     """Return the records of all cells of some methods: grid cells, matched runs and controls."""
-    matched = [spec for spec in params.twins(board, store) if spec.name in names]
+    matched = [spec for spec in params.matched(board, store) if spec.name in names]
     specs = [
         *params.cells(board, methods=names),
         *matched,
@@ -129,7 +129,7 @@ def _records(params: Params, board: str, names: Sequence[str], store: Store) -> 
     if missing := [spec for spec, record in found if record is None]:
         raise BenchError(
             f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0].label()}); "
-            f"run: dpap-bench sweep --board {board}, then with --twins, then with --controls."
+            f"run: dpap-bench sweep --board {board}."
         )
     return [record for _, record in found if record is not None]
 
@@ -236,13 +236,28 @@ def _not_submitted(folder: Path, submission: Submission) -> Iterator[Fault]:
                     yield path, f"is no run of {', '.join(submission.names)}; leave it out."
 
 
+def board_places(root: Path) -> Iterator[list[Path]]:
+    """Yield the folders of records of each board below results/boards, board by board."""
+    for folder in sorted((root / "results" / "boards").glob("*/")):
+        found = record_folders(folder)
+        if found:
+            yield found
+
+
 def record_folders(folder: Path) -> list[Path]:
-    """Return the folders of records in an unpacked submission, or in results/."""
+    """Return the folders of records in an unpacked submission, or in the folder of a board."""
     return [folder / name for name in FOLDERS if (folder / name).is_dir()]
 
 
-def take_in(folder: Path, results: Path) -> int:
-    """Copy the records of a submission into results/; call it only if there are no `faults`.
+def take_in(folder: Path, root: Path) -> int:
+    """Copy the records of a submission to its board; call it only if there are no `faults`.
+
+    Parameters
+    ----------
+    folder
+        The folder of the unpacked submission.
+    root
+        The project's folder.
 
     Returns
     -------
@@ -254,6 +269,7 @@ def take_in(folder: Path, results: Path) -> int:
     BenchError
         If a record cannot be written.
     """
+    results = board_folder(root, _read(folder / MANIFEST).board)
     changed = 0
     paths = [path for part in record_folders(folder) for path in part.rglob("*.json")]
     for path in sorted(paths):

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import baselines
 from baselines._template import Template
-from pipelines.authoring.params_file import add_entry
-from pipelines.boards.params import PARAMS, load_params
+from pipelines.boards.hyperparameters import Entry, read_entries, write_entries
+from pipelines.boards.spaces import Range, Space
 from pipelines.common.errors import InputError
 from pipelines.common.files import atomic_file
 from pipelines.methods.catalogue import infos
 
 _TEMPLATE = Path(baselines.__path__[0]) / "_template.py"
-_SPACE = {"stop": {"low": 0.3, "high": 0.9}, "share": {"low": 0.0, "high": 1.0}}
+_SPACE: Space = {"stop": Range(low=0.3, high=0.9), "share": Range(low=0.0, high=1.0)}
 _DOCSTRING = '''"""{title}: say here what it prunes, by which formula, and cite the paper.
 
 The contract is baselines/shared/contract.py; ``dpap-bench check {name}`` holds this method to it.
@@ -24,12 +24,12 @@ The contract is baselines/shared/contract.py; ``dpap-bench check {name}`` holds 
 
 
 def create(root: Path, name: str, folder: Path) -> Path:
-    """Write the file of a new method, and its hyper-parameters into params.yaml.
+    """Write the file of a new method, and its hyper-parameters into methods.yaml.
 
     Parameters
     ----------
     root
-        Folder of params.yaml.
+        Folder of methods.yaml.
     name
         Of the method; the file has underscores for hyphens.
     folder
@@ -48,18 +48,16 @@ def create(root: Path, name: str, folder: Path) -> Path:
             f"'{name}' is no name for a method; take lower-case letters, digits and hyphens, "
             "beginning with a letter, such as my-method."
         )
-    params, path = load_params(root), folder / f"{identifier}.py"
-    taken = {other.replace("-", "_") for other in (*infos(), *params.methods, "template")}
+    entries, path = read_entries(root), folder / f"{identifier}.py"
+    taken = {other.replace("-", "_") for other in (*infos(), *entries, "template")}
     if identifier in taken or path.exists():
         raise InputError(f"the name '{name}' is taken; choose another one.")
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; make it, or name another one with --to.")
     options = {field.name: field.default for field in dataclasses.fields(Template)}
-    add_entry(root / PARAMS, ["methods"], name, options)
-    if params.tuning is not None:
-        add_entry(root / PARAMS, ["tuning", "spaces"], name, _SPACE)
     with atomic_file(path) as file:
         file.write(_filled(name).encode())
+    write_entries(root, entries | {name: Entry(options=options, space=_SPACE)})
     return path
 
 

@@ -1,7 +1,7 @@
 """Tuning: the same number of trials for every method, judged on the validation split.
 
-The search is a function of params.yaml and of the records, so a tune that was stopped goes on by
-being run again: trials that have a valid record are not repeated.
+The search is a function of params.yaml, methods.yaml and the records, so a tune that was stopped
+goes on by being run again: trials that have a valid record are not repeated.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Study:
         best = max(trials, key=lambda trial: trial.score)
         if best.score == 0:
             raise BenchError(
-                f"no trial of '{self.name}' succeeded (first: {trials[0].reason}); params.yaml is "
+                f"no trial of '{self.name}' succeeded (first: {trials[0].reason}); methods.yaml is "
                 "as it was: mend the method, or its space."
             )
         note: dict[str, Any] = {"asked": self._asked(), "start": start, "best": best.options}
@@ -197,8 +197,8 @@ class Study:
         for option, values in self.space.items():
             if option not in present or present[option] not in values:
                 raise InputError(
-                    f"tuning.spaces.{self.name}.{option} does not hold the present setting, "
-                    f"{present.get(option, 'which is not written out')}; widen it in params.yaml."
+                    f"the space of {self.name}.{option} does not hold the present setting, "
+                    f"{present.get(option, 'which is not written out')}; widen it in methods.yaml."
                 )
         return present
 

@@ -1,8 +1,8 @@
-"""params.yaml: what people write, validated, and the cells that it asks for."""
+"""params.yaml and methods.yaml, validated, and the cells that they ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from baselines.shared.info import Granularity, Track
 from pipelines.boards.board import Board, Place, fits
+from pipelines.boards.hyperparameters import METHODS, Entry, read_entries
+from pipelines.boards.project import PARAMS
 from pipelines.boards.spaces import Tuning
-from pipelines.common.errors import BenchError, InputError, unknown
+from pipelines.common.errors import InputError, unknown
 from pipelines.common.structs import checked
 from pipelines.common.yaml import read_yaml
 from pipelines.methods.admission import check, refusal
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from pipelines.records.record import RunRecord
     from pipelines.records.store import Store
 
-PARAMS = "params.yaml"
+#: What a board consists of, in the order of computing: each part follows records of those before.
+Part = Literal["cells", "matched", "controls"]
 
 
 class Compute(BaseModel):
@@ -39,7 +42,17 @@ class Compute(BaseModel):
 
 
 class Params(BaseModel):
-    """The whole of params.yaml."""
+    """All settings.
+
+    Parameters
+    ----------
+    boards, compute, workloads, variants
+        As in params.yaml.
+    methods
+        Method -> hyper-parameters, from methods.yaml.
+    tuning
+        As in params.yaml, with the spaces of methods.yaml.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -143,7 +156,7 @@ class Params(BaseModel):
         """Count the cells of a board, without building them."""
         return sum(1 for _ in self.board(board).places(self.workloads))
 
-    def twins(
+    def matched(
         self,
         board: str,
         store: Store,
@@ -153,21 +166,21 @@ class Params(BaseModel):
     ) -> list[RunSpec]:
         """Baselines at the densities that the board's emergent cells reached, seed by seed.
 
-        Cells without a finished record have no twins yet.
+        Cells without a finished record have no matched runs yet.
         """
         places = self.board(board).places(self.workloads, workloads)
         emergent = (place for place in places if place.density == EMERGENT)
         return [
             replace(
                 self.spec(*place._replace(name=name, density=density), admit=admit),
-                twin_of=place.name,
+                matched_to=place.name,
             )
             for place in emergent
             for density in _reached(store.find(self.spec(*place, admit=admit)))
-            for name in self.twin_names(board, place)
+            for name in self.matched_names(board, place)
         ]
 
-    def twin_names(self, board: str, place: Place) -> list[str]:
+    def matched_names(self, board: str, place: Place) -> list[str]:
         """Return the board's baselines that can be run as an emergent cell was."""
         return [
             name
@@ -186,7 +199,7 @@ class Params(BaseModel):
         *,
         admit: bool = True,
     ) -> list[RunSpec]:
-        """Controls of the board's pruned cells, twins left aside.
+        """Controls of the board's pruned cells; matched runs have none.
 
         Cells without a finished record have no controls yet.
         """
@@ -200,24 +213,24 @@ class Params(BaseModel):
 
     def part(
         self,
-        what: Literal["cells", "twins", "controls"],
+        what: Part,
         board: str,
         store: Store,
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
     ) -> list[RunSpec]:
-        """Return what `cells`, `twins` or `controls` does."""
-        if what == "twins":
-            return self.twins(board, store, workloads)
+        """Return what `cells`, `matched` or `controls` does."""
+        if what == "matched":
+            return self.matched(board, store, workloads)
         if what == "controls":
             return self.controls(board, store, workloads, methods)
         return self.cells(board, workloads, methods)
 
     def everything(self, board: str, store: Store) -> list[RunSpec]:
-        """All that a board consists of, for readers of its records: cells, twins and controls."""
+        """All that a board consists of: cells, matched runs and controls."""
         return [
             *self.cells(board, admit=False),
-            *self.twins(board, store, admit=False),
+            *self.matched(board, store, admit=False),
             *self.controls(board, store, admit=False),
         ]
 
@@ -235,17 +248,41 @@ def _sentence(error: ValidationError) -> str:
     return f"{where}: {first['msg']}."
 
 
+def _with_methods(fields: Any, entries: Mapping[str, Entry], path: Path) -> Any:
+    """Add what methods.yaml says to the fields of params.yaml."""
+    if not isinstance(fields, dict):
+        return fields
+    if "methods" in fields:
+        raise InputError(f"{path} has 'methods'; hyper-parameters belong into {METHODS}.")
+    tuning = fields.get("tuning")
+    if isinstance(tuning, dict):
+        if "spaces" in tuning:
+            raise InputError(f"{path} has 'tuning.spaces'; spaces belong into {METHODS}.")
+        spaces = {name: entry.space for name, entry in entries.items() if entry.space}
+        fields = fields | {"tuning": tuning | {"spaces": spaces}}
+    return fields | {"methods": {name: entry.options for name, entry in entries.items()}}
+
+
 def load_params(root: Path, device: Device | None = None) -> Params:
-    """Read params.yaml in `root`; `device`, if given, replaces its ``compute.device``.
+    """Read params.yaml and methods.yaml in `root`.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    device
+        Replaces ``compute.device``, if given.
 
     Raises
     ------
     InputError
-        If it is not valid.
+        If one of the files is not valid.
     """
     path = root / PARAMS
+    entries = read_entries(root)
     try:
-        params = Params.model_validate(read_yaml(path.read_text()))
+        fields = read_yaml(path.read_text())
+        params = Params.model_validate(_with_methods(fields, entries, path))
     except yaml.YAMLError as error:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
@@ -276,17 +313,3 @@ def read_density(name: str, text: str | None) -> float | str:
         raise InputError(
             f"density '{text}' is neither a number in (0, 1] nor 'emergent'."
         ) from None
-
-
-def find_root(start: Path) -> Path:
-    """Return the nearest folder, from `start` upwards, that holds params.yaml.
-
-    Raises
-    ------
-    BenchError
-        If there is none.
-    """
-    for folder in (start, *start.parents):
-        if (folder / PARAMS).is_file():
-            return folder
-    raise BenchError(f"no {PARAMS} here or above; change into your clone of dpap-bench first.")

@@ -24,7 +24,7 @@ class Need:
     Parameters
     ----------
     runs
-        Cells, twins, controls, and dense networks that post-training starts from.
+        Cells, matched runs, controls, and dense networks that post-training starts from.
     samples, evaluated
         Training samples, with forward and backward pass, and validation and test samples.
     flops
@@ -50,9 +50,10 @@ def count_runs(
     workloads: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
 ) -> Counter[tuple[str, str]]:
-    """Runs of a board by workload and track, with all twins and controls that its cells can have.
+    """Count the runs of a board by workload and track.
 
-    A twin or a control follows a run that is ok, so fewer may be computed in the end.
+    Counted are cells, and all matched runs and controls that they can have. A matched run or a
+    control follows a run that is ok, so fewer may be computed in the end.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def count_runs(
         controls = [replace(cell, control=kind) for kind in grid.controls]
         runs[place.workload, place.track] += 1 + sum(refusal(c) is None for c in controls)
         if place.density == EMERGENT:
-            runs[place.workload, place.track] += len(params.twin_names(board, place))
+            runs[place.workload, place.track] += len(params.matched_names(board, place))
         if place.track == "post-training":
             starts.add((place.workload, place.seed))
     runs.update((workload, "from-scratch") for workload, _ in starts)

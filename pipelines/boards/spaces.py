@@ -1,4 +1,4 @@
-"""What the tuning searches, as written in params.yaml."""
+"""What the tuning searches, as written in params.yaml and methods.yaml."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Tuning(BaseModel):
     seeds
         Of a trial; its score is their mean. No board may have one of them.
     spaces
-        Method -> hyper-parameter -> what it may be.
+        Method -> hyper-parameter -> the values that it may have; from methods.yaml.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

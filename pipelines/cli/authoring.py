@@ -23,12 +23,17 @@ def check(
     names: Names = None,
     everything: Annotated[bool, typer.Option("--all", help="Every method.")] = False,
 ) -> None:
-    """Hold methods to the contract; each fault is one line that says what to do."""
+    """Hold methods to the contract; each fault is one line that says what to do.
+
+    A line that begins with advice is a remark, for example on a long file; the method passes.
+    """
     if bool(names) == everything:
         raise InputError("name the methods to check, or give --all.")
     from pipelines import data
     from pipelines.authoring.check import faults, find
-    from pipelines.boards.params import find_root, load_params
+    from pipelines.authoring.class_rules import advice
+    from pipelines.boards.params import load_params
+    from pipelines.boards.project import find_root
 
     root = find_root(Path.cwd())
     params = load_params(root)
@@ -41,6 +46,8 @@ def check(
         found = list(faults(kind, params.methods.get(name), digits))
         for where, sentence in found:
             print(f"fault  {name}{f' ({where})' if where else ''}: {sentence}", flush=True)
+        for sentence in advice(kind):
+            print(f"advice {name}: {sentence}", flush=True)
         if not found:
             print(f"ok     {name} ({', '.join(kind.info.granularities)})", flush=True)
         broken += bool(found)
@@ -54,13 +61,14 @@ def new_method(
         Path | None, typer.Option(help="Folder for the file; default: baselines/.")
     ] = None,
 ) -> None:
-    """Begin a method: a file that runs as it is, with its hyper-parameters in params.yaml."""
+    """Begin a method: a file that runs as it is, with its hyper-parameters in methods.yaml."""
     from pipelines.authoring.scaffold import create
-    from pipelines.boards.params import PARAMS, find_root
+    from pipelines.boards.hyperparameters import METHODS
+    from pipelines.boards.project import PARAMS, find_root
 
     root = find_root(Path.cwd())
     path = create(root, name, to or root / "baselines")
-    print(f"{path} is there, and its hyper-parameters are in {PARAMS}. Next:")
+    print(f"{path} is there, and its hyper-parameters are in {METHODS}. Next:")
     if to is not None:
         print(f"  register it: {ENTRY_POINT} in the entry points of its package")
     print(
@@ -81,15 +89,18 @@ def tune(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Default: tuning.trials of params.yaml.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Leave params.yaml alone.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Leave methods.yaml as it is.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Default: every core.")] = None,
 ) -> None:
-    """Search hyper-parameters on validation, write the best into params.yaml; can be resumed."""
+    """Search hyper-parameters on validation, write the best to methods.yaml; can be resumed."""
     if bool(methods) == everything:
         raise InputError("name the methods to tune, or give --all.")
     from pipelines import data
     from pipelines.authoring.tuning import Study, tuning_of
-    from pipelines.boards.params import PARAMS, find_root, load_params
+    from pipelines.boards.params import load_params
+    from pipelines.boards.project import find_root
     from pipelines.common.errors import unknown
     from pipelines.engines.engine import default_workers
     from pipelines.records.store import Store
@@ -99,7 +110,7 @@ def tune(
     tuning = tuning_of(params)
     for name in methods or ():
         if name not in tuning.spaces:
-            raise unknown("method with a space under tuning: spaces:", name, tuning.spaces)
+            raise unknown("method with a space in methods.yaml", name, tuning.spaces)
     if tuning.workload not in params.workloads:
         raise unknown("workload", tuning.workload, params.workloads)
     store = Store(root / "results" / "tuning")
@@ -111,36 +122,39 @@ def tune(
     for study in studies:
         study.require_space()  # a fault in the last is told before the first runs
     data.fetch(params.workloads[tuning.workload].data, root / "data")
-    failed = _run(studies, None if dry_run else root / PARAMS)
+    failed = _run(studies, None if dry_run else root)
     if failed:
         raise BenchError(f"{', '.join(failed)} could not be tuned (see above).")
 
 
-def _run(studies: Sequence[Study], path: Path | None) -> list[str]:
-    """Run studies, write what they find to `path`, and return the names of those that failed."""
-    from tqdm import tqdm
-
-    from pipelines.authoring.params_file import set_options
+def _run(studies: Sequence[Study], root: Path | None) -> list[str]:
+    """Run studies, write what they find to methods.yaml, and return the names that failed."""
+    from pipelines.boards.hyperparameters import Tuned, read_entries, write_entries
+    from pipelines.cli.progress import Progress
 
     failed, each = [], studies[0].runs
 
     def show(record: RunRecord) -> None:
-        bar.set_postfix_str(record.spec.label(), refresh=False)
-        bar.update()
         if record.status != "ok":
-            bar.write(f"{record.status}: {record.spec.label()}: {record.message}", sys.stderr)
+            progress.write(f"{record.status}: {record.spec.label()}: {record.message}")
+        progress.advance(record.spec.label())
 
-    with tqdm(total=len(studies) * each, desc="tuning", unit="run") as bar:
+    with Progress(len(studies) * each, "tuning", "run") as progress:
         for number, study in enumerate(studies, start=1):
             try:
                 first, best = study.run(show)
             except BenchError as error:
                 failed.append(study.name)
-                bar.write(f"{study.name}: {error}", sys.stderr)
+                progress.write(f"{study.name}: {error}")
                 continue
-            bar.update(number * each - bar.n)  # some trials repeat others, or were refused
+            # Some trials repeat others, or were refused: they are done, too.
+            progress.advance(study.name, number * each - progress.done)
             found = f"trial {' '.join(best.run_ids)}, validation {100 * best.score:.1f} %"
-            if path is not None:
-                set_options(path, study.name, best.options, found)
-            bar.write(f"{study.name}: {found}; before {100 * first.score:.1f} %", sys.stdout)
+            if root is not None:
+                entries = read_entries(root)
+                tuned = Tuned(runs=best.run_ids, validation=round(best.score, 4))
+                changed = {"options": best.options, "tuned": tuned}
+                entry = entries[study.name].model_copy(update=changed)
+                write_entries(root, entries | {study.name: entry})
+            progress.write(f"{study.name}: {found}; before {100 * first.score:.1f} %", sys.stdout)
     return failed

@@ -18,7 +18,7 @@ def export(
     ] = None,
 ) -> None:
     """Run a cell again and write its pruned network: safetensors, and NIR where possible."""
-    from pipelines.boards.params import find_root
+    from pipelines.boards.project import find_root
     from pipelines.export.bundle import FILES, write_bundle
     from pipelines.export.rerun import find_record, require_same_network, rerun
 

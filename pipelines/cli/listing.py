@@ -1,9 +1,14 @@
-"""What there is: methods, workloads, boards and data sets, as rows."""
+"""The verb that lists what there is: methods, workloads, boards and data sets."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.cli.options import Json, print_json, project_root
+from pipelines.common.alignment import align
 
 if TYPE_CHECKING:
     from pipelines.boards.params import Params
@@ -20,6 +25,20 @@ class Topic(StrEnum):
 
 #: Columns for programs alone.
 _HIDDEN = {"tracks", "emergent"}
+
+
+def list_command(
+    topic: Annotated[Topic, typer.Argument(help="What to list.")] = Topic.methods,
+    as_json: Json = False,
+) -> None:
+    """List methods, workloads, boards or data sets."""
+    from pipelines.boards.params import load_params
+
+    rows = rows_of(topic, load_params(project_root()))
+    if as_json:
+        print_json(rows)
+    else:
+        print(to_text(rows))
 
 
 def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:
@@ -57,7 +76,7 @@ def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:
 
 def to_text(rows: list[dict[str, Any]]) -> str:
     """Rows as aligned columns, for people."""
-    texts = [
+    cells = [
         [
             ", ".join(v) if isinstance(v, list) else str(v)
             for k, v in row.items()
@@ -65,7 +84,4 @@ def to_text(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
-    return "\n".join(
-        "  ".join(t.ljust(w) for t, w in zip(text, widths, strict=True)).rstrip() for text in texts
-    )
+    return "\n".join("  ".join(line).rstrip() for line in align(cells))

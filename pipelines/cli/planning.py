@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipelines.common.alignment import align
+
 if TYPE_CHECKING:
     from pipelines.boards.plan import Need
 
@@ -28,8 +30,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say what a board takes: runs, samples, FLOPs, and hours on this device."""
-    from pipelines.boards.params import find_root, load_params
+    from pipelines.boards.params import load_params
     from pipelines.boards.plan import plan_board
+    from pipelines.boards.project import find_root
     from pipelines.training.machine import device_name, find_device
 
     params = load_params(find_root(Path.cwd()), device)
@@ -47,14 +50,7 @@ def to_text(needs: Sequence[Need], device: str) -> str:
     """Say what the runs take, as a table for people, and what its figures rest on."""
     head = ("workload", "runs", "training samples", "FLOPs", "timed batch", "hours")
     lines = [head, *(_line(need) for need in needs), _total(needs)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    table = [
-        "  ".join(
-            text.rjust(width) if i else text.ljust(width)
-            for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
+    table = ["  ".join(line) for line in align(lines, numbers=True)]
     timed = any(need.hours is not None for need in needs)
     return "\n".join([*table, "", _basis(device, timed=timed)])
 
@@ -81,7 +77,7 @@ def _hours(needs: Sequence[Need]) -> str:
 def _basis(device: str, *, timed: bool) -> str:
     """What the figures are made of."""
     counted = (
-        "Runs: every cell, and every twin and control that the cells can have.\n"
+        "Runs: every cell, and every matched run and control that the cells can have.\n"
         "FLOPs: 2 x MACs of the dense network; a backward pass counts as two forward, and the\n"
         "validation after each epoch and the test are in them.\n"
     )

@@ -20,8 +20,8 @@ def verify(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of records, or a packed submission; default: results/records and "
-            "results/controls."
+            help="Folder of records, or a packed submission; default: every board in "
+            "results/boards."
         ),
     ] = None,
     rerun: Annotated[bool, typer.Option(help="Run one cell, chosen at random, again.")] = True,
@@ -38,8 +38,8 @@ def verify(
     """Look for records that are edited, removed, doubled or contradict themselves."""
     from pipelines.audit import faults as audit
     from pipelines.audit.seal import SEAL, seal_folder
-    from pipelines.audit.submission import record_folders
-    from pipelines.boards.params import find_root
+    from pipelines.audit.submission import board_places
+    from pipelines.boards.project import find_root
 
     root = find_root(Path.cwd())
     packed = path is not None and path.is_file()
@@ -50,12 +50,14 @@ def verify(
     if path is not None and packed:
         _verify_submission(path, root, rerun=rerun, take_in=take_in)
         return
-    folders = [path] if path else record_folders(root / "results")
-    if not any(True for folder in folders for _ in folder.rglob("*.json")):
-        raise InputError(f"{path or root / 'results'} holds no record; name a folder that does.")
-    for folder in folders if write_seal else ():
-        print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
-    _conclude(folders, audit.faults(*folders, any_code=any_code), root, rerun=rerun)
+    places = [[path]] if path else list(board_places(root))
+    if not any(True for folders in places for folder in folders for _ in folder.rglob("*.json")):
+        raise InputError(f"{path or root / 'results' / 'boards'} holds no record; name a folder.")
+    for folders in places if write_seal else ():
+        for folder in folders:
+            print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
+    found = [fault for folders in places for fault in audit.faults(*folders, any_code=any_code)]
+    _conclude([folder for folders in places for folder in folders], found, root, rerun=rerun)
 
 
 def submit(
@@ -70,12 +72,13 @@ def submit(
 ) -> None:
     """Pack the records of your methods for somebody else to verify and take in."""
     from pipelines.audit import submission
-    from pipelines.boards.params import find_root, load_params
+    from pipelines.boards.params import load_params
+    from pipelines.boards.project import find_root
     from pipelines.common import archives
-    from pipelines.records.store import Store
+    from pipelines.records.store import board_store
 
     root = find_root(Path.cwd())
-    params, store = load_params(root), Store(root / "results" / "records")
+    params, store = load_params(root), board_store(root, board)
     path = to or root / "results" / "local" / f"submission-{board}.tar.gz"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -93,16 +96,16 @@ def publish(
     ] = None,
 ) -> None:
     """Write the boards as a site: an overview, their pages, tables, figures, and a seal."""
-    from pipelines.boards.params import find_root, load_params
-    from pipelines.records.store import Store
+    from pipelines.boards.params import load_params
+    from pipelines.boards.project import find_root
     from pipelines.report.site import complete, write_site
 
     root = find_root(Path.cwd())
-    params, store = load_params(root), Store(root / "results" / "records")
-    boards = board or list(complete(params, store))
+    params = load_params(root)
+    boards = board or list(complete(params, root))
     if not boards:
         raise BenchError("no board has all its records; run dpap-bench sweep, or make repro.")
-    count = write_site(params, boards, store, to)
+    count = write_site(params, boards, root, to)
     print(f"{', '.join(boards)}: {count} records, {to / 'index.html'}")
 
 
@@ -116,15 +119,15 @@ def show(
 ) -> None:
     """Draw one training sample: an image, or a recording as a strip of frames."""
     from pipelines import data
-    from pipelines.boards.params import find_root
-    from pipelines.data import pictures as picture
+    from pipelines.boards.project import find_root
+    from pipelines.data import preview
 
     root = find_root(Path.cwd())
     source, folder = data.SOURCES.get(name), data.fetch(name, root / "data")
     assert source is not None  # or `fetch` would have said so
     if source.events:
         label, events = source.event_loader.recording(folder, number)
-        drawn = picture.strip(events, *source.event_loader.SENSOR, frames)
+        drawn = preview.strip(events, *source.event_loader.SENSOR, frames)
         words = f"{len(events)} events, {int(events['p'].sum())} of them brighter (orange)"
     else:
         train = source.loader.load_training(folder).train
@@ -134,11 +137,11 @@ def show(
             )
         label, drawn = (
             int(train.labels[number]),
-            picture.grey(train.batch(slice(number, number + 1))[0][0].numpy()),
+            preview.grey(train.batch(slice(number, number + 1))[0][0].numpy()),
         )
         words = "an image"
     path = to or root / "results" / "local" / "show" / f"{name}-{number}.png"
-    picture.write_png(drawn, path)
+    preview.write_png(drawn, path)
     print(f"{path}: {words}, class {label}")
 
 
@@ -154,7 +157,8 @@ def _verify_submission(path: Path, root: Path, *, rerun: bool, take_in: bool) ->
         folders = submission.record_folders(folder)
         _conclude(folders, found, root, rerun=rerun, base=folder)
         if take_in:
-            print(f"{submission.take_in(folder, root / 'results')} records taken in")
+            taken = submission.take_in(folder, root)
+            print(f"{taken} records taken in")
 
 
 def _conclude(

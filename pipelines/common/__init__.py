@@ -1,1 +1,1 @@
-"""Small tools that know nothing of pruning: errors, files, archives, YAML, serialization."""
+"""Tools that do not depend on pruning: errors, files, archives, YAML, alignment, structs."""

@@ -1,22 +1,23 @@
-"""Archives of files: written so that the same files give the same bytes, read without trust."""
+"""Archives of files: written reproducibly, read without trusting them."""
 
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from pipelines.common.errors import BenchError, InputError
+from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
 
-#: What an archive may hold; more is refused before it fills the disk.
-MOST_FILES, MOST_BYTES = 100_000, 2 << 30
-#: What the libraries raise where a file is no archive, is damaged, or holds what they do not know.
+#: What the libraries raise for a file that is no archive, is damaged, or uses an unknown feature.
 _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -28,15 +29,21 @@ _DAMAGE = (
     RuntimeError,
     LookupError,
 )
+_GZIP = b"\x1f\x8b"
+_CHUNK = 1 << 20
+#: macOS adds a file of its own attributes for each file, in this folder.
+_MAC_ATTRIBUTES = "__MACOSX/"
 
 
 def pack(folder: Path, path: Path) -> None:
-    """Write the files of a folder as ``.tar.gz``, in the order of their names, without times.
+    """Write the files of a folder as ``.tar.gz``, ordered by name and without times.
+
+    The same files give the same bytes.
 
     Raises
     ------
     BenchError
-        If the disk does not take it.
+        If the archive cannot be written.
     """
     with (
         atomic_file(path) as out,
@@ -50,74 +57,172 @@ def pack(folder: Path, path: Path) -> None:
             archive.addfile(member, BytesIO(content))
 
 
-def unpack(path: Path, folder: Path) -> None:
-    """Write the files of a ``.tar.gz`` or ``.zip`` into an empty folder.
+def members(path: Path) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+    """Read the files of a ``.tar.gz`` or ``.zip`` in the order in which they are stored.
+
+    Folders and the attribute files of macOS are left out.
+
+    Yields
+    ------
+    tuple
+        Name, size in bytes, and content in chunks. The content must be read before the next file
+        is asked for.
 
     Raises
     ------
-    InputError
-        If it is no such archive, or is damaged.
     BenchError
-        If it holds what no honest archive does: a path that leaves the folder, a link, a file
-        twice, or far too much.
+        If the archive is missing or damaged, or holds a path that leaves the folder it is unpacked
+        to, a link or a device.
     """
-    left = MOST_BYTES
-    seen: set[str] = set()
-    for name, size, content in _members(path):
-        parts = PurePosixPath(name).parts
-        if (
-            not parts
-            or PurePosixPath(name).is_absolute()
-            or ".." in parts
-            or set(name) & set("\\:\0")
-        ):
-            raise BenchError(f"{path} holds the path {name!r}, which is not safe; do not trust it.")
-        left -= size
-        if name in seen or len(seen) == MOST_FILES or left < 0:
-            raise BenchError(f"{path} holds {name!r} twice, or far too much; do not trust it.")
-        seen.add(name)
-        to = folder / Path(*parts)
-        if to.exists() or any(parent.is_file() for parent in to.parents):
-            raise BenchError(f"{path} holds {name!r} as a file and a folder; do not trust it.")
-        with atomic_file(to) as file:
-            file.write(content)
+    with _reading(path):
+        with path.open("rb") as file:
+            of_tar = file.read(len(_GZIP)) == _GZIP
+        for name, size, plain, content in _tar_members(path) if of_tar else _zip_members(path):
+            if not plain:
+                raise BenchError(f"{path} contains {name!r}, which is not a file; do not trust it.")
+            parts = PurePosixPath(name).parts
+            if not parts or parts[0] == "/" or ".." in parts or set(name) & set("\\:\0"):
+                raise BenchError(f"{path} contains the unsafe path {name!r}; do not trust it.")
+            if not name.startswith(_MAC_ATTRIBUTES):
+                yield name, size, _chunks(content, path)
 
 
-def _members(path: Path) -> Iterator[tuple[str, int, bytes]]:
-    """Name, size and content of each file; folders are left out, anything else is refused."""
+def unpack(
+    path: Path, folder: Path, *, most_files: int = 100_000, most_bytes: int = 2 << 30
+) -> None:
+    """Write the files of a ``.tar.gz`` or ``.zip`` into a folder.
+
+    Nothing is written outside the folder. If an error is raised, the folder holds a part of the
+    files.
+
+    Parameters
+    ----------
+    path
+        Archive.
+    folder
+        Destination. No file of the archive may be there already.
+    most_files, most_bytes
+        Limits of the unpacked content. A file that exceeds one is not written.
+
+    Raises
+    ------
+    BenchError
+        If the archive is refused (see `members`), holds a file twice or exceeds a limit, or the
+        disk is full.
+    """
+    files, left = 0, most_bytes
+    for name, size, content in members(path):
+        files, left = files + 1, left - size
+        if files > most_files or left < 0:
+            raise BenchError(
+                f"{path} holds more than {most_files:,} files or {most_bytes:,} bytes; do not "
+                "trust it."
+            )
+        to = folder / PurePosixPath(name)
+        try:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            with to.open("xb") as file:
+                file.writelines(content)
+        except (FileExistsError, NotADirectoryError):
+            raise BenchError(f"{path} contains {name!r} twice; do not trust it.") from None
+        except OSError as error:
+            raise BenchError(
+                f"cannot write {to} ({error.strerror or error}); free some space, then run the "
+                "same command again."
+            ) from error
+
+
+def unpack_together(paths: Sequence[Path], folder: Path, *, most_bytes: int) -> None:
+    """Unpack archives, and the ZIP archives inside them, into one new folder.
+
+    The folder appears once everything is unpacked.
+
+    Parameters
+    ----------
+    paths
+        Archives.
+    folder
+        Destination, which must not exist.
+    most_bytes
+        Limit of the unpacked content of each archive.
+
+    Raises
+    ------
+    BenchError
+        If an archive is refused (see `unpack`), or the folder cannot be written.
+    """
+    beside = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(beside, ignore_errors=True)
     try:
-        if zipfile.is_zipfile(path):
-            yield from _zip_members(path)
-        else:
-            yield from _tar_members(path)
+        beside.mkdir(parents=True)
+        for path in paths:
+            unpack(path, beside, most_bytes=most_bytes)
+        for inner in sorted(beside.rglob("*.zip")):
+            unpack(inner, inner.parent, most_bytes=most_bytes)
+            inner.unlink()
+        beside.replace(folder)
+    except OSError as error:
+        raise BenchError(f"cannot write {folder} ({error.strerror or error}).") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a ``.zip`` to read single files by name.
+
+    Raises
+    ------
+    BenchError
+        If it is missing or damaged; also for damage that is found later, inside the block.
+    """
+    with _reading(path), zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def zip_names(archive: zipfile.ZipFile) -> list[str]:
+    """Names of the files of an open ``.zip``, without folders and attribute files of macOS."""
+    names = archive.namelist()
+    return [n for n in names if not n.endswith("/") and not n.startswith(_MAC_ATTRIBUTES)]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the libraries raise for a damaged archive into one sentence."""
+    try:
+        yield
     except _DAMAGE as error:
-        raise InputError(
-            f"{path} cannot be read as .tar.gz or .zip ({error}); fetch it again."
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
+        raise BenchError(
+            f"cannot read {path} as a .tar.gz or .zip archive ({reason}); get it again."
         ) from error
 
 
-def _tar_members(path: Path) -> Iterator[tuple[str, int, bytes]]:
-    with tarfile.open(path, "r:gz") as archive:
+def _tar_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
+    """Name, size, whether it is a plain file, and content of each member but folders."""
+    with tarfile.open(path, "r|gz") as archive:
         for member in archive:
-            if member.isdir():
-                continue
-            if not member.isreg():
-                raise _refused(path, member.name)
-            content = archive.extractfile(member) if member.size <= MOST_BYTES else None
-            yield member.name, member.size, content.read() if content else b""
+            if not member.isdir():
+                plain = member.isreg() and archive.extractfile(member)
+                yield member.name, member.size, bool(plain), plain or BytesIO()
 
 
-def _zip_members(path: Path) -> Iterator[tuple[str, int, bytes]]:
+def _zip_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
+    """See `_tar_members`."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            kind = member.external_attr >> 28  # of Unix: 8 is a file, 0 is not said
             if member.filename.endswith("/"):
                 continue
-            if kind not in (0, 8) or member.flag_bits & 1:
-                raise _refused(path, member.filename)
-            content = archive.read(member) if member.file_size <= MOST_BYTES else b""
-            yield member.filename, member.file_size, content
+            kind = member.external_attr >> 28  # file type of Unix: 8 is a file, 0 is unknown
+            encrypted = member.flag_bits & 1
+            if kind not in (0, 8) or encrypted:
+                yield member.filename, 0, False, BytesIO()
+                continue
+            with archive.open(member) as content:
+                yield member.filename, member.file_size, True, content
 
 
-def _refused(path: Path, name: str) -> BenchError:
-    return BenchError(f"{path} holds {name!r}, which is no plain file; do not trust it.")
+def _chunks(content: IO[bytes], path: Path) -> Iterator[bytes]:
+    with _reading(path):
+        while chunk := content.read(_CHUNK):
+            yield chunk

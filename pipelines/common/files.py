@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and their checksums."""
+"""Atomic writing of files, and their checksums."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.common.errors import BenchError
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that becomes `path` when the block ends, and vanishes if it fails.
+    """Open a temporary file that replaces `path` when the block ends, and is removed if it fails.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Data sets: one module per source, fixed splits, verified files."""
+"""Data sets with fixed splits and verified files; one module each in `sets`."""
 
 from pipelines.data.catalogue import SOURCES, fetch, load_test, load_training
 

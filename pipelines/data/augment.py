@@ -1,7 +1,7 @@
-"""Augmentation of batches: each sample of an epoch has numbers of its own that say what changes.
+"""Augmentation of batches by random numbers that belong to the samples.
 
-They are drawn for all samples before the epoch begins, so what happens to a sample depends neither
-on the batch that it is in, nor on the method, nor on the order in which files are read.
+The numbers of all samples are drawn before the epoch begins. So the augmentation of a sample does
+not depend on its batch, on the method, or on the order in which files are read.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from pipelines.data.colours import change_colours
 from pipelines.settings.augmentation import Augmentation
 
 _ROW, _COLUMN, _FLIP, _ANGLE = range(4)
-#: Area of an erased rectangle as a part of the image, and logarithm of its shape: timm's.
+#: Area of an erased rectangle relative to the image, and logarithm of its aspect ratio, as in timm.
 _ERASED_AREA, _ERASED_SHAPE = (0.02, 1 / 3), math.log(0.3)
 _TRIES = 10
 
 
 @dataclass(frozen=True)
 class Augmenter:
-    """What happens to the samples in one epoch.
+    """Augmentation of all samples in one epoch.
 
     Parameters
     ----------
     asked
         The recipe's augmentation.
     draws
-        [N, 4] float64 in [0, 1), for each sample: row and column of its window, whether it is
-        mirrored, and its angle; on the device of the batches.
+        [N, 4] float64 in [0, 1): row and column of the crop, flip, and angle of each sample; on
+        the device of the batches.
     seeds
-        [N] int64 on the CPU: of all else that happens to a sample.
+        [N] int64 on the CPU: seed of all other changes of each sample.
     """
 
     asked: Augmentation
@@ -46,24 +46,24 @@ class Augmenter:
     def of_epoch(
         cls, asked: Augmentation, samples: int, generator: torch.Generator, device: torch.device
     ) -> Augmenter:
-        """Draw the numbers of an epoch."""
+        """Draw the random numbers of an epoch."""
         draws = torch.rand(samples, 4, generator=generator, dtype=torch.float64)
         seeds = torch.randint(2**62, (samples,), generator=generator)
         return cls(asked, draws.to(device), seeds)
 
     def chance(self, number: int, purpose: str) -> random.Random:
-        """Random numbers of one sample; for each purpose others."""
+        """Random number generator of one sample and one purpose."""
         return random.Random(f"{purpose}:{int(self.seeds[number])}")  # noqa: S311
 
     def pixels(self, pixels: Tensor, at: Tensor | slice) -> Tensor:
-        """Change a batch of pixels or frames, before they are normalised.
+        """Augment a batch of pixels or frames before they are normalised.
 
         Parameters
         ----------
         pixels
-            [B, C, H, W], or [B, T, C, H, W], whose T frames are changed alike.
+            [B, C, H, W], or [B, T, C, H, W], whose T frames are all changed in the same way.
         at
-            Numbers of the samples.
+            Indices of the samples.
         """
         shape, asked = pixels.shape, self.asked
         pixels = pixels.flatten(1, -3)  # [B, T * C, H, W]
@@ -77,7 +77,7 @@ class Augmenter:
         return pixels.view(shape)
 
     def erase(self, inputs: Tensor, at: Tensor | slice) -> Tensor:
-        """Put noise into a rectangle of some of the inputs [B, C, H, W]."""
+        """Fill a rectangle with noise in some of the inputs [B, C, H, W]."""
         if not self.asked.erasing:
             return inputs
         inputs = inputs.clone()  # they may be a view of the data
@@ -88,7 +88,7 @@ class Augmenter:
         return inputs
 
     def _window(self, pixels: Tensor, draws: Tensor) -> Tensor:
-        """Cut a window out of the padded pixels, and mirror it: one look-up for the batch."""
+        """Crop and flip padded pixels by one index operation for the batch."""
         border, (samples, channels, height, width) = self.asked.crop, pixels.shape
         places = 2 * border + 1
         device = pixels.device
@@ -104,7 +104,7 @@ class Augmenter:
         ]
 
     def _rotate(self, pixels: Tensor, draws: Tensor) -> Tensor:
-        """Turn each sample about its centre, to the left if positive, by the nearest pixels."""
+        """Rotate each sample about its centre, counter-clockwise if positive, by nearest pixels."""
         height, width = pixels.shape[-2:]
         angle = (2 * draws[:, _ANGLE] - 1) * math.radians(self.asked.rotation)
         cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -126,7 +126,7 @@ class Augmenter:
 
 
 def numbers(at: Tensor | slice, samples: int) -> list[int]:
-    """Sample numbers, one by one."""
+    """Sample indices as a list."""
     if isinstance(at, slice):
         return list(range(*at.indices(samples)))
     return [int(number) for number in at.cpu().tolist()]

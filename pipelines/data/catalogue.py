@@ -1,4 +1,4 @@
-"""The table of data sets, and where their files lie."""
+"""The table of data sets, and how they are fetched and loaded."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ if TYPE_CHECKING:
 
 
 class Loader(Protocol):
-    """What a data module offers."""
+    """An image data set: a module of `sets`, or an object in one."""
 
     def fetch(self, folder: Path) -> None:
-        """Put verified files into `folder`; do nothing where they are."""
+        """Put verified files into `folder`; do nothing if they are there."""
 
     def load_training(self, folder: Path, normalization: Normalization = "data") -> TrainingData:
-        """Read the train and validation split; what is in memory, as pixels."""
+        """Read train and validation split. Images in memory stay pixels."""
 
     def load_test(self, folder: Path, normalization: Normalization = "data") -> Samples:
         """Read the test split."""
 
 
 class EventLoader(Protocol):
-    """What a data module of recordings offers."""
+    """A data set of recordings: a module of `sets`, or an object in one."""
 
     #: Height and width of the sensor.
     SENSOR: tuple[int, int]
 
     def fetch(self, folder: Path) -> None:
-        """Put verified files into `folder`; do nothing where they are."""
+        """Put verified files into `folder`; do nothing if they are there."""
 
     def load_training(self, folder: Path, binning: Binning) -> TrainingData:
-        """Read the train and validation split, as frames."""
+        """Read train and validation split as frames."""
 
     def load_test(self, folder: Path, binning: Binning) -> Split:
-        """Read the test split, as frames."""
+        """Read the test split as frames."""
 
     def recording(self, folder: Path, number: int) -> tuple[int, Events]:
-        """Label and events of one training recording."""
+        """Read label and events of one training recording."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much a data set holds.
+    """Size of a data set.
 
     Parameters
     ----------
     shape
-        Of one sample, [C, H, W]; of recordings, polarities and sensor.
+        Shape of one sample, [C, H, W]; for recordings, polarities and sensor.
     classes
         Number of classes.
     train, validation, test
-        Samples of each split.
+        Samples in each split.
     """
 
     shape: tuple[int, int, int]
@@ -78,22 +78,22 @@ class Size:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set.
+    """An entry of the table of data sets.
 
     Parameters
     ----------
     module
-        Its module in this package.
+        Module in `pipelines.data.sets`.
     about
-        What it is, in a few words.
+        Description in a few words.
     size
-        How much it holds.
+        Size of the data set.
     events
         Whether it holds recordings of events.
     files
-        Whether its images are files of any size, read when they are needed.
+        Whether its images are streamed from files of different sizes.
     member
-        Name of its object, where a module serves several data sets.
+        Name of the object in the module; empty if the module itself is the loader.
     """
 
     module: str
@@ -105,18 +105,18 @@ class Source:
 
     @property
     def summary(self) -> str:
-        """One line about it."""
+        """Description and size in one line."""
         return f"{self.about}, {self.size}"
 
     @property
     def loader(self) -> Loader:
-        """The module or its object, imported when it is needed."""
+        """The module or its object, imported on demand."""
         module = importlib.import_module(f"pipelines.data.sets.{self.module}")
         return cast(Loader, getattr(module, self.member) if self.member else module)
 
     @property
     def event_loader(self) -> EventLoader:
-        """That of a data set of recordings."""
+        """The loader of a data set of recordings."""
         return cast(EventLoader, self.loader)
 
 
@@ -208,7 +208,7 @@ def fetch(name: str, root: Path) -> Path:
     InputError
         If there is no such data set.
     BenchError
-        If its files cannot be had.
+        If its files cannot be downloaded or written.
     """
     folder = root / name
     _source(name).loader.fetch(folder)
@@ -222,21 +222,21 @@ def load_training(
     normalization: Normalization = "data",
     augmentation: Augmentation = Augmentation(),  # noqa: B008 -- frozen
 ) -> TrainingData:
-    """Train and validation split of a fetched data set; of recordings, as frames.
+    """Load train and validation split of a fetched data set; recordings become frames.
 
-    Images in memory are normalised here, unless they are augmented first, batch by batch.
+    Images in memory are normalised here, unless they are augmented batch by batch first.
 
     Raises
     ------
     InputError
-        If images of this kind cannot be augmented so.
+        If this augmentation does not apply to these images.
     """
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_training(folder, _needed(name, binning))
     data = source.loader.load_training(folder, normalization)
     if augmentation.colours and data.input_shape[0] != 3:
-        raise InputError(f"{name} is grey; policy and colour_jitter are for colour images.")
+        raise InputError(f"{name} is grey; policy and colour_jitter need colour images.")
     if augmentation.resized_crop and not source.files:
         raise InputError(f"images of {name} have one size; ask for 'crop', not 'resized_crop'.")
     return data if augmentation != Augmentation() else data.normalized()
@@ -248,7 +248,7 @@ def load_test(
     binning: Binning | None = None,
     normalization: Normalization = "data",
 ) -> Samples:
-    """Test split of a fetched data set; for `pipelines.training.evaluation` alone."""
+    """Load the test split of a fetched data set; called only by `pipelines.training.evaluation`."""
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_test(folder, _needed(name, binning))
@@ -258,7 +258,7 @@ def load_test(
 def _needed(name: str, binning: Binning | None) -> Binning:
     if binning is None:
         raise InputError(
-            f"'{name}' holds recordings; say in the workload how they become frames, such as "
+            f"'{name}' holds recordings; add to the workload how they become frames, such as "
             "'frames: {by: time}'."
         )
     return binning

@@ -1,9 +1,9 @@
-"""RandAugment (Cubuk et al. 2020, arXiv 1909.13719) and colour jitter, of one image by Pillow.
+"""RandAugment (Cubuk et al. 2020, arXiv 1909.13719) and colour jitter of one image.
 
 Operations, strengths and probabilities are those of timm's `rand_augment_transform` with
 increasing strength. timm itself draws from the global generators of Python and NumPy, needs
-torchvision, which must be of the same build as torch, and fails where posterising leaves no bit,
-which newer versions of Pillow refuse. `tests/test_colours.py` compares both where timm is there.
+torchvision of the same build as torch, and fails if posterising leaves no bit, which newer versions
+of Pillow refuse. `tests/pipelines/data/test_colours.py` compares both if timm is installed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from pipelines.settings.augmentation import Augmentation
 
 Picture = Image.Image
-#: What an operation leaves empty is filled with ImageNet's mean, as in timm.
+#: Empty pixels are filled with ImageNet's mean, as in timm.
 _FILL = (124, 116, 104)
 _CHANCE = 0.5
 _STRONGEST = 10.0
@@ -58,7 +58,7 @@ def _enhanced(kind: Callable[[Picture], ImageEnhance._Enhance]) -> Operation:
     return lambda image, strength, sign: kind(image).enhance(max(0.1, 1 + sign * strength * 0.9))
 
 
-#: Name in timm -> operation on an image, with a strength in [0, 1] and a sign.
+#: Name in timm -> operation on an image, with strength in [0, 1] and sign.
 OPERATIONS: dict[str, Operation] = {
     "AutoContrast": lambda image, *_: ImageOps.autocontrast(image),
     "Equalize": lambda image, *_: ImageOps.equalize(image),
@@ -87,16 +87,16 @@ OPERATIONS: dict[str, Operation] = {
 def change_colours(
     pixels: NDArray[np.uint8], asked: Augmentation, chance: random.Random
 ) -> NDArray[np.uint8]:
-    """Apply RandAugment and colour jitter, as far as they are asked for.
+    """Apply the RandAugment and colour jitter of an augmentation.
 
     Parameters
     ----------
     pixels
         [3, H, W].
     asked
-        See `Augmentation`.
+        Augmentation of the recipe.
     chance
-        Random numbers of this image.
+        Random number generator of this image.
     """
     image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     if asked.policy:

@@ -1,4 +1,4 @@
-"""Getting large archives: found or downloaded, verified, safely unpacked."""
+"""Remote files of data sets: found on this machine or downloaded, and verified."""
 
 from __future__ import annotations
 
@@ -7,244 +7,237 @@ import hashlib
 import http.client
 import os
 import shutil
-import tarfile
-import zipfile
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
+
+from tqdm import tqdm
 
 from pipelines.common.errors import BenchError
-from pipelines.common.files import atomic_file, sha256
-from pipelines.data.transfer import resume
+from pipelines.common.files import atomic_file
 
+#: Environment variable that names a folder of files that the user has already.
 DATA_VARIABLE = "DPAP_BENCH_DATA"
 
-
-def verify(path: Path, digest: str, data_set: str) -> None:
-    """Make sure that a fetched file is there and has its SHA-256.
-
-    Raises
-    ------
-    BenchError
-        If not, with the command that mends it.
-    """
-    if not path.is_file():
-        raise BenchError(f"{path} is missing; run: dpap-bench fetch {data_set}")
-    if sha256(path) != digest:
-        raise BenchError(f"{path} is damaged; run: dpap-bench fetch {data_set}")
-
-
-def obtain(name: str, digest: str, folders: Sequence[Path], urls: Sequence[str], to: Path) -> None:
-    """Put the file `name` at `to`, from the first source that has the right one.
-
-    Unless the name ends in ``.gz``, sources may be compressed, and the checksum is that of the
-    uncompressed content, because packagers compress anew.
-
-    Parameters
-    ----------
-    name
-        File name; a ``.gz`` at its end is kept, and so is the compression.
-    digest
-        SHA-256 of the file as it is written.
-    folders
-        Looked into first, for `name` or `name`.gz, and so is the folder of `to`.
-    urls
-        Addresses of `name` or `name`.gz, tried in turn.
-    to
-        Where to write.
-
-    Raises
-    ------
-    BenchError
-        If no source has the file with this checksum.
-    """
-    if to.exists() and sha256(to) == digest:
-        return
-    names = [name] if name.endswith(".gz") else [name, f"{name}.gz"]
-    failures = []
-    for source in _sources(names, [*folders, to.parent], urls):
-        try:
-            content = source.read_bytes() if isinstance(source, Path) else _content(source, to)
-            if len(names) > 1 and content[:2] == b"\x1f\x8b":
-                content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
-            failures.append(f"{source}: {error or type(error).__name__}")
-            continue
-        if hashlib.sha256(content).hexdigest() != digest:
-            failures.append(f"{source}: wrong checksum (truncated or altered)")
-            continue
-        with atomic_file(to) as file:
-            file.write(content)
-        for part in to.parent.glob(f".{to.name}.*.part"):
-            part.unlink()
-        return
-    tried = "; ".join(failures) or "no source is known"
-    raise BenchError(
-        f"cannot get {name}: put {' or '.join(names)} into {to.parent}, or into a folder that you "
-        f"name in {DATA_VARIABLE}, or connect to the network and try again. Tried {tried}."
-    )
-
-
-def _sources(
-    names: Sequence[str], folders: Sequence[Path], urls: Sequence[str]
-) -> Iterator[Path | str]:
-    own = os.environ.get(DATA_VARIABLE)
-    for folder in [*([Path(own)] if own else []), *folders]:
-        for name in names:
-            if (folder / name).is_file():
-                yield folder / name
-    yield from urls
-
-
-def _content(url: str, to: Path) -> bytes:
-    """Content at an address; what came of a broken transfer is kept, and the next one goes on.
-
-    It is kept beside `to`, under a name of its own for each address, because mirrors may compress
-    the same file in different ways.
-    """
-    part = to.with_name(f".{to.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
-    resume(url, part)
-    content = part.read_bytes()
-    part.unlink()
-    return content
+_TIMEOUT_SECONDS = 60
+_CHUNK = 1 << 20
+_SHOWN_FROM = 50 * _CHUNK  # bytes; a smaller download shows no progress bar
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
-class Archive:
-    """A file on a server.
+class RemoteFile:
+    """A file of a data set, and where to get it.
 
     Parameters
     ----------
     name
-        What the file is called here.
-    url
-        Its address, which begins with ``https://``.
-    md5
-        Checksum that its publishers give, as hexadecimal digits. It finds damage; it does not
-        keep out somebody who builds another file with the same sum.
+        File name on this machine.
+    checksum
+        ``sha256:`` or ``md5:``, then hexadecimal digits. MD5, where the publisher gives nothing
+        else, detects damage but not a forged file.
+    urls
+        Addresses that begin with ``https://``, tried in order.
+    gzipped
+        Whether a source may hold the file compressed by gzip. The checksum is that of the
+        uncompressed content, because mirrors compress differently.
+    folders
+        Folders of the system that may hold the file.
+    page
+        Web page for the user, where the file can only be downloaded in a browser.
     """
 
     name: str
-    url: str
-    md5: str
+    checksum: str
+    urls: Sequence[str] = ()
+    gzipped: bool = False
+    folders: Sequence[Path] = ()
+    page: str = ""
 
-    def matches(self, path: Path) -> bool:
-        """Whether the file has the checksum."""
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        return found.hexdigest() == self.md5
+    def find(self, folder: Path) -> Path | None:
+        """Find a verified copy on this machine, uncompressed.
 
+        Searched are `folder`, the folder that ``DPAP_BENCH_DATA`` names, its subfolder with the
+        name of `folder`, and the folders of the system.
+        """
+        for path in self._local(folder):
+            if path.name == self.name and self._fault(path) is None:
+                return path
+        return None
 
-def find_archive(archive: Archive, folder: Path) -> Path | None:
-    """Find an archive that was put there by hand, and verify it.
+    def fetch(self, folder: Path) -> Path:
+        """Put a verified copy into `folder`, from this machine or from the first good address.
 
-    Looked for are `folder`/NAME, and NAME in the folder that ``DPAP_BENCH_DATA`` names, or in that
-    folder's subfolder called as `folder` is.
+        A partial download stays in `folder` and is continued by the next call.
 
-    Raises
-    ------
-    BenchError
-        If a file in `folder` has another checksum.
-    """
-    to = folder / archive.name
-    if to.is_file():
-        if archive.matches(to):
-            return to
-        raise BenchError(
-            f"{to} has another checksum than {archive.md5} (MD5), so it is damaged or another "
-            "file; delete it, then run the same command again."
+        Returns
+        -------
+        path
+            `folder`/`name`.
+
+        Raises
+        ------
+        BenchError
+            If no source holds the file, or it cannot be written.
+        """
+        to = folder / self.name
+        faults = []
+        for path in self._local(folder):
+            fault = self._fault(path)
+            if fault is None:
+                if path != to:
+                    self._install(path, to)
+                return to
+            faults.append(f"{path}: {fault}")
+        for url in self.urls:
+            part = folder / f"{self.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part"
+            fault = self._download(url, part)
+            if fault is None:
+                self._install(part, to)
+                for rest in folder.glob(f"{self.name}.*.part"):
+                    rest.unlink()
+                return to
+            faults.append(f"{url}: {fault}")
+        names = f"{self.name} or {self.name}.gz" if self.gzipped else self.name
+        way = (
+            f"download it from {self.page} in a browser and put it into {folder}"
+            if self.page
+            else f"connect to the network, or put {names} into {folder}"
         )
-    own = os.environ.get(DATA_VARIABLE)
-    for place in (Path(own), Path(own) / folder.name) if own else ():
-        path = place / archive.name
-        if path.is_file() and archive.matches(path):
-            return path
-    return None
-
-
-def obtain_archive(archive: Archive, folder: Path) -> Path:
-    """Find an archive (see `find_archive`), or download it into `folder`.
-
-    A download lies in `folder`/NAME.part until it is complete and verified; one that was cut short
-    goes on where it stopped.
-
-    Returns
-    -------
-    path
-        Of the verified archive.
-
-    Raises
-    ------
-    BenchError
-        If a file in `folder` has another checksum, or the archive cannot be had.
-    """
-    if found := find_archive(archive, folder):
-        return found
-    to = folder / archive.name
-    try:
-        _download(archive, to)
-    except (OSError, http.client.HTTPException) as error:
+        tried = f" Tried: {'; '.join(faults)}." if faults else ""
         raise BenchError(
-            f"cannot get {archive.name} from {archive.url} ({error or type(error).__name__}); run "
-            "the same command again to go on, or, if the link is dead, get the file elsewhere and "
-            f"put it at {to}, or into a folder that {DATA_VARIABLE} names."
-        ) from error
-    return to
+            f"cannot get {self.name}: {way}, or into a folder that you name in {DATA_VARIABLE}, "
+            f"then run the same command again.{tried}"
+        )
+
+    def verify(self, folder: Path, data_set: str) -> Path:
+        """Return `folder`/`name`, if its content is right.
+
+        Raises
+        ------
+        BenchError
+            If the file is missing or damaged, with the command that mends it.
+        """
+        path = folder / self.name
+        if not path.is_file():
+            raise BenchError(f"{path} is missing; run: dpap-bench fetch {data_set}")
+        if self._fault(path):
+            raise BenchError(f"{path} is damaged; run: dpap-bench fetch {data_set}")
+        return path
+
+    def _local(self, folder: Path) -> Iterator[Path]:
+        own = os.environ.get(DATA_VARIABLE)
+        places = [folder, *([Path(own), Path(own) / folder.name] if own else []), *self.folders]
+        for place in places:
+            for name in (self.name, f"{self.name}.gz") if self.gzipped else (self.name,):
+                if (place / name).is_file():
+                    yield place / name
+
+    def _fault(self, path: Path) -> str | None:
+        """What is wrong with a copy; None if nothing is."""
+        algorithm, _, wanted = self.checksum.partition(":")
+        found = hashlib.new(algorithm, usedforsecurity=False)
+        try:
+            with self._open(path) as file:
+                while chunk := file.read(_CHUNK):
+                    found.update(chunk)
+        except (OSError, EOFError, zlib.error) as error:
+            return f"cannot be read ({error})"
+        return None if found.hexdigest() == wanted else f"wrong checksum, not {self.checksum}"
+
+    def _install(self, source: Path, to: Path) -> None:
+        """Write the content of a verified copy to its place."""
+        if self.gzipped or not source.name.endswith(".part"):
+            with atomic_file(to) as file, self._open(source) as content:
+                shutil.copyfileobj(content, file)
+        else:
+            source.replace(to)
+
+    def _open(self, path: Path) -> IO[bytes]:
+        """Open the uncompressed content of a copy."""
+        if self.gzipped:
+            with path.open("rb") as file:
+                if file.read(len(_GZIP)) == _GZIP:
+                    return cast(IO[bytes], gzip.open(path))
+        return path.open("rb")
+
+    def _download(self, url: str, part: Path) -> str | None:
+        """Complete a partial download; return what is wrong with it, or None."""
+        if part.is_file() and self._fault(part) is None:
+            return None
+        try:
+            download(url, part)
+        except (OSError, http.client.HTTPException) as error:
+            return str(error) or type(error).__name__
+        fault = self._fault(part)
+        if fault is not None:
+            part.unlink()
+            return f"{fault}; the download was deleted"
+        return None
 
 
-def _download(archive: Archive, to: Path) -> None:
-    """Download and verify.
+def download(url: str, part: Path) -> None:
+    """Download a file, continuing where an earlier attempt stopped if the server can do that.
+
+    Parameters
+    ----------
+    url
+        Address. It and what it redirects to begin with ``https://``.
+    part
+        Destination; may hold the beginning of the file. It stays if the transfer breaks off.
 
     Raises
     ------
     OSError
-        If it cannot be had, is cut short, or has another checksum.
+        If the address is not https, the server does not have the file, or the transfer breaks off.
+    http.client.HTTPException
+        If the server breaks the protocol.
     """
-    part = to.with_name(f"{to.name}.part")
-    if not (part.is_file() and archive.matches(part)):
-        resume(archive.url, part)
-        if not archive.matches(part):
-            part.unlink()
-            raise OSError("wrong checksum; what was downloaded is deleted")
-    part.replace(to)
-
-
-def unpack(archives: Sequence[Path], to: Path) -> None:
-    """Unpack archives, and the ZIP archives inside them, into one new folder.
-
-    Files are written beside `to`, which appears when all is done. Nothing is written outside, and
-    links that lead outside are refused.
-
-    Raises
-    ------
-    BenchError
-        If an archive is damaged or refused, or there is no room.
-    """
-    beside = to.with_name(f".{to.name}.unpacking")
-    shutil.rmtree(beside, ignore_errors=True)
+    if not url.startswith("https://"):
+        raise OSError("not an https address")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "dpap-bench"})  # noqa: S310
+    if have:
+        request.add_header("Range", f"bytes={have}-")
     try:
-        beside.mkdir(parents=True)
-        for archive in archives:
-            _unpack(archive, beside)
-        for inner in sorted(beside.rglob("*.zip")):
-            _unpack(inner, inner.parent)
-            inner.unlink()
-        beside.replace(to)
-    except (OSError, EOFError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
-        names = ", ".join(str(archive) for archive in archives)
-        raise BenchError(
-            f"cannot unpack {names} into {to} ({error}); free some space, or delete what is "
-            "damaged, then run the same command again."
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.unlink()  # not a beginning of the file that the server has now
+            return download(url, part)
+        if error.code in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
+            raise OSError(f"the link is dead (HTTP {error.code})") from error
+        raise
+    with response:
+        if not response.geturl().startswith("https://"):
+            raise OSError(f"redirects to {response.geturl()}, which is not an https address")
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            have = 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        _write(response, part, have, total)
+    if total is not None and part.stat().st_size < total:
+        raise OSError(
+            f"the transfer broke off after {part.stat().st_size} of {total} bytes; run the same "
+            "command again to continue it"
+        )
+    return None
 
 
-def _unpack(archive: Path, to: Path) -> None:
-    if archive.name.endswith(".zip"):
-        with zipfile.ZipFile(archive) as file:
-            file.extractall(to)  # noqa: S202 -- drops '..' and a leading '/' of names itself
-    else:
-        with tarfile.open(archive) as file:
-            file.extractall(to, filter="data")
+def _write(response: http.client.HTTPResponse, part: Path, have: int, total: int | None) -> None:
+    quiet = total is not None and total < _SHOWN_FROM
+    with (
+        part.open("r+b" if have else "wb") as file,
+        tqdm(
+            desc=part.name, total=total, initial=have, unit="B", unit_scale=True, disable=quiet
+        ) as bar,
+    ):
+        file.seek(have)
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))

@@ -1,4 +1,4 @@
-"""Data sets published as training and test images: how their splits and inputs are made."""
+"""Image data sets in memory: how their splits are cut and their pixels normalised."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Part = Literal["training", "test"]
 
 @dataclass(frozen=True)
 class Images:
-    """Images as they are read.
+    """Images and labels as they are read.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Published(ABC):
-    """A data set whose publishers say which images train and which test.
+class ImageDataset(ABC):
+    """A data set published as training images and test images.
 
     Validation images are taken from the training images, the same share of every class, in the
     order of the hashes of their numbers. Each channel of all splits is normalised by its mean and
     standard deviation over the training split, unless a workload says otherwise. Splits hold
-    pixels, and what normalises them.
+    pixels and their normalizer.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ class Published(ABC):
 
     @abstractmethod
     def fetch(self, folder: Path) -> None:
-        """Put verified files into `folder`; do nothing where they are."""
+        """Put verified files into `folder`; do nothing if they are there."""
 
     @abstractmethod
     def read(self, folder: Path, part: Part) -> Images:
-        """Read all images of a part, after their files were verified."""
+        """Verify the files of a part and read its images."""
 
     def load_training(self, folder: Path, normalization: Normalization = "data") -> TrainingData:
-        """Train and validation split.
+        """Read train and validation split.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class Published(ABC):
         )
 
     def load_test(self, folder: Path, normalization: Normalization = "data") -> Split:
-        """Test split; for `pipelines.training.evaluation` alone.
+        """Read the test split; called only by `pipelines.training.evaluation`.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Published(ABC):
         return normalizers(kind, 255, *_statistics(train.pixels))
 
     def _parts(self, images: Images) -> list[Indices]:
-        """Sample numbers of the validation and of the train split."""
+        """Indices of the validation split and of the train split."""
         parts = stratified(self.name, images.labels, (self.validation,))
         if self.splits not in (None, digest(parts)):
             raise BenchError(
@@ -114,25 +114,25 @@ class Published(ABC):
     def _checked(self, folder: Path, part: Part) -> Images:
         images = self.read(folder, part)
         pixels, labels = images.pixels, images.labels
-        mend = f"delete that folder and run: dpap-bench fetch {self.name}"
+        repair = f"delete that folder and run: dpap-bench fetch {self.name}"
         if len(pixels) != len(labels):
             raise BenchError(
-                f"{folder} has {len(pixels)} {part} images, but {len(labels)} labels; {mend}"
+                f"{folder} has {len(pixels)} {part} images, but {len(labels)} labels; {repair}"
             )
         if labels.max() >= self.classes:
             raise BenchError(
                 f"{folder} has a {part} label {labels.max()}, but {self.name} has only the classes "
-                f"0 to {self.classes - 1}; {mend}"
+                f"0 to {self.classes - 1}; {repair}"
             )
         return images
 
 
 def _statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel in [0, 1], exact from its histogram."""
+    """Mean and standard deviation of each channel in [0, 1], computed from its histogram."""
     values = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(pixels.shape[1]):
-        # torch counts bytes as they are; numpy would first make them eight times as large
+        # torch counts bytes directly; NumPy would first widen them to eight bytes
         flat = torch.from_numpy(pixels[:, channel].ravel())
         counts = torch.bincount(flat, minlength=256).numpy()
         mean = float(counts @ values / counts.sum())
@@ -142,5 +142,7 @@ def _statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
 
 
 def _split(images: Images, normalizer: Normalizer) -> Split:
-    pixels = np.require(images.pixels, requirements="W")  # what a file is mapped to is not
+    pixels = np.require(
+        images.pixels, requirements="W"
+    )  # an array that views a file's bytes is not
     return Split(torch.from_numpy(pixels), torch.from_numpy(images.labels), normalizer)

@@ -1,4 +1,4 @@
-"""From pixels to what a network takes."""
+"""Normalisation of pixels."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from torch import Tensor
 
 from pipelines.settings.workload import Normalization
 
-#: Mean and standard deviation of each channel, as torchvision and timm have them for ImageNet.
+#: Mean and standard deviation of each channel of ImageNet, as in torchvision and timm.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-#: What DPAP's released code (BrainCog, `braincog/datasets/datasets.py`) has for CIFAR-10's test.
+#: Constants of DPAP's released code (BrainCog, `braincog/datasets/datasets.py`) for CIFAR-10's
+#: test images.
 RELEASED_TEST = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """(pixel / peak - mean) / deviation, channel by channel.
+    """Maps pixels to (pixel / peak - mean) / deviation, channel by channel.
 
     Parameters
     ----------
     peak
-        The brightest pixel.
+        Largest possible pixel value.
     means, deviations
-        Of each channel, once `peak` is 1.
+        Mean and standard deviation of each channel, of pixels divided by `peak`.
     """
 
     peak: int
@@ -33,7 +34,7 @@ class Normalizer:
     deviations: Sequence[float]
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Normalise pixels [B, C, H, W] uint8 into float32."""
+        """Normalise pixels [B, C, H, W] uint8 to float32."""
         inputs = pixels.to(torch.float32).div_(self.peak)
         for channel, mean, deviation in zip(
             inputs.unbind(1), self.means, self.deviations, strict=True
@@ -45,15 +46,15 @@ class Normalizer:
 def normalizers(
     kind: Normalization, peak: int, means: Sequence[float], deviations: Sequence[float]
 ) -> tuple[Normalizer, Normalizer]:
-    """How training images are normalised, and how validation and test images are.
+    """Return the normalizer of training images, and that of validation and test images.
 
     Parameters
     ----------
     kind
-        Of `Workload`. With ``released`` the two differ, as they do in that code; validation images
-        go with the test images that they stand for. Otherwise they are equal.
+        Normalization of the `Workload`. With ``released`` the two differ, as in DPAP's released
+        code; validation images are treated as test images. Otherwise they are equal.
     peak, means, deviations
-        Of the training split; see `Normalizer`.
+        Statistics of the training split; see `Normalizer`.
     """
     if kind == "released":
         return Normalizer(peak, *IMAGENET), Normalizer(peak, *RELEASED_TEST)

@@ -1,4 +1,4 @@
-"""Work that is done in threads before its results are asked for."""
+"""Prefetching: work done ahead in threads."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-#: Pillow lets other threads work while it decodes; more than these a data disk seldom feeds.
+#: Pillow releases the GIL while it decodes; a disk seldom feeds more threads than this.
 THREADS = min(16, os.cpu_count() or 1)
 
 
 def ahead(
     work: Callable[[_Item], _Result], items: Iterable[_Item], depth: int
 ) -> Iterator[_Result]:
-    """Yield ``work(item)`` in the order of the items, whichever thread was first.
+    """Yield ``work(item)`` in the order of the items.
 
     Parameters
     ----------
     work
-        Must depend on its item alone. What it raises is raised where its result would come.
+        Function of an item alone. Its error is raised in place of its result.
     items
-        What to work on.
+        Arguments of `work`.
     depth
-        Results that may wait, so that memory is bounded.
+        Largest number of results that wait; bounds the memory.
     """
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[_Result]] = deque()
@@ -38,5 +38,5 @@ def ahead(
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for future in waiting:  # nobody asks any more
+            for future in waiting:  # the iterator was closed
                 future.cancel()

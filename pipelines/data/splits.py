@@ -1,7 +1,7 @@
-"""Fixed splits, the same on every machine and under every library version.
+"""Splits: their samples, and how they are cut the same way on every machine.
 
-Samples are ordered by the SHA-256 of their number, so that no random number generator can
-change a split; every class gives the same share.
+Samples are ordered by the SHA-256 of their number, so no random number generator can change a
+split. Every class gives the same share.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BATCHES_AHEAD = 3
 
 
 class Samples(Protocol):
-    """Samples of one split, in memory or not."""
+    """Samples of one split, in memory or streamed from files."""
 
     @property
     def labels(self) -> Tensor:
@@ -38,31 +38,31 @@ class Samples(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where batches come to."""
+        """Device of the batches."""
 
     def __len__(self) -> int: ...
 
     def batch(self, at: Tensor | slice, augmenter: Augmenter | None = None) -> Batch:
-        """Some samples as a network takes them: [B, C, H, W] or [T, B, C, H, W], and labels.
+        """Return some samples as network input [B, C, H, W] or [T, B, C, H, W], and labels [B].
 
         Parameters
         ----------
         at
-            Their numbers.
+            Indices of the samples.
         augmenter
-            What changes them; None, and they are as they are.
+            Augmentation of this epoch; None for none.
         """
 
     def batches(
         self, cuts: Sequence[Tensor | slice], augmenter: Augmenter | None = None
     ) -> Iterator[Batch]:
-        """One batch after another; what takes time to read is read ahead."""
+        """Iterate over batches; slow work is done ahead in threads."""
 
     def to(self, device: torch.device) -> Samples:
         """Return the split on a device."""
 
     def normalized(self) -> Samples:
-        """Return the split with its pixels normalised once and for all, if it is in memory."""
+        """Return the split with normalised inputs if it is in memory, else unchanged."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,12 @@ class Split:
     Parameters
     ----------
     inputs
-        [N, C, H, W] float32, event frames [N, T, C, H, W] uint8, or pixels [N, C, H, W] uint8.
+        Normalised [N, C, H, W] float32, event frames [N, T, C, H, W] uint8, or pixels
+        [N, C, H, W] uint8.
     labels
         [N] int64.
     normalizer
-        What makes inputs of pixels, batch by batch; None where they are inputs already.
+        Normalises pixels batch by batch; None if `inputs` are not pixels.
     """
 
     inputs: Tensor
@@ -94,26 +95,26 @@ class Split:
 
     @property
     def device(self) -> torch.device:
-        """Where the samples are."""
+        """Device of the samples."""
         return self.inputs.device
 
     def batch(self, at: Tensor | slice, augmenter: Augmenter | None = None) -> Batch:
         """See `Samples`."""
         inputs = finished(self.inputs[at], at, self.normalizer, augmenter)
-        if inputs.dim() == 5:  # a byte for each number in memory, four only in a batch
+        if inputs.dim() == 5:  # one byte per value in memory, four only in a batch
             inputs = inputs.transpose(0, 1).to(torch.get_default_dtype())
         return inputs, self.labels[at]
 
     def batches(
         self, cuts: Sequence[Tensor | slice], augmenter: Augmenter | None = None
     ) -> Iterator[Batch]:
-        """See `Samples`; made when they are asked for, but colours are changed ahead."""
+        """See `Samples`; colours are changed ahead in threads."""
         if augmenter is not None and augmenter.asked.colours:
             return ahead(lambda at: self.batch(at, augmenter), cuts, _BATCHES_AHEAD)
         return (self.batch(at, augmenter) for at in cuts)
 
     def part(self, indices: Indices) -> Split:
-        """Return the samples of these numbers."""
+        """Return the samples of these indices."""
         return Split(self.inputs[indices], self.labels[indices], self.normalizer)
 
     def to(self, device: torch.device) -> Split:
@@ -129,7 +130,7 @@ class Split:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run may learn from and choose by. The test split is not here.
+    """Splits that a run may train and select on; the test split is not among them.
 
     Parameters
     ----------
@@ -150,7 +151,7 @@ class TrainingData:
 
     @property
     def device(self) -> torch.device:
-        """Where the samples are."""
+        """Device of the samples."""
         return self.train.device
 
     def to(self, device: torch.device) -> TrainingData:
@@ -158,14 +159,14 @@ class TrainingData:
         return TrainingData(self.train.to(device), self.validation.to(device), self.classes)
 
     def normalized(self) -> TrainingData:
-        """Return both splits with pixels normalised, as far as they are in memory."""
+        """Return both splits with normalised inputs if they are in memory, else unchanged."""
         return TrainingData(self.train.normalized(), self.validation.normalized(), self.classes)
 
 
 def finished(
     inputs: Tensor, at: Tensor | slice, normalizer: Normalizer | None, augmenter: Augmenter | None
 ) -> Tensor:
-    """Augment and normalise the inputs of a batch, as far as it is asked for."""
+    """Augment and normalise the inputs of a batch."""
     if augmenter is not None:
         inputs = augmenter.pixels(inputs, at)
     if normalizer is not None:
@@ -176,7 +177,7 @@ def finished(
 
 
 def batch_sizes(samples: int, size: int) -> list[int]:
-    """Cut samples into batches; batch norm cannot train on one sample, so none is left alone."""
+    """Sizes of the batches; a last one of one sample joins its neighbour, for batch norm."""
     sizes = [size] * (samples // size) + ([samples % size] if samples % size else [])
     if len(sizes) > 1 and sizes[-1] == 1:
         sizes[-2:] = [size + 1]
@@ -184,13 +185,13 @@ def batch_sizes(samples: int, size: int) -> list[int]:
 
 
 def hash_order(name: str, indices: Indices) -> Indices:
-    """Order sample numbers by the SHA-256 of ``name:number``."""
+    """Order sample indices by the SHA-256 of ``name:index``."""
     keys = [hashlib.sha256(f"{name}:{i}".encode()).digest() for i in indices]
     return indices[sorted(range(len(keys)), key=keys.__getitem__)]
 
 
 def stratified(name: str, labels: NDArray[np.int64], sizes: Sequence[int]) -> list[Indices]:
-    """Cut samples into splits of the given sizes, plus the rest, class by class.
+    """Cut samples into stratified splits of given sizes, plus the rest.
 
     Parameters
     ----------
@@ -199,17 +200,17 @@ def stratified(name: str, labels: NDArray[np.int64], sizes: Sequence[int]) -> li
     labels
         [N].
     sizes
-        Wanted samples per split; classes give shares rounded by largest remainder.
+        Samples of each split; shares of the classes are rounded by largest remainder.
 
     Returns
     -------
     list of arrays
-        Sorted sample numbers: one array per size, then the rest.
+        Sorted sample indices: one array per size, then the rest.
 
     Raises
     ------
     ValueError
-        If more samples are wanted than there are.
+        If the sizes exceed the number of samples.
     """
     if sum(sizes) > len(labels):
         raise ValueError(f"splits of {sum(sizes)} samples do not fit into {len(labels)}")
@@ -228,7 +229,7 @@ def stratified(name: str, labels: NDArray[np.int64], sizes: Sequence[int]) -> li
 
 
 def digest(parts: Sequence[Indices]) -> str:
-    """SHA-256 over the sample numbers of all splits."""
+    """SHA-256 over the sample indices of all splits."""
     total = hashlib.sha256()
     for part in parts:
         total.update(np.ascontiguousarray(part, dtype="<i8").tobytes() + b"|")

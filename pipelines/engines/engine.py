@@ -1,23 +1,21 @@
-"""Runs cells, one after another or in several processes; both give the same records."""
+"""The choice of an engine: a name, and the module of that name in this folder.
+
+An engine is a module with ``run(specs, data_root, store, workers)``, which runs cells and yields
+their records as they end. All engines give the same records.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
+import importlib
 import os
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pipelines.common.errors import BenchError
-from pipelines.records.checkpoint import dense_cell
-from pipelines.records.record import RunRecord
-from pipelines.records.store import Store
-from pipelines.settings.spec import RunSpec
-from pipelines.training.cell import make_start, run_cell
+if TYPE_CHECKING:
+    from pipelines.records.record import RunRecord
+    from pipelines.records.store import Store
+    from pipelines.settings.spec import RunSpec
 
 Engine = Literal["serial", "processes"]
 
@@ -34,38 +32,10 @@ def default_workers(threads: int, device: str) -> int:
     return 1 if device == "cuda" else max(1, available_cores() // threads)
 
 
-def _run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecord:
-    """Run one cell and write its record at once, so that a kill loses only cells in flight."""
-    store = Store(store_root)
-    record = run_cell(spec, data_root, store.checkpoints, store.parent(spec))
-    store.write(record)
-    return record
-
-
-def _starts(specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """One post-training cell for each dense checkpoint that such cells need."""
-    later = [spec for spec in specs if spec.track == "post-training"]
-    return list({dense_cell(spec).run_id: spec for spec in later}.values())
-
-
-def _leave_with_parent() -> None:
-    """End this worker when the main process is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def run_cells(
     specs: Sequence[RunSpec], data_root: Path, store: Store, engine: Engine, workers: int
 ) -> Iterator[RunRecord]:
     """Run cells and yield their records as they end; the data must have been fetched.
-
-    Dense checkpoints that cells start from are made first, each by one process.
 
     Parameters
     ----------
@@ -76,7 +46,7 @@ def run_cells(
     store
         Where records go.
     engine
-        ``serial`` or ``processes``.
+        ``serial``: one after another in this process; ``processes``: several at a time.
     workers
         Processes at a time.
 
@@ -85,27 +55,7 @@ def run_cells(
     BenchError
         If a record cannot be written or a process is killed; finished cells are kept.
     """
-    if engine == "serial" or workers == 1 or len(specs) < 2:
-        for spec in specs:
-            yield _run_and_store(spec, data_root, store.root)
-        return
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipelines.engines.engine"])
-    with ProcessPoolExecutor(min(workers, len(specs)), context, _leave_with_parent) as pool:
-        try:
-            starts = [
-                pool.submit(make_start, spec, data_root, store.checkpoints)
-                for spec in _starts(specs)
-            ]
-            for start in starts:
-                start.result()
-            futures = [pool.submit(_run_and_store, spec, data_root, store.root) for spec in specs]
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise BenchError(
-                "a worker process was killed (out of memory?); finished cells are kept: run the "
-                "same command again, with fewer --workers."
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    if workers == 1 or len(specs) < 2:
+        engine = "serial"
+    module = importlib.import_module(f"pipelines.engines.{engine}")
+    yield from module.run(specs, data_root, store, workers)

@@ -22,7 +22,7 @@ from pipelines.training.environment import environment
 from pipelines.training.machine import find_device
 
 #: Folders of records in results/. If several hold the same run, the first of them is read.
-RECORD_FOLDERS = ("records", "controls", "local", "tuning")
+RECORD_FOLDERS = ("boards", "local", "tuning")
 
 
 def find_record(root: Path, prefix: str) -> RunRecord:

@@ -46,15 +46,13 @@ def check(spec: RunSpec) -> Pruner:
 def refusal(spec: RunSpec) -> str | None:
     """Why a cell cannot be a control, or None."""
     if spec.control and spec.granularity == "none":
-        return f"method '{spec.method}' prunes nothing; it has no {spec.control} twin."
-    if spec.control and spec.twin_of:
-        return (
-            f"{spec.method} as {spec.twin_of} is a control itself; it has no {spec.control} twin."
-        )
+        return f"method '{spec.method}' prunes nothing; it has no {spec.control} control."
+    if spec.control and spec.matched_to:
+        return f"{spec.method} as {spec.matched_to} is a control itself; it has no other."
     if spec.control == "shuffled" and spec.method == RANDOM:
-        return f"'{RANDOM}' has no shuffled twin; it is its own."
+        return f"'{RANDOM}' has no shuffled control; it is its own."
     if spec.control == "reinit" and spec.granularity not in ("structured", "hybrid"):
-        return f"{spec.granularity} pruning leaves no smaller network for a reinit twin."
+        return f"{spec.granularity} pruning leaves no smaller network for a reinit control."
     if spec.control == "reinit" and spec.track != "from-scratch":
-        return "a reinit twin starts from new weights; it belongs to the track from-scratch alone."
+        return "a reinit control starts from new weights; it is of the track from-scratch alone."
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipelines.common.errors import BenchError
@@ -12,8 +12,20 @@ from pipelines.records.record import SCHEMA_VERSION, RunRecord, read_record
 from pipelines.settings.spec import RunSpec
 
 
+def board_folder(root: Path, board: str) -> Path:
+    """Folder of a board below the project's folder: its records, controls, tables and page."""
+    return root / "results" / "boards" / board
+
+
+def board_store(root: Path, board: str) -> Store:
+    """Return the store of a board's records; controls and checkpoints lie beside it."""
+    return Store(board_folder(root, board) / "records")
+
+
 class Store:
-    """Records under ``root/workload/method/run_id.json``; variants and twins have own folders.
+    """Records under ``root/workload/method/run_id.json``; variants have own folders.
+
+    Matched runs lie in ``METHOD-matched``.
 
     Controls and dense checkpoints lie beside `root`: they are made from what is in it.
     """
@@ -40,7 +52,7 @@ class Store:
         if spec.control:
             name = f"{spec.name}-{spec.control}".replace(":", "-")
             return self.controls(spec.workload) / name / file
-        name = f"{spec.twin_of}-twins" if spec.twin_of else spec.name
+        name = f"{spec.matched_to}-matched" if spec.matched_to else spec.name
         return self.folder(spec.workload, name) / file
 
     def write(self, record: RunRecord) -> Path:
@@ -139,6 +151,25 @@ class Store:
         specs = list(specs)
         digests = {name: code_digest(name) for name in {spec.method for spec in specs}}
         return [spec for spec in specs if self.valid(spec, digests[spec.method]) is None]
+
+    def adopt(self, specs: Iterable[RunSpec], others: Sequence[Store]) -> int:
+        """Copy valid records of cells from other stores; return how many were copied.
+
+        Two boards may ask for the same cell, which is computed once.
+        """
+        from pipelines.records.digest import code_digest
+
+        specs = list(specs)
+        digests = {name: code_digest(name) for name in {spec.method for spec in specs}}
+        copied = 0
+        for spec in specs:
+            for other in others:
+                if other.path(spec).exists() and other.valid(spec, digests[spec.method]):
+                    with atomic_file(self.path(spec)) as file:
+                        file.write(other.path(spec).read_bytes())
+                    copied += 1
+                    break
+        return copied
 
     def records(self) -> Iterator[tuple[Path, RunRecord]]:
         """Yield path and record of every file, sorted by folder and then by file name."""

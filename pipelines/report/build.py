@@ -1,4 +1,4 @@
-"""Builds everything that a board shows; the same records give the same bytes."""
+"""Builds the tables, figures and page of a board; the same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,41 @@ from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
-from pipelines.report.analysis.collect import collect
+from pipelines.report.analysis.board_records import collect
 from pipelines.report.analysis.literature import literature
 from pipelines.report.analysis.published_results import load_published
 from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import analyse
 from pipelines.report.charts.accuracy import accuracy_over_density, figure_name
-from pipelines.report.charts.critical_diagram import critical_difference_diagram, diagram_name
+from pipelines.report.charts.critical_difference import critical_difference_diagram, diagram_name
 from pipelines.report.charts.vega import draw, save
 from pipelines.report.page.page import render
 from pipelines.report.page.sections import further_tables, make_sections
-from pipelines.report.tables.density_tables import make_tables
+from pipelines.report.tables.best import best_json, best_text
+from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import to_csv, to_json
 from pipelines.report.tables.latex import to_latex
-from pipelines.report.tables.literature_table import literature_table
+from pipelines.report.tables.literature import literature_table
 from pipelines.report.tables.markdown import table_markdown, to_markdown
-from pipelines.report.tables.paper_table import paper_tables
+from pipelines.report.tables.paper import paper_tables
 from pipelines.report.tables.summary import summary_markdown
 
 
-def build(params: Params, board: str, store: Store, results: Path) -> list[RunRecord]:
-    """Write leaderboard.{json,csv,md,tex,html} and figures/ into `results`; return the records.
+def build(
+    params: Params, board: str, store: Store, results: Path, published: Path
+) -> list[RunRecord]:
+    """Write leaderboard.{json,csv,md,tex,html}, best.{txt,json} and figures/; return the records.
+
+    Parameters
+    ----------
+    params, board
+        The board is one of `params`.
+    store
+        The board's records.
+    results
+        Where to write.
+    published
+        The file of published results.
 
     Raises
     ------
@@ -52,7 +66,7 @@ def build(params: Params, board: str, store: Store, results: Path) -> list[RunRe
         save(draw(specification), results / "figures", f"{name}-accuracy-density")
     for one in analysis.critical_differences:
         save(critical_difference_diagram(one), results / "figures", diagram_name(one))
-    beside = literature(load_published(_published(store)), params, board, rows)
+    beside = literature(load_published(published), params, board, rows)
     documents = {
         "json": to_json(board, analysis, records, beside),
         "csv": to_csv(rows),
@@ -63,11 +77,14 @@ def build(params: Params, board: str, store: Store, results: Path) -> list[RunRe
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:
             file.write(text.encode())
+    for name, text in {"best.txt": best_text(rows), "best.json": best_json(rows)}.items():
+        with atomic_file(results / name) as file:
+            file.write(text.encode())
     return records
 
 
-def literature_markdown(params: Params, board: str, store: Store) -> str:
-    """Published results beside the rows of a board, as one table.
+def literature_markdown(params: Params, board: str, store: Store, published: Path) -> str:
+    """Write the published results beside the rows of a board as one table in Markdown.
 
     Raises
     ------
@@ -75,8 +92,8 @@ def literature_markdown(params: Params, board: str, store: Store) -> str:
         If cells of the board have no record, or the published results are not valid.
     """
     rows = make_rows(_records(params, board, store))
-    published = load_published(_published(store))
-    table = literature_table(board, literature(published, params, board, rows))
+    found = literature(load_published(published), params, board, rows)
+    table = literature_table(board, found)
     return f"{table.note}\n\n{table_markdown(table)}"
 
 
@@ -85,29 +102,24 @@ def _records(params: Params, board: str, store: Store) -> list[RunRecord]:
         return collect(params.everything(board, store), store)
 
 
-def _published(store: Store) -> Path:
-    """Published results lie beside the records."""
-    return store.root.parent / "published.yaml"
-
-
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Pause the garbage collector, which would walk thousands of new records again and again."""
+    """Pause the garbage collector, which would scan thousands of new records many times."""
     running = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()  # records form no cycles
+        gc.freeze()  # records have no reference cycles
         if running:
             gc.enable()
 
 
 def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
-    """Put the tables of a board, or its summary, between the markers in a document.
+    """Write the tables of a board, or its summary, between the markers in a document.
 
-    ``<!-- board: NAME -->`` begins the tables, ``<!-- summary: NAME -->`` the summary;
-    ``<!-- end of ... -->`` ends them. What stood there is replaced.
+    The tables stand between ``<!-- board: NAME -->`` and ``<!-- end of board: NAME -->``, the
+    summary between ``<!-- summary: NAME -->`` and ``<!-- end of summary: NAME -->``.
 
     Raises
     ------
@@ -125,14 +137,14 @@ def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
     if updated is None:
         raise BenchError(
             f"{path} has no lines '<!-- board: {board} -->' and '<!-- end of board: {board} -->'; "
-            "write them where to put it."
+            "add both lines where the tables should be."
         )
     with atomic_file(path) as file:
         file.write(updated.encode())
 
 
 def _between(document: str, name: str, text: str) -> str | None:
-    """A document with other text between its markers; None if it has none of that name."""
+    """Replace the text between the markers of a document; None without markers of that name."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, found, rest = document.partition(begin)
     _, closed, after = rest.partition(end)

@@ -1,4 +1,4 @@
-"""The site: every board's page and its downloads, an overview, and a seal of the records shown."""
+"""The site: the page and downloads of each board, an overview, and the hashes of the records."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from markupsafe import Markup
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError, InputError
 from pipelines.common.files import atomic_file, sha256
-from pipelines.records.store import Store
-from pipelines.report.analysis.collect import collect
+from pipelines.records.store import board_folder, board_store
+from pipelines.report.analysis.board_records import collect
 from pipelines.report.build import build
 from pipelines.report.page.page import style_sheet, templates
 
-#: Says that a folder is a site, which may be replaced; programs read it too.
+#: Marks a folder as a site, which may be replaced; programs can read it.
 MANIFEST = "boards.json"
 SEAL = "SHA256SUMS"
 _PAGE = "leaderboard.html"
@@ -29,7 +29,7 @@ _PAGE = "leaderboard.html"
 
 @dataclass(frozen=True)
 class _Entry:
-    """What the overview says of a board; paths as seen from the overview."""
+    """A board in the overview; paths are relative to the overview."""
 
     name: str
     page: str
@@ -42,9 +42,10 @@ class _Entry:
     ok: int
 
 
-def complete(params: Params, store: Store) -> Iterator[str]:
-    """Boards whose cells all have records; why another is left out goes to stderr."""
+def complete(params: Params, root: Path) -> Iterator[str]:
+    """Boards whose cells all have records; prints to stderr why another board is left out."""
     for board in params.boards:
+        store = board_store(root, board)
         try:
             collect(params.everything(board, store), store)
         except BenchError as error:
@@ -53,54 +54,61 @@ def complete(params: Params, store: Store) -> Iterator[str]:
             yield board
 
 
-def write_site(params: Params, boards: Sequence[str], store: Store, to: Path) -> int:
+def write_site(params: Params, boards: Sequence[str], root: Path, to: Path) -> int:
     """Write the site of some boards; the same records give the same bytes.
 
-    It is built beside `to` and takes its place at the end, so a run that stops leaves the old one.
+    The site is built in a temporary folder beside `to` and moved at the end, so an interrupted run
+    keeps the old site.
 
     Parameters
     ----------
-    params, store
-        Where boards and records come from.
+    params, root
+        The boards, and the project's folder with their records.
     boards
-        Names.
+        Names of the boards.
     to
-        Folder; a site that is there is replaced.
+        Folder; an existing site is replaced.
 
     Returns
     -------
     int
-        How many records the boards show.
+        Number of records of the boards.
 
     Raises
     ------
     InputError
-        If there is no such board, or the folder holds something else than a site.
+        If there is no such board, or the folder contains something other than a site.
     BenchError
-        If cells of a board have no record, or the disk does not take the site.
+        If cells of a board have no record, or the site cannot be written.
     """
     to = to.resolve()
     _recover(to)
     if to.exists() and not (to / MANIFEST).is_file() and (to.is_file() or any(to.iterdir())):
-        raise InputError(f"{to} holds something else than a site; name a new or an empty folder.")
+        raise InputError(
+            f"{to} contains something other than a site; give a new or an empty folder."
+        )
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as temporary:
             folder = Path(temporary) / "site"
-            shown = _fill(params, boards, store, folder)
+            shown = _fill(params, boards, root, folder)
             _replace(to, folder)
     except OSError as error:
         raise BenchError(f"cannot write {to} ({error.strerror or error}).") from error
     return shown
 
 
-def _fill(params: Params, boards: Sequence[str], store: Store, folder: Path) -> int:
+def _fill(params: Params, boards: Sequence[str], root: Path, folder: Path) -> int:
     entries: list[_Entry] = []
     files: dict[str, Path] = {}
     for board in dict.fromkeys(boards):
-        records = build(params, board, store, folder / board)
+        store = board_store(root, board)
+        published = root / "results" / "published.yaml"
+        records = build(params, board, store, folder / board, published)
         paths = [store.path(record.spec) for record in records]
-        files |= {path.relative_to(store.root.parent).as_posix(): path for path in paths}
+        files |= {
+            path.relative_to(board_folder(root, board).parent).as_posix(): path for path in paths
+        }
         entries.append(
             _Entry(
                 name=board,
@@ -145,7 +153,7 @@ def _overview(entries: Sequence[_Entry], records: int) -> str:
 
 
 def _old(to: Path) -> Path:
-    """Where the old site lies for the moment in which the new one takes its place."""
+    """Folder of the old site while the new one is moved."""
     return to.with_name(f".{to.name}.old")
 
 
@@ -157,7 +165,7 @@ def _replace(to: Path, folder: Path) -> None:
 
 
 def _recover(to: Path) -> None:
-    """Bring back the old site, if the program was killed in that moment."""
+    """Restore the old site if the program was killed while it moved the new one."""
     if _old(to).exists() and not to.exists():
         _old(to).replace(to)
     shutil.rmtree(_old(to), ignore_errors=True)

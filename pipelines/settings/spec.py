@@ -50,10 +50,10 @@ class RunSpec(Struct, frozen=True, kw_only=True):
         Hyper-parameters of the method.
     variant
         Name of the set of hyper-parameters in `options`; empty for the method's default set.
-    twin_of
+    matched_to
         Of a matched run, the METHOD that it is matched to: the target is the density that METHOD
         found by itself for the same workload, granularity and seed. Matched runs have rows of
-        their own in the tables. Empty for all other runs.
+        their own in the tables. Empty for all other runs. In records, the field is ``twin_of``.
     track
         ``from-scratch``; or ``post-training``, which starts from the dense checkpoint of the
         workload and the seed.
@@ -76,7 +76,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0)]
     options: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
-    twin_of: str = ""
+    matched_to: str = field(default="", name="twin_of")
     track: Track = "from-scratch"
     control: Control | Literal[""] = ""
     tuning: bool = False
@@ -114,8 +114,8 @@ class RunSpec(Struct, frozen=True, kw_only=True):
         A new field changes no run_id, if its default keeps the old behaviour.
         """
         values = {}
-        for name, default in _defaults().items():
-            value = getattr(self, name)
+        for attribute, (name, default) in _defaults().items():
+            value = getattr(self, attribute)
             if value != default:
                 values[name] = value
         # The settings are encoded once for many cells: a 0 holds their place. The fields that sort
@@ -125,7 +125,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
 
     def label(self) -> str:
         """Return a description of the cell for people."""
-        matched = f" (as {self.twin_of})" if self.twin_of else ""
+        matched = f" (as {self.matched_to})" if self.matched_to else ""
         name = f"{self.name}-{self.control}" if self.control else self.name
         track = "" if self.track == "from-scratch" else f" {self.track}"
         return (
@@ -135,12 +135,14 @@ class RunSpec(Struct, frozen=True, kw_only=True):
 
 
 @cache
-def _defaults() -> dict[str, Any]:
-    """Return field -> default; `NODEFAULT`, which no value equals, for a field without one."""
+def _defaults() -> dict[str, tuple[str, Any]]:
+    """Return field -> its name in JSON, and its default.
+
+    The default of a field without one is `NODEFAULT`, which no value equals.
+    """
     defaults = {}
-    for field_info in fields(RunSpec):
-        if field_info.default_factory is NODEFAULT:
-            defaults[field_info.name] = field_info.default
-        else:
-            defaults[field_info.name] = field_info.default_factory()
+    for one in fields(RunSpec):
+        has_factory = one.default_factory is not NODEFAULT
+        default = one.default_factory() if has_factory else one.default
+        defaults[one.name] = (one.encode_name, default)
     return defaults

@@ -17,7 +17,7 @@ from tests.helpers.documents import commands
 
 STEPS = 4
 
-EXAMPLES = [one.text for one in commands("README.md") if one.kind == "python"]
+EXAMPLES = [one.text for one in commands("docs/loop.md") if one.kind == "python"]
 
 
 class Block(nn.Module):

@@ -117,11 +117,13 @@ class Checker:
                 raise ValueError(f"there is no stage or file '{word}'")
 
     def _stages(self, file: str) -> set[str]:
-        """Names of the stages of a pipeline file, with and without ``@WORKLOAD``."""
-        names = set(yaml.safe_load((ROOT / file).read_text())["stages"])
-        return names | {
-            f"{name}@{workload}" for name in names for workload in self.params.workloads
-        }
+        """Names of the stages of a pipeline file, with and without ``@WORKLOAD`` or ``@BOARD``."""
+        stages = yaml.safe_load((ROOT / file).read_text())["stages"]
+        names = {*stages}
+        for name, stage in stages.items():
+            parts = stage.get("matrix", {}).get("board", self.params.workloads)
+            names.update(f"{name}@{part}" for part in parts)
+        return names
 
     def python(self, words: Sequence[str], loose: bool) -> None:
         if words[0] == "-c":
@@ -243,7 +245,7 @@ def reason(command: Command, params: Params) -> str:
     """Return why tests do not run a command; empty if they run it."""
     if command.marker:
         return command.marker
-    if command.kind == "python" and command.page == "README.md":
+    if command.kind == "python" and command.page == "docs/loop.md":
         return "tests/dpap/test_attachment.py runs it, and looks at what it leaves"
     if command.kind != "shell":
         return ""

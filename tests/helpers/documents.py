@@ -73,7 +73,7 @@ def pages() -> list[str]:
     """Every document, in the order in which people read them."""
     paths = sorted((ROOT / "docs").rglob("*.md"))
     docs = [str(path.relative_to(ROOT)) for path in paths]
-    return ["README.md", "RULES.md", "CONTRIBUTING.md", *docs]
+    return ["README.md", "RULES.md", "CONTRIBUTING.md", "CHANGELOG.md", *docs]
 
 
 @cache

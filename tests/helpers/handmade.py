@@ -17,8 +17,8 @@ from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import analyse
 from pipelines.report.page.page import render
 from pipelines.report.page.sections import make_sections
-from pipelines.report.tables.density_tables import make_tables
-from pipelines.report.tables.paper_table import paper_tables
+from pipelines.report.tables.density import make_tables
+from pipelines.report.tables.paper import paper_tables
 from pipelines.settings.network import Execution
 from pipelines.training.environment import environment
 from tests.helpers.paths import ROOT

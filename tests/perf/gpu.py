@@ -3,7 +3,7 @@
 The contenders are those of ``test_training_step.py``, at eight steps and 128 samples, and what only
 a GPU has. All compute float32 as float32: TF32 is off. It needs no more than the packages that
 training needs, and SpikingJelly and CuPy to race against them. Afterwards
-``python -m tests.perf.speed_page results/local/gpu.json docs`` puts the tables into docs/.
+``python -m tools.speed_page results/local/gpu.json docs`` puts the tables into docs/.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipelines.settings.network import Execution
 from pipelines.training.environment import environment
 from pipelines.training.machine import clock, find_device
 from tests.perf.networks import SIZES, Size, compare, contenders, turns
-from tests.perf.speed_page import to_markdown
+from tools.speed_page import to_markdown
 
 REFERENCE = "snnTorch, step by step"
 ROUNDS = {"fashion": 30, "6Conv2FC": 10}

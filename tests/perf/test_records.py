@@ -14,7 +14,8 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from pipelines.boards.params import PARAMS, Params, load_params
+from pipelines.boards.params import Params, load_params
+from pipelines.boards.project import PARAMS
 from pipelines.records.digest import code_digest
 from pipelines.records.store import Store
 from pipelines.training.cell import run_cell
@@ -35,7 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, params: Params, data_root:
     fields = params.model_dump(mode="json") | {"boards": {"large": BOARD}}
     (root / PARAMS).write_text(yaml.safe_dump(fields))
     params = load_params(root)
-    store, draw = Store(root / "results" / "records"), random.Random(0)
+    store, draw = Store(root / "results" / "boards" / "quick" / "records"), random.Random(0)
     names = ("random", "magnitude", "dpap")
     digests = {name: code_digest(name) for name in names}
     models = {
@@ -61,7 +62,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, params: Params, data_root:
 
 def test_store_scan(benchmark: Any, project: Path) -> None:
     benchmark.group = "10,000 records"
-    store = Store(project / "results" / "records")
+    store = Store(project / "results" / "boards" / "quick" / "records")
     count = benchmark.pedantic(lambda: sum(1 for _ in store.records()), rounds=7)
     assert count == 10_000
 
@@ -69,7 +70,7 @@ def test_store_scan(benchmark: Any, project: Path) -> None:
 def test_nothing_is_missing(benchmark: Any, project: Path) -> None:
     benchmark.group = "10,000 records"
     cells = load_params(project).cells("large")
-    store = Store(project / "results" / "records")
+    store = Store(project / "results" / "boards" / "quick" / "records")
     assert benchmark.pedantic(lambda: store.missing(cells), rounds=7) == []
 
 

@@ -1,13 +1,13 @@
-"""How a new method begins; tests/repository/test_documents.py takes the walk of CONTRIBUTING.md."""
+"""How a new method begins; test_document_commands.py takes the walk of CONTRIBUTING.md."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-import yaml
 
 from baselines._template import Template
+from pipelines.boards.hyperparameters import read_entries
 from pipelines.methods import catalogue
 from tests.pipelines.cli.test_main import call
 
@@ -40,10 +40,9 @@ def test_a_new_method_is_the_template_under_its_name(
     assert text.startswith(f'"""{title}: ')
     assert f"class {title}(GradualPruner):" in text
     assert "emplate" not in text
-    added = yaml.safe_load((empty / "params.yaml").read_text())
-    options = added["methods"][name]
-    assert Template(**options) == Template()
-    assert added["tuning"]["spaces"][name].keys() <= options.keys()
+    added = read_entries(empty)[name]
+    assert Template(**added.options) == Template()
+    assert added.space.keys() <= added.options.keys()
 
 
 def test_a_new_method_in_a_package_of_its_own(
@@ -78,9 +77,9 @@ def test_names_that_cannot_be(
     sentence: str,
 ) -> None:
     (empty / "baselines" / "there.py").touch()
-    before = (empty / "params.yaml").read_text()
+    before = (empty / "methods.yaml").read_text()
     assert call(monkeypatch, "new-method", *arguments) == 2
     captured = capsys.readouterr()
     assert sentence in captured.err
     assert captured.err.count("\n") == 1
-    assert (empty / "params.yaml").read_text() == before
+    assert (empty / "methods.yaml").read_text() == before

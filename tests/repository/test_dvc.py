@@ -1,22 +1,30 @@
-"""dvc.yaml names what each stage depends on; the pipeline runs, stops, and reruns what changed."""
+"""DVC: what each stage says of itself is true, and the pipeline reruns what changed."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from pipelines.boards.params import Params
 from pipelines.data import SOURCES
-from pipelines.methods.registry import methods, source_files
+from pipelines.records.digest import ROOMS
 from tests.helpers.paths import ROOT
+
+#: Rooms that start what a stage computes, and show progress; no output depends on them.
+STARTERS = ("pipelines/cli", "pipelines/engines", "pipelines/boards", "pipelines/export")
+#: Boards whose data sets must be downloaded.
+DOWNLOADED = {"paper", "paper-imagenet"}
 
 
 def stages_of(file: str) -> dict[str, Any]:
@@ -24,62 +32,159 @@ def stages_of(file: str) -> dict[str, Any]:
     return found
 
 
-STAGES, PAPER = stages_of("dvc.yaml"), stages_of("pipelines/stages/paper/dvc.yaml")
+STAGES = stages_of("dvc.yaml")
+PAPER = stages_of("pipelines/stages/paper/dvc.yaml")
+DESK = stages_of("pipelines/stages/desk/dvc.yaml")
 
 
-def test_methods_lie_where_dvc_looks(params: Params) -> None:
-    for board in params.boards.values():
-        for name in board.baselines:
-            assert source_files(name) == [ROOT / "baselines" / f"{name}.py"]
-        for name in {name.partition(":")[0] for name in board.dpap}:
-            assert ROOT / "dpap" / "pruner.py" in source_files(name)
-        assert {name.partition(":")[0] for name in board.methods} <= set(methods())
+@pytest.fixture(scope="module")
+def resolved() -> dict[str, dict[str, set[str]]]:
+    """Stage -> its dependencies and outputs, as DVC itself resolves them."""
+    with Repo(ROOT) as repo:
+        return {
+            stage.addressing.rpartition(":")[2]: {
+                "deps": {dep.def_path for dep in stage.deps if dep.def_path.count(".yaml") == 0},
+                "outs": {Path(out.fs_path).relative_to(ROOT).as_posix() for out in stage.outs},
+            }
+            for stage in repo.index.stages
+            if Path(stage.path).parent == ROOT
+        }
 
 
-def test_the_fetched_data_are_those_of_the_board(params: Params) -> None:
-    needed = {params.workloads[w].data for w in params.board("embedded").workloads}
-    assert set(STAGES["fetch"]["matrix"]["data"]) == needed <= set(SOURCES)
+def test_every_board_without_a_download_is_regenerated(params: Params) -> None:
+    boards = set(params.boards) - DOWNLOADED
+    assert set(STAGES["report"]["matrix"]["board"]) == boards
+    assert set(STAGES["cells"]["matrix"]["board"]) == boards - {"embedded"}
+    assert set(PAPER["report"]["matrix"]["board"]) == DOWNLOADED
+    local = set(STAGES["fetch"]["matrix"]["data"])
+    for name, board in params.boards.items():
+        needed = {params.workloads[workload].data for workload in board.workloads}
+        assert (needed <= local) == (name in boards)
 
 
-def test_the_data_of_the_larger_workloads_have_a_pipeline_of_their_own(params: Params) -> None:
-    desk = yaml.safe_load((ROOT / "pipelines" / "stages" / "desk" / "dvc.yaml").read_text())[
-        "stages"
-    ]
-    fetched = set(desk["fetch"]["matrix"]["data"])
+def test_data_sets_of_stages_exist(params: Params) -> None:
+    fetched = {*STAGES["fetch"]["matrix"]["data"], *DESK["fetch"]["matrix"]["data"]}
     assert fetched <= set(SOURCES)
-    assert not fetched & set(STAGES["fetch"]["matrix"]["data"])
-    assert {w.data for w in params.workloads.values()} >= fetched
-    assert desk["fetch"]["wdir"] == "../../.."
+    assert {workload.data for workload in params.workloads.values()} >= fetched
 
 
-def test_pipelines_do_not_reach_into_each_other(params: Params) -> None:
-    """A folder as a dependency would make `dvc repro` compute every stage that writes into it."""
-    folders = {"results/records", "results/controls", "data"}
-    for stages in (STAGES, PAPER):
-        for stage in stages.values():
-            assert not folders & set(stage["deps"])
+def test_larger_pipelines_run_in_the_project_folder() -> None:
+    for stage in (*PAPER.values(), *DESK.values()):
+        assert stage["wdir"] == "../../.."
 
 
-@pytest.mark.parametrize(
-    ("stage", "name"), [("report", "paper"), ("report-imagenet", "paper-imagenet")]
-)
-def test_reports_of_the_paper_wait_for_each_of_their_workloads(
-    params: Params, stage: str, name: str
+def test_the_code_stage_depends_on_all_that_a_digest_covers() -> None:
+    rooms = {f"pipelines/{room}" for room in ROOMS}
+    assert set(STAGES["code"]["deps"]) == rooms | {"baselines", "dpap"}
+
+
+def traced(project: Path, *arguments: str) -> set[str]:
+    """Our files that a command loads, as paths below the repository."""
+    code = (
+        "import sys\n"
+        "from pipelines.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "files = {getattr(m, '__file__', None) for m in list(sys.modules.values())}\n"
+        "print(*sorted(f for f in files if f), sep='\\n')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ours = (Path(line) for line in done.stdout.splitlines() if line.startswith(str(ROOT)))
+    files = {file.relative_to(ROOT).as_posix() for file in ours if file.is_relative_to(ROOT)}
+    return {f for f in files if f.split("/")[0] in {"baselines", "dpap", "pipelines"}}
+
+
+def covered(file: str, deps: set[str]) -> bool:
+    """Whether a file is, or lies below, a dependency; packages themselves define nothing."""
+    return file.endswith("__init__.py") or any(
+        file == dep or file.startswith(f"{dep}/") for dep in deps
+    )
+
+
+def written(project: Path) -> Iterator[str]:
+    for path in project.rglob("*"):
+        if path.is_file():
+            yield path.relative_to(project).as_posix()
+
+
+@pytest.mark.slow
+def test_stages_depend_on_what_their_commands_import_and_declare_what_they_write(
+    tmp_path: Path, resolved: dict[str, dict[str, set[str]]]
 ) -> None:
-    workloads = params.board(name).workloads
-    needed = {f"results/{kind}/{w}" for kind in ("records", "controls") for w in workloads}
-    read = {d for d in PAPER[stage]["deps"] if d.startswith("results/")}
-    assert read == needed | {"results/published.yaml"}
-    assert set(workloads) <= set(params.workloads)
-    assert all(stage["wdir"] == "../../.." for stage in PAPER.values())
+    """Every command of the pipeline, one after the other, in a small project."""
+    make_small(tmp_path)
+    commands = {
+        "fetch@digits": "fetch digits",
+        "code": "digest",
+        "baseline@digits-ann-magnitude": "sweep --board embedded --only cells "
+        "--workload digits-ann --method magnitude",
+        "cells@quick": "sweep --board quick",
+        "report@quick": "report --board quick",
+        "mlflow": "sync",
+    }
+    for name, command in commands.items():
+        before = {path: (tmp_path / path).stat().st_mtime_ns for path in written(tmp_path)}
+        files = traced(tmp_path, *command.split(), *_serial(command))
+        deps = resolved[name]["deps"]
+        if any(dep.startswith("results/code") for dep in deps):
+            deps = deps | resolved["code"]["deps"]  # which made the digests that it depends on
+        if name == "mlflow":  # the records that it reads were made by what they say themselves
+            deps = deps | resolved["report@quick"]["deps"]
+        lost = {f for f in files if not covered(f, deps | set(STARTERS))}
+        assert not lost, f"{name} imports {sorted(lost)}, and does not depend on them"
+        new = {
+            path
+            for path in written(tmp_path)
+            if before.get(path) != (tmp_path / path).stat().st_mtime_ns
+        }
+        outs = resolved[name]["outs"] | {"mlflow.db", "mlruns", "results/local"}
+        stray = {path for path in new if not covered(path, outs)}
+        assert not stray, f"{name} writes {sorted(stray)}, and does not declare them"
+
+
+def _serial(command: str) -> tuple[str, ...]:
+    """In one process, so that all that is imported is seen."""
+    return ("--engine", "serial") if command.startswith("sweep") else ()
+
+
+def make_small(project: Path, few: tuple[str, ...] = ("dense", "random", "magnitude")) -> None:
+    """Lay a small project out: tiny networks, one epoch, one seed, few methods."""
+    (project / "results").mkdir()
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "methods.yaml", "results/published.yaml"):
+        shutil.copy(ROOT / name, project / name)
+    text = (ROOT / "params.yaml").read_text()
+    for old, new in [
+        ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
+        ("epochs: 15", "epochs: 1"),
+        ("epochs: 8", "epochs: 1"),
+        ("[0.5, 0.25, 0.1, 0.05]", "[0.5]"),
+        ("[0.25, 0.1]", "[0.5]"),
+        ("[0, 1, 2]", "[0]"),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    fields = yaml.safe_load(text)
+    for name, board in fields["boards"].items():
+        if name not in DOWNLOADED:
+            board["baselines"] = [method for method in board["baselines"] if method in few]
+            board["dpap"] = [method for method in board["dpap"] if method.count(":") == 0]
+    (project / "params.yaml").write_text(yaml.safe_dump(fields))
 
 
 def dvc(project: Path, *arguments: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    known = os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=project,
-        env=os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env=known | {"PYTHONPATH": str(project)},
         capture_output=True,
         text=True,
         check=False,
@@ -97,71 +202,61 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     for name in ("baselines", "dpap", "pipelines", ".dvc"):
         ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
-    (tmp_path / "results").mkdir()
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "results/published.yaml"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    text = (ROOT / "params.yaml").read_text()
-    for old, new in [
-        ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
-        ("epochs: 15", "epochs: 1"),
-        ("[0.5, 0.25, 0.1, 0.05]", "[0.5]"),
-        ("[0, 1, 2]", "[0]"),
-    ]:
-        assert old in text
-        text = text.replace(old, new)
-    few = ["dense", "random", "magnitude", "admm", "grand"]
-    fields = yaml.safe_load(text)
-    assert set(few) <= set(fields["boards"]["embedded"]["baselines"])
-    fields["boards"]["embedded"]["baselines"] = few
-    params = tmp_path / "params.yaml"
-    params.write_text(yaml.safe_dump(fields))
+    make_small(tmp_path, ("dense", "random", "magnitude", "admm", "grand"))
+    params, methods = tmp_path / "params.yaml", tmp_path / "methods.yaml"
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    boards = tmp_path / "results" / "boards"
 
-    def records() -> dict[Path, int]:
-        found = [(tmp_path / "results" / name).rglob("*.json") for name in ("records", "controls")]
+    def records(board: str) -> dict[Path, int]:
+        found = [(boards / board / name).rglob("*.json") for name in ("records", "controls")]
         return {path: path.stat().st_mtime_ns for paths in found for path in paths}
 
     stages = ran(dvc(tmp_path, "repro"))
-    assert {"fetch@digits", "baseline@digits-snn-magnitude", "dpap@digits-ann-dpap"} <= stages
-    assert {"twins@digits-snn", "controls@digits-ann", "mlflow"} <= stages
-    assert {"report-quick", "report-embedded"} <= stages
-    for board in ("quick", "embedded"):
-        made = tmp_path / "results" / "boards" / board
-        for name in ("leaderboard.html", "leaderboard.csv"):
-            assert (made / name).exists()
-        assert (made / "figures" / "digits-snn-accuracy-density.svg").exists()
+    assert {
+        "fetch@digits",
+        "code",
+        "baseline@digits-snn-magnitude",
+        "dpap@digits-ann-dpap",
+    } <= stages
+    assert {"matched@digits-snn", "controls@digits-ann", "cells@quick", "mlflow"} <= stages
+    assert {f"report@{board}" for board in ("quick", "embedded", "post-training")} <= stages
+    for board in ("quick", "embedded", "post-training", "dpap-ablation"):
+        for name in ("leaderboard.html", "leaderboard.csv", "best.txt"):
+            assert (boards / board / name).exists()
+        assert list((boards / board / "figures").glob("digits-snn-*accuracy-density.svg"))
     assert (tmp_path / "mlflow.db").exists()
     pruned = 2 * (3 + 2 + 2 + 2 * 2) + 2  # magnitude, admm, grand, dpap, dpap-st
-    twins = 2 * (2 + 2 + 1 + 1)  # random, magnitude at two granularities; admm, grand
-    # Random pruning is its own control; twins have none.
-    assert len(records()) == 2 * (1 + 3) + pruned + twins + pruned
+    matched = 2 * (2 + 2 + 1 + 1)  # random, magnitude at two granularities; admm, grand
+    # Random pruning is its own control; matched runs have none.
+    assert len(records("embedded")) == 2 * (1 + 3) + pruned + matched + pruned
 
+    shown = json.loads(dvc(tmp_path, "metrics", "show", "--json"))
+    best = shown[""]["data"]["results/boards/quick/best.json"]["data"]
+    assert best["digits-snn"]["unstructured"]["0.5"]["best"] in {"random", "magnitude", "admm"}
+    plots = dvc(tmp_path, "plots", "show", "--no-html", "--json")
+    assert "accuracy-density.svg" in plots
     assert not ran(dvc(tmp_path, "repro")), "a second run does nothing"
 
-    before = records()
-    reports = {"report-quick", "report-embedded"}
-    figures = tmp_path / "pipelines" / "report" / "figures.py"
-    figures.write_text(figures.read_text() + "# changed\n")
-    assert ran(dvc(tmp_path, "repro")) == reports, "a changed plot retrains nothing"
-    assert records() == before
+    before = {board: records(board) for board in ("quick", "embedded")}
+    reports = {f"report@{board}" for board in STAGES["report"]["matrix"]["board"]}
+    chart = tmp_path / "pipelines" / "report" / "charts" / "accuracy.py"
+    chart.write_text(chart.read_text() + "# changed\n")
+    assert ran(dvc(tmp_path, "repro")) == reports | {"mlflow"}, "a changed plot retrains nothing"
+    assert {board: records(board) for board in before} == before
 
-    fields["methods"]["magnitude"]["p"] = 3 - fields["methods"]["magnitude"]["p"]
-    params.write_text(yaml.safe_dump(fields))
-    assert ran(dvc(tmp_path, "repro")) == {
-        *reports,
+    fields = yaml.safe_load(methods.read_text())
+    fields["magnitude"]["options"]["p"] = 3 - fields["magnitude"]["options"]["p"]
+    methods.write_text(yaml.safe_dump(fields))
+    changed = ran(dvc(tmp_path, "repro"))
+    assert {name for name in changed if name.startswith(("baseline", "dpap"))} == {
         "baseline@digits-snn-magnitude",
         "baseline@digits-ann-magnitude",
-        "twins@digits-snn",
-        "twins@digits-ann",
-        "controls@digits-snn",
-        "controls@digits-ann",
-        "mlflow",
     }
-    after = records()
-    again = [path for path, time in before.items() if after[path] != time]
-    assert not again, "no other cell is computed"
-    assert {path.parent.name for path in after.keys() - before.keys()} == {
-        "magnitude",
-        "magnitude-shuffled",
-        "dpap-twins",
-    }
+    for board, old in before.items():
+        after = records(board)
+        again = [path for path, time in old.items() if after[path] != time]
+        assert not again, "no other cell is computed"
+        folders = {path.parent.name for path in after.keys() - old.keys()}
+        more = {"magnitude-shuffled", "dpap-matched"} if board == "embedded" else set()
+        assert folders == {"magnitude"} | more
+    assert params.exists()

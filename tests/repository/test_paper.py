@@ -21,17 +21,15 @@ import yaml
 from pipelines.boards.params import Params
 from pipelines.cli.main import main
 from pipelines.data import SOURCES
-from pipelines.data.download import Archive
+from pipelines.data.download import RemoteFile
 from pipelines.data.sets import cifar, dvs_gesture, imagenet, mnist, n_mnist
 from pipelines.networks.initial import build_network
 from pipelines.records.record import read_record
 from pipelines.settings.layout import parse_layout, with_widths
 from pipelines.settings.workload import Workload
+from tests.helpers.event_files import write_n_mnist, write_trials
+from tests.helpers.image_files import cifar_members, drawn, idx, packed, save, sha
 from tests.helpers.paths import ROOT
-from tests.pipelines.data.sets.test_dvs_gesture import write_trials
-from tests.pipelines.data.sets.test_imagenet import save
-from tests.pipelines.data.sets.test_static_images import cifar_members, drawn, idx, packed, sha
-from tests.pipelines.data.sets.test_tonic_sets import write_n_mnist
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "pipelines/stages/paper/dvc.yaml").read_text())
 BOARDS = {"paper": "", "paper-imagenet": "-imagenet"}
@@ -111,10 +109,10 @@ def lay_mnist(data: Path, patch: Patch) -> None:
 
 def lay_cifar(data: Path, patch: Patch) -> None:
     archive = packed(cifar_members("cifar-10"))
-    made = replace(cifar.CIFAR_10, validation=20, content=sha(archive))
-    patch.setattr(cifar, "CIFAR_10", made)
+    remote = replace(cifar.CIFAR_10.archive, checksum=f"sha256:{sha(archive)}")
+    patch.setattr(cifar, "CIFAR_10", replace(cifar.CIFAR_10, validation=20, archive=remote))
     (data / "cifar-10").mkdir(parents=True)
-    (data / "cifar-10" / made.file).write_bytes(archive)
+    (data / "cifar-10" / remote.name).write_bytes(archive)
 
 
 def lay_n_mnist(data: Path, patch: Patch) -> None:
@@ -124,8 +122,8 @@ def lay_n_mnist(data: Path, patch: Patch) -> None:
         name = getattr(n_mnist, part).name
         write_n_mnist(folder / name, number)
         md5 = hashlib.md5((folder / name).read_bytes()).hexdigest()
-        patch.setattr(n_mnist, part, Archive(name, "https://example.org", md5))
-        counts[getattr(n_mnist, part)] = number
+        patch.setattr(n_mnist, part, RemoteFile(name, f"md5:{md5}"))
+        counts[name] = number
     patch.setattr(n_mnist, "COUNTS", counts)
     patch.setattr(n_mnist, "VALIDATION", 10)
 

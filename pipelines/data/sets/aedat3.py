@@ -1,8 +1,8 @@
-"""Reading AEDAT 3.1, the format of DVS-Gesture's recordings.
+"""The file format AEDAT 3.1, used by DVS-Gesture.
 
-As the data set's README has it: a header of lines that begin with ``#``; then packets, each of 28
-bytes about it and of events of 8 bytes. An event is a word (x from bit 17, y from bit 2, polarity
-at bit 1) and a time in microseconds; both little-endian.
+As the data set's README describes it: a header of lines that begin with ``#``, then packets. A
+packet is a header of 28 bytes and events of 8 bytes. An event is a word (x from bit 17, y from bit
+2, polarity at bit 1) and a time in microseconds, both little-endian.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pipelines.common.errors import BenchError
 from pipelines.data.events import EVENT, Events, in_order
 
 _END = b"#!END-HEADER\r\n"
-#: Type, source, size of an event, offset and overflow of its time, capacity, number, valid ones.
+#: Type, source, event size, offset and overflow of the time, capacity, events, valid events.
 _PACKET = struct.Struct("<HHIIIIII")
 _POLARITY, _EVENT_BYTES = 1, 8
 _PLACE = 0x1FFF
 
 
 def read_aedat3(path: Path) -> Events:
-    """Read all polarity events of a file, in the order of time.
+    """Read all polarity events of a file, sorted by time.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def read_aedat3(path: Path) -> Events:
         raise BenchError(f"{path} cannot be read ({error.strerror})") from error
     start = raw.find(_END)
     if not raw.startswith(b"#!AER-DAT3.") or start < 0:
-        raise BenchError(f"{path} is no recording in the format AEDAT 3; unpack its archive again")
+        raise BenchError(f"{path} is not in the format AEDAT 3; unpack its archive again")
     at, words = start + len(_END), []
     while at < len(raw):
         if at + _PACKET.size > len(raw):

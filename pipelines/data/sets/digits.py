@@ -1,4 +1,4 @@
-"""scikit-learn's digits: 1,797 images of 8 x 8 pixels, inside the package, no download."""
+"""scikit-learn's digits: 1,797 images of 8 x 8 pixels, part of the package, no download."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ SPLITS = "aa813c415bb2d71f3b2b502d10ed29370fe21484446328dc40779b1f2d342e4f"
 
 
 def fetch(folder: Path) -> None:
-    """Write the images and labels that scikit-learn holds as ``digits.npy``.
+    """Write the images and labels of scikit-learn to ``digits.npy``.
 
     Raises
     ------
     BenchError
-        If scikit-learn's data are not those that the suite was made with.
+        If scikit-learn's data differ from the published ones.
     """
     path = folder / FILE
     if path.exists() and _table(path) is not None:
         return
-    from sklearn.datasets import load_digits  # slow to import, and needed once
+    from sklearn.datasets import load_digits  # slow to import, needed once
 
     data = load_digits()
     table = np.column_stack([data.data, data.target]).astype(np.uint8)
     if _digest(table) != CONTENT:
         raise BenchError(
-            "scikit-learn's digits differ from those this suite was made with; install the pinned "
-            "version with: make setup"
+            "scikit-learn's digits differ from the published ones; install the pinned version: "
+            "make setup"
         )
     with atomic_file(path) as file:
         np.save(file, table, allow_pickle=False)
@@ -63,7 +63,7 @@ def _table(path: Path) -> NDArray[np.uint8] | None:
 
 
 def _load(folder: Path, kind: Normalization) -> tuple[Split, Split, Split]:
-    """Test, validation and train split, as pixels."""
+    """Read test, validation and train split as pixels."""
     table = _table(folder / FILE)
     if table is None:
         raise BenchError(f"{folder / FILE} is damaged; run: dpap-bench fetch {NAME}")
@@ -82,11 +82,11 @@ def _load(folder: Path, kind: Normalization) -> tuple[Split, Split, Split]:
 
 
 def load_training(folder: Path, normalization: Normalization = "data") -> TrainingData:
-    """Train and validation split."""
+    """Read train and validation split."""
     _, validation, train = _load(folder, normalization)
     return TrainingData(train, validation, CLASSES)
 
 
 def load_test(folder: Path, normalization: Normalization = "data") -> Split:
-    """Test split; for `pipelines.training.evaluation` alone."""
+    """Read the test split; called only by `pipelines.training.evaluation`."""
     return _load(folder, normalization)[0]

@@ -1,6 +1,6 @@
-"""Fashion-MNIST as an event camera would see it: recordings of `pipelines.data.sets.saccades`.
+"""Fashion-MNIST as an event camera would see it, simulated by `pipelines.data.sets.saccades`.
 
-Splits are those of ``fashion-mnist``, sample by sample.
+Splits hold the same samples as those of ``fashion-mnist``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
 from pipelines.data.events import Binning, Events
 from pipelines.data.images import Part
-from pipelines.data.sets import fashion_mnist, recordings
+from pipelines.data.sets import atis, fashion_mnist
 from pipelines.data.sets.saccades import SIDE, simulate
 from pipelines.data.splits import Split, TrainingData, stratified
 
 NAME = "fashion-dvs"
 SENSOR = (SIDE, SIDE)
 TRAIN, TEST, DATASHEET = "Train.zip", "Test.zip", "datasheet.json"
-#: `recordings.digest` of the archives.
+#: `atis.digest` of the archives.
 CONTENT = {
     TRAIN: "e35cdfa74209f06df081c0a3928ec6818ac296800196325fb5a97b8d2e039aec",
     TEST: "1310999593cc71a119acc0fb30332bda10bf6f4aa95091fce86b853d19c3df3a",
@@ -37,16 +37,16 @@ _CHUNK = 256
 
 
 def fetch(folder: Path) -> None:
-    """Simulate the recordings, which takes about two minutes, and write the archives.
+    """Simulate the recordings and write the archives, which takes about two minutes.
 
-    Fashion-MNIST's files are taken from the folder beside this one, or fetched and thrown away.
+    Fashion-MNIST's files are read from the folder beside this one, or fetched for the moment.
 
     Raises
     ------
     BenchError
-        If the recordings are not those that this suite was made with.
+        If the recordings are not the published ones.
     """
-    if all(recordings.digest(folder / name) == content for name, content in CONTENT.items()):
+    if all(atis.digest(folder / name) == content for name, content in CONTENT.items()):
         return
     with tempfile.TemporaryDirectory() as name:
         images = folder.parent / fashion_mnist.FASHION_MNIST.name
@@ -55,17 +55,17 @@ def fetch(folder: Path) -> None:
         fashion_mnist.FASHION_MNIST.fetch(images)
         sheet = {part: _record(folder / part, images, source) for part, source in _PARTS.items()}
     for part, content in CONTENT.items():
-        if recordings.digest(folder / part) != content:
+        if atis.digest(folder / part) != content:
             raise BenchError(
-                f"{folder / part} differs from what this suite was made with; the simulation uses "
-                "integers alone, so this is a bug: please report it"
+                f"{folder / part} differs from the published recordings; the simulation uses only "
+                "integers, so this is a bug: please report it"
             )
     with atomic_file(folder / DATASHEET) as file:
         file.write((json.dumps(sheet, indent=1) + "\n").encode())
 
 
 def _record(path: Path, folder: Path, part: Part) -> dict[str, Any]:
-    """Write the recordings of one part, and return what its datasheet says."""
+    """Write the recordings of one part, and return its datasheet."""
     whole = fashion_mnist.FASHION_MNIST.read(folder, part)
     images, labels = whole.pixels[:, 0], whole.labels
     counts, brighter = np.empty(len(images), np.int64), np.empty(len(images), np.int64)
@@ -78,7 +78,7 @@ def _record(path: Path, folder: Path, part: Part) -> dict[str, Any]:
                     yield int(labels[i]), i, events
                     bar.update()
 
-    recordings.write(path, record())
+    atis.write(path, record())
     return _datasheet(counts, brighter, labels)
 
 
@@ -98,24 +98,24 @@ def _datasheet(
 
 
 def _frames(folder: Path, part: str, binning: Binning) -> Split:
-    if recordings.digest(folder / part) != CONTENT[part]:
+    if atis.digest(folder / part) != CONTENT[part]:
         raise BenchError(f"{folder / part} is damaged; run: dpap-bench fetch {NAME}")
-    frames, labels = recordings.read_frames(folder / part, binning, *SENSOR)
+    frames, labels = atis.read_frames(folder / part, binning, *SENSOR)
     return Split(torch.from_numpy(frames), torch.from_numpy(labels))
 
 
 def load_training(folder: Path, binning: Binning) -> TrainingData:
-    """Train and validation split, the samples of Fashion-MNIST's."""
+    """Read train and validation split, cut as Fashion-MNIST's."""
     whole, still = _frames(folder, TRAIN, binning), fashion_mnist.FASHION_MNIST
     validation, train = stratified(still.name, whole.labels.numpy(), (still.validation,))
     return TrainingData(whole.part(train), whole.part(validation), still.classes)
 
 
 def load_test(folder: Path, binning: Binning) -> Split:
-    """The official test files; for `pipelines.training.evaluation` alone."""
+    """Read the official test part; called only by `pipelines.training.evaluation`."""
     return _frames(folder, TEST, binning)
 
 
 def recording(folder: Path, number: int) -> tuple[int, Events]:
-    """Label and events of one training recording."""
-    return recordings.read(folder / TRAIN, number)
+    """Read label and events of one training recording."""
+    return atis.read(folder / TRAIN, number)

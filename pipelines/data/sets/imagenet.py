@@ -1,8 +1,8 @@
-"""ImageNet (ILSVRC 2012, Russakovsky et al. 2015, arXiv 1409.0575), in the folders that it has.
+"""ImageNet (ILSVRC 2012, Russakovsky et al. 2015, arXiv 1409.0575), in its own folders.
 
-Its images need an account at image-net.org, so nothing is downloaded. They are read where they
-lie, and normalised by the documented constants: computing them anew would decode every image once
-before each run, for a difference in the third digit.
+Downloading needs an account at image-net.org, so the user does it. Images are normalised by the
+documented constants: computing them would decode every image once before each run, for a difference
+in the third digit.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 
 from pipelines.common.errors import BenchError
 from pipelines.data.download import DATA_VARIABLE
-from pipelines.data.image_folder import ImageFiles
 from pipelines.data.normalizer import IMAGENET as CONSTANTS
 from pipelines.data.normalizer import Normalizer, normalizers
 from pipelines.data.splits import Indices, TrainingData, stratified
+from pipelines.data.streaming import ImageFiles
 from pipelines.settings.workload import Normalization
 
 _DEVKIT = Path("ILSVRC2012_devkit_t12") / "data"
@@ -33,7 +33,7 @@ LAYOUT = (
 
 @dataclass(frozen=True)
 class ImageFolders:
-    """Images in a folder for each class, named by its WordNet number.
+    """Images in one folder for each class, named by its WordNet number.
 
     Classes are in the order of these names. The test split is the official validation part, whose
     labels are public; validation images are taken from the training images, the same share of
@@ -42,11 +42,11 @@ class ImageFolders:
     Parameters
     ----------
     name
-        Of the data set, and salt of its split.
+        Name of the data set, and salt of its split.
     classes
         Number of classes.
     training, test
-        Images of the two official parts.
+        Images in the two official parts.
     validation
         Number of validation images.
     """
@@ -58,7 +58,7 @@ class ImageFolders:
     validation: int
 
     def fetch(self, folder: Path) -> None:
-        """Make sure that the folders are there and whole.
+        """Check that the folders are there and complete.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class ImageFolders:
         self._test(top)
 
     def load_training(self, folder: Path, normalization: Normalization = "data") -> TrainingData:
-        """Train and validation split."""
+        """Read train and validation split."""
         paths, labels = self._train(self._top(folder))
         validation, train = stratified(self.name, labels, (self.validation,))
         training, held_out = normalizers(normalization, 255, *CONSTANTS)
@@ -81,7 +81,7 @@ class ImageFolders:
         )
 
     def load_test(self, folder: Path, normalization: Normalization = "data") -> ImageFiles:
-        """The official validation part; for `pipelines.training.evaluation` alone."""
+        """Read the official validation part; called only by `pipelines.training.evaluation`."""
         paths, labels = self._test(self._top(folder))
         _, held_out = normalizers(normalization, 255, *CONSTANTS)
         return _files(paths, labels, np.arange(len(paths)), held_out)
@@ -93,7 +93,7 @@ class ImageFolders:
             if (place / "train").is_dir() and (place / "val").is_dir():
                 return place
         raise BenchError(
-            f"{self.name} needs an account at image-net.org, so it is not downloaded: unpack it to "
+            f"{self.name} needs an account at image-net.org, so download it yourself: unpack it to "
             f"{folder}, or to a folder that you name in {DATA_VARIABLE}, as {LAYOUT}"
         )
 
@@ -112,7 +112,7 @@ class ImageFolders:
         if found and found != names:
             raise BenchError(
                 f"{folder} has other classes than {top / 'train'}; put its images into the folders "
-                "of their classes, or take the folders away"
+                "of their classes, or remove the folders"
             )
         if found:
             return self._listed(folder, names, self.test)
@@ -128,7 +128,7 @@ class ImageFolders:
     def _listed(
         self, folder: Path, names: Sequence[str], wanted: int
     ) -> tuple[list[Path], Indices]:
-        """All images in the folders of the classes, class by class, and their labels."""
+        """List all images in the folders of the classes, class by class, and their labels."""
         images = [_images(folder / name) for name in names]
         paths = [path for part in images for path in part]
         if len(paths) != wanted:
@@ -155,14 +155,14 @@ def _files(
 
 
 def _devkit(folder: Path, names: Sequence[str]) -> list[str]:
-    """WordNet number of each validation image, in the order of their names.
+    """WordNet number of each validation image, ordered by the images' names.
 
     Raises
     ------
     BenchError
         If the devkit is missing or damaged.
     """
-    from scipy.io import loadmat  # slow to import, and seldom needed
+    from scipy.io import loadmat  # slow to import, seldom needed
     from scipy.io.matlab import MatReadError
 
     try:

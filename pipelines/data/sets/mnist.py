@@ -1,7 +1,4 @@
-"""MNIST (LeCun et al. 1998, doi 10.1109/5.726791): 70,000 digits of 28 x 28 pixels.
-
-The split is fixed by the order of the hashes of the numbers (`pipelines.data.splits`).
-"""
+"""MNIST (LeCun et al. 1998, doi 10.1109/5.726791): 70,000 digits of 28 x 28 pixels."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""What an event camera would see if it looked at an image and moved its eye three times.
+"""Simulation of an event camera that makes three saccades in front of a still image.
 
-The protocol is that of N-MNIST (Orchard et al. 2015, 10.3389/fnins.2015.00437): a still image, a
-sensor of 34 x 34 pixels, and three saccades of 100 ms each along a triangle. A pixel sends an event
-whenever the logarithm of its intensity has moved by a threshold since its last event.
+The protocol is that of N-MNIST (Orchard et al. 2015, 10.3389/fnins.2015.00437): a sensor of 34 x 34
+pixels and three saccades of 100 ms each along a triangle. A pixel sends an event whenever the
+logarithm of its intensity has changed by a threshold since its last event.
 
-All is computed with integers, so that every machine gets the same events: positions in sixteenths
-of a pixel, log intensities in steps of 1/4096 from a table of the 256 grey values, places between
-pixels by bilinear interpolation of the log intensities, times in microseconds by linear
-interpolation between the positions. A real sensor has noise, a refractory period and pixels that
-differ; this has none of them.
+The simulation uses integers only, so every machine gets the same events. Positions are in
+sixteenths of a pixel; log intensities in steps of 1/4096, from a table of the 256 grey values, are
+interpolated bilinearly between pixels; times in microseconds are interpolated linearly between
+positions. Noise, a refractory period and differences between pixels are not simulated.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from pipelines.data.events import EVENT, Events
 
 #: Side of the sensor in pixels.
 SIDE = 34
-#: Corners of the path of the eye, (x, y) in sixteenths of a pixel; it ends where it began.
+#: Corners of the camera's path, (x, y) in sixteenths of a pixel; it is closed.
 CORNERS = ((0, 0), (16, 32), (32, 0), (0, 0))
-#: Positions on the way from one corner to the next, and how long it takes.
+#: Positions from one corner to the next, and the duration.
 POSITIONS, SACCADE_MICROSECONDS = 16, 100_000
-#: Change of the log intensity that makes an event: 0.5, in steps of 1/4096.
+#: Change of log intensity that causes an event: 0.5, in steps of 1/4096.
 THRESHOLD = 2048
-#: Light that a black pixel still gives, as a part of that of a white one.
+#: Intensity of a black pixel, relative to a white one.
 BLACK = 0.1
 
 _GRID = 16  # positions per pixel
@@ -38,7 +37,7 @@ _LOG = np.array([round(4096 * math.log(BLACK + v / 255)) for v in range(256)], n
 
 
 def path() -> list[tuple[int, int, int]]:
-    """Positions of the eye: (x, y) in sixteenths of a pixel, and the time in microseconds."""
+    """Positions of the camera: (x, y) in sixteenths of a pixel, and time in microseconds."""
     found = [(*CORNERS[0], 0)]
     for saccade, ((x0, y0), (x1, y1)) in enumerate(pairwise(CORNERS)):
         for i in range(1, POSITIONS + 1):
@@ -48,7 +47,7 @@ def path() -> list[tuple[int, int, int]]:
 
 
 def _view(scene: NDArray[np.int32], x: int, y: int) -> NDArray[np.int32]:
-    """Log intensities that the sensor sees from (x, y), [N, SIDE, SIDE], times 256."""
+    """Log intensities [N, SIDE, SIDE] seen from position (x, y), times 256."""
     (row, below), (column, right) = divmod(y, _GRID), divmod(x, _GRID)
     total = np.zeros((len(scene), SIDE, SIDE), np.int32)
     for i, share in ((row, _GRID - below), (row + 1, below)):
@@ -59,7 +58,7 @@ def _view(scene: NDArray[np.int32], x: int, y: int) -> NDArray[np.int32]:
 
 
 def _scene(images: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Log intensities of the images on black ground, wide enough for every position of the eye."""
+    """Log intensities of the images on a black background, wide enough for every position."""
     reach = max(max(corner) for corner in CORNERS) // _GRID + 1
     height, width = images.shape[1:]
     top, left = (SIDE + reach - height) // 2, (SIDE + reach - width) // 2
@@ -69,23 +68,23 @@ def _scene(images: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def simulate(images: NDArray[np.uint8]) -> Iterator[Events]:
-    """Record images.
+    """Simulate a recording of each image.
 
     Parameters
     ----------
     images
-        [N, H, W] grey values, not larger than the sensor.
+        [N, H, W] grey values; H and W at most `SIDE`.
 
     Yields
     ------
     Events
-        Of each image, in the order of time, then row, column and polarity.
+        Events of each image, sorted by time, row, column and polarity.
     """
     scene, threshold = _scene(images), THRESHOLD * _GRID * _GRID
     (x, y, before), *rest = path()
     reference = seen = _view(scene, x, y)
     reference = reference.copy()
-    found = [tuple(np.empty(0, np.int64) for _ in range(5))]  # there may be no event at all
+    found = [tuple(np.empty(0, np.int64) for _ in range(5))]  # for images without events
     for x, y, now in rest:
         last, seen = seen, _view(scene, x, y)
         moved = seen - reference
@@ -104,7 +103,7 @@ def simulate(images: NDArray[np.uint8]) -> Iterator[Events]:
 
 
 def _sorted(found: list[tuple[NDArray[np.int64], ...]], images: int) -> Iterator[Events]:
-    """Cut columns (image, row, column, polarity, time) into recordings in the order of time."""
+    """Sort columns (image, row, column, polarity, time) into recordings."""
     image, row, column, polarity, time = (np.concatenate(c) for c in zip(*found, strict=True))
     order = np.lexsort((polarity, column, row, time, image))
     events: Events = np.empty(len(order), EVENT)

@@ -1,7 +1,7 @@
 """Data sets whose files are read by tonic (https://tonic.readthedocs.io), an optional package.
 
-tonic's classes also know addresses and checksums. Files are fetched, verified and unpacked by
-`pipelines.data.download`, so that tonic itself never opens the network.
+tonic's classes also know addresses and checksums. `pipelines.data.download` fetches and verifies
+the archives, so that tonic itself never uses the network.
 """
 
 from __future__ import annotations
@@ -17,38 +17,40 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipelines.common.archives import unpack_together
 from pipelines.common.errors import BenchError
-from pipelines.data.download import Archive, obtain_archive, unpack
+from pipelines.data.download import RemoteFile
 from pipelines.data.events import EVENT, Binning, Events, in_order
 from pipelines.data.splits import Indices, Split, TrainingData, digest, stratified
 
 TRAIN, TEST, ALL = "train", "test", "all"
+_MOST_BYTES = 32 << 30
 
 
 @dataclass(frozen=True)
 class TonicSet:
-    """A data set of tonic's; what a data module of recordings offers.
+    """A data set that tonic reads, as an `EventLoader`.
 
     Parameters
     ----------
     name
-        Of the data set, and salt of its splits.
+        Name of the data set, and salt of its splits.
     kind
         Name of the class in `tonic.datasets`.
     SENSOR
-        Height and width.
+        Height and width in pixels.
     classes
         Number of classes.
     counts
-        Recordings of each official part, ``train`` and ``test``; or of ``all`` if there are none.
+        Recordings of the official parts ``train`` and ``test``; of ``all`` if there are no parts.
     validation
         Recordings of the validation split, from the training part.
     test
-        Recordings of the test split, where it is no official part.
+        Recordings of the test split, where there is no official one.
     polarities
-        1 where events have none: frames have one channel, not two.
+        1 where events have no polarity, so that frames have one channel instead of two.
     needs
-        What tonic imports only when it reads a file.
+        Packages that tonic imports only when it reads a file.
     splits
         SHA-256 of the split indices, where labels are known without the data.
     """
@@ -65,7 +67,7 @@ class TonicSet:
     splits: str = ""
 
     def fetch(self, folder: Path) -> None:
-        """Get the archives, and unpack them into `folder`/KIND, where tonic looks for them.
+        """Get the archives and unpack them into `folder`/KIND, where tonic looks for them.
 
         Raises
         ------
@@ -75,22 +77,24 @@ class TonicSet:
         archives = self.archives()
         if (folder / self.kind).is_dir():
             return
-        unpack([obtain_archive(archive, folder) for archive in archives], folder / self.kind)
+        paths = [archive.find(folder) or archive.fetch(folder) for archive in archives]
+        unpack_together(paths, folder / self.kind, most_bytes=_MOST_BYTES)
 
-    def archives(self) -> list[Archive]:
-        """What tonic knows of the archives."""
+    def archives(self) -> list[RemoteFile]:
+        """Archives with the addresses and checksums that tonic knows."""
         kind = self._class()
         if ALL in self.counts:
-            return [Archive(kind.filename, kind.url, kind.file_md5)]
+            return [RemoteFile(kind.filename, f"md5:{kind.file_md5}", (kind.url,))]
         found = []
         for part in self.counts:
             name = getattr(kind, f"{part}_filename", None) or getattr(kind, f"{part}_zip")
             url = getattr(kind, f"{part}_url", None) or kind.base_url + name
-            found.append(Archive(name, url, getattr(kind, f"{part}_md5")))
+            md5 = getattr(kind, f"{part}_md5")
+            found.append(RemoteFile(name, f"md5:{md5}", (url,)))
         return found
 
     def load_training(self, folder: Path, binning: Binning) -> TrainingData:
-        """Train and validation split; neither has a recording of the test split."""
+        """Read train and validation split; neither has a recording of the test split."""
         part = self._part(folder, TRAIN)
         *_, validation, train = self._cut(part.labels)
         return TrainingData(
@@ -98,44 +102,46 @@ class TonicSet:
         )
 
     def load_test(self, folder: Path, binning: Binning) -> Split:
-        """The official test part, or the one cut here; opened by `evaluate_test` alone."""
+        """Read the test split; called only by `pipelines.training.evaluation`."""
         part = self._part(folder, TEST)
         chosen = self._cut(part.labels)[0] if self.test else np.arange(len(part.labels))
         return part.split(chosen, binning)
 
     def recording(self, folder: Path, number: int) -> tuple[int, Events]:
-        """Label and events of one recording of train and validation split, in the files' order.
+        """Read label and events of one recording of the train and validation split.
+
+        Recordings are numbered in the order of their files' paths.
 
         Raises
         ------
         BenchError
-            If there is none of this number, or it is damaged.
+            If there is no recording of this number, or it is damaged.
         """
         part = self._part(folder, TRAIN)
         *_, validation, train = self._cut(part.labels)
-        open_to_all = np.sort(np.concatenate((validation, train)))
-        if number >= len(open_to_all):
-            raise BenchError(f"{self.name} has no recording {number}; it has {len(open_to_all)}")
-        at = int(open_to_all[number])
+        visible = np.sort(np.concatenate((validation, train)))
+        if number >= len(visible):
+            raise BenchError(f"{self.name} has no recording {number}; it has {len(visible)}")
+        at = int(visible[number])
         return int(part.labels[at]), part.events(at)
 
     def _cut(self, labels: NDArray[np.int64]) -> list[Indices]:
-        """Recordings of the test split if it is cut here, of the validation split, and the rest."""
+        """Recordings of the test split if there is no official one, of validation and of train."""
         sizes = (self.test, self.validation) if self.test else (self.validation,)
         parts = stratified(self.name, labels, sizes)
         if self.splits and digest(parts) != self.splits:
             raise BenchError(
-                f"the splits of {self.name} are not the published ones: its files are others, or "
-                "have other names"
+                f"the splits of {self.name} are not the published ones: its files differ or are "
+                "named differently"
             )
         return parts
 
     def _part(self, folder: Path, part: str) -> _Part:
-        """Open an official part, or all, if there are none."""
+        """Open an official part, or all recordings if there are no parts."""
         kind = self._class()
         if not (folder / self.kind).is_dir():
             raise BenchError(f"{folder / self.kind} is missing; run: dpap-bench fetch {self.name}")
-        # The same class, but one that takes what is there instead of fetching anew.
+        # A class that takes the files as they are instead of downloading them again.
         local = type(self.kind, (kind,), {"_check_exists": lambda _: True})
         advice = f"delete {folder / self.kind}, then run: dpap-bench fetch {self.name}"
         arguments = {} if ALL in self.counts else {"train": part == TRAIN}
@@ -151,7 +157,7 @@ class TonicSet:
         return found
 
     def _class(self) -> Any:
-        """The class of tonic's."""
+        """The class in `tonic.datasets`."""
         try:
             for module in self.needs:
                 importlib.import_module(module)
@@ -165,19 +171,19 @@ class TonicSet:
 
 @contextmanager
 def _reading(what: str, advice: str) -> Iterator[None]:
-    """Turn whatever a reader raises into one sentence."""
+    """Turn any error of a reader into one sentence."""
     try:
         yield
     except (BenchError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a panic of aedat, which is written in Rust, is no `Exception`
+    except BaseException as error:  # a panic in aedat's Rust code is not an `Exception`
         raise BenchError(f"{what} ({error or type(error).__name__}); {advice}") from error
 
 
 class _Part:
     """Recordings of one official part, in the order of their files' paths.
 
-    tonic takes files as the file system lists them, which differs between machines.
+    tonic's own order is that of the file system, which differs between machines.
     """
 
     def __init__(self, source: TonicSet, dataset: Any, advice: str) -> None:
@@ -187,7 +193,7 @@ class _Part:
         if dataset.targets:
             self.order.sort(key=lambda i: Path(dataset.data[i]).parts)
             labels = [dataset.targets[i] for i in self.order]
-        else:  # one HDF5 file of all recordings, whose labels tonic reads with the events only
+        else:  # one HDF5 file; tonic reads its labels only together with the events
             h5py = importlib.import_module("h5py")
             with h5py.File(Path(dataset.location_on_system, dataset.data_filename), "r") as file:
                 labels = file["labels"][:]
@@ -201,7 +207,7 @@ class _Part:
             return _events(self.dataset[at][0])
 
     def split(self, chosen: Indices, binning: Binning) -> Split:
-        """Frames of some recordings [N, T, channels, rows, columns], and labels."""
+        """Read some recordings as frames [N, T, channels, rows, columns], with labels."""
         steps, _, rows, columns = binning.shape(*self.source.SENSOR)
         channels = self.source.polarities
         frames = np.empty((len(chosen), steps, channels, rows, columns), np.uint8)
@@ -212,12 +218,12 @@ class _Part:
 
 
 def _events(raw: Any) -> Events:
-    """Events as this suite has them, from a structured array of tonic's; row 0 if there is none.
+    """Convert a structured array of tonic's; a missing field is 0.
 
     Raises
     ------
     ValueError
-        If a place is negative, or larger than any sensor.
+        If a coordinate is negative, or larger than any sensor.
     """
     events: Events = np.zeros(len(raw), EVENT)
     for field in raw.dtype.names:
@@ -231,7 +237,7 @@ def _events(raw: Any) -> Events:
     return in_order(events)
 
 
-#: tonic's cut, one recording for each class and trial; the users of both parts are IBM's.
+#: tonic's archives: one recording for each class and trial; users are split as by the authors.
 DVS_GESTURE = TonicSet(
     "dvs-gesture", "DVSGesture", (128, 128), 11, {TRAIN: 1077, TEST: 264}, validation=110
 )

@@ -1,1 +1,1 @@
-"""Statistics over records: rows, comparisons, ranks, areas."""
+"""Statistics over the records of a board: rows, comparisons, ranks, areas."""

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
 
-from pipelines.report.analysis.curves import Accuracies, Curve, synops_curves
 from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.stats import Estimate, estimate
+from pipelines.report.analysis.synops_curves import Accuracies, Curve, synops_curves
 
 
 @dataclass(frozen=True)
 class Area:
-    """Mean accuracy of a method over a range of density or SynOps; None where a run is missing."""
+    """Mean accuracy of a method over a range of density or of SynOps; None if a run is missing."""
 
     method: str
     over_density: Estimate | None
@@ -22,13 +22,13 @@ class Area:
 
     @property
     def is_reference(self) -> bool:
-        """No area is the unpruned network's."""
+        """Whether this is the unpruned network; it has no area."""
         return False
 
 
 @dataclass(frozen=True)
 class Areas:
-    """Areas under the curves of a table's methods, over what all of them have.
+    """Areas under the curves of a table's methods, over the range that all of them cover.
 
     Parameters
     ----------
@@ -45,10 +45,11 @@ class Areas:
 
 
 def areas(rows: Sequence[Row], dense: Row | None) -> Areas | None:
-    """Areas under the accuracy-density and the accuracy-SynOps curves; None without curves.
+    """Areas under the curves of accuracy over density and over SynOps; None without curves.
 
-    Both are trapezoids over the logarithm to base 2, divided by the width of the range: a mean
-    accuracy, in which halving counts the same everywhere. A seed counts if it has every point.
+    An area is computed by trapezoids over the logarithm to base 2 and divided by the width of the
+    range. So it is a mean accuracy, and each halving of the density or SynOps has the same weight.
+    Only seeds that have every point count.
     """
     by_method: dict[str, dict[float, Accuracies]] = defaultdict(dict)
     for row in rows:
@@ -85,7 +86,7 @@ def _synops_area(curve: Curve, common: tuple[float, float]) -> Estimate | None:
 
 
 def area(places: Sequence[float], accuracies: Sequence[Accuracies]) -> Estimate | None:
-    """Mean height of a curve by trapezoids over log2; None with one place or no common seed.
+    """Mean height of a curve, by trapezoids over log2; None with one place or no common seed.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which rows of a table differ, after correction for everything that was compared in it."""
+"""Pairwise tests between the rows of a table, corrected for the number of comparisons."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from pipelines.report.analysis.stats import (
     p_value,
 )
 
-#: What a row is compared with besides other rows.
+#: Name of a row's shuffled control, with which it is compared besides other rows.
 OWN_SHUFFLE = "own shuffle"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired t test between two rows at the same density, or of a row with its own shuffle.
+    """A paired t test between two rows at the same density, or a row and its shuffled control.
 
     Parameters
     ----------
     method, other
-        The two; `difference` is the accuracy of the first less that of the second.
+        The two rows; `difference` is the accuracy of the first minus that of the second.
     matched
         The density that they share: the target, or ``as METHOD``.
     p, corrected
@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def separated(self) -> bool:
-        """Whether the two differ, with all that was compared in the table taken into account."""
+        """Whether the two differ after correction."""
         return self.corrected < ALPHA
 
     def seen_from(self, method: str) -> Comparison:
@@ -60,19 +60,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Detectable:
-    """Smallest true difference that the seeds of a table can show with probability 0.8.
+    """Smallest true difference that the tests of a table detect with probability 0.8.
 
     Parameters
     ----------
     deviation
         Standard deviation of the paired differences between rows, pooled over the table.
     seeds
-        Pairs of a comparison.
+        Number of pairs in a comparison.
     alone, corrected
-        For one test at 0.05, and for the strictest one that Holm's correction asks for; None
-        where seeds are too few to compare.
+        For one test at level 0.05, and for the strictest test under Holm's correction; None
+        with too few seeds to compare.
     tests
-        Comparisons of the table.
+        Number of comparisons in the table.
     """
 
     deviation: float
@@ -83,10 +83,10 @@ class Detectable:
 
 
 def compare(rows: Sequence[Row]) -> list[Comparison]:
-    """Compare every pair of a table's rows at the same density, and each row with its own shuffle.
+    """Compare every pair of rows at the same density, and each row with its shuffled control.
 
-    Rows share a table's workload, track and granularity. Pairs of fewer than five common seeds
-    are not compared. The better row of a pair stands first.
+    All rows have the same workload, track and granularity. Pairs with fewer than five common seeds
+    are not compared. The better row of a pair comes first.
     """
     family = [*_pairs(rows), *_shuffles(rows)]
     p_values = [p_value(difference) for *_, difference in family]
@@ -108,30 +108,31 @@ def _pairs(rows: Sequence[Row]) -> Iterator[tuple[str, str, float | str, Estimat
                 one, two, values = two, one, [-value for value in values]  # noqa: PLW2901
             difference = estimate(values)
             assert difference is not None
-            yield one.method, two.method, one.matched, difference
+            yield one.method, two.method, one.density_group, difference
 
 
 def _shuffles(rows: Sequence[Row]) -> Iterator[tuple[str, str, float | str, Estimate]]:
     for row in rows:
         gain = row.gain_over_shuffled
         if gain is not None and gain.seeds >= RANKED:
-            yield row.method, OWN_SHUFFLE, row.matched, gain
+            yield row.method, OWN_SHUFFLE, row.density_group, gain
 
 
 def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows at the same density, the reference left aside."""
+    """Groups of rows at the same density, without the dense network."""
     groups: dict[float | str, list[Row]] = defaultdict(list)
     for row in rows:
         if not row.is_reference:
-            groups[row.matched].append(row)
+            groups[row.density_group].append(row)
     yield from groups.values()
 
 
 def ranked(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[Row]:
-    """The rows of a table with their ranks among those at the same density.
+    """Rank the rows of a table among the rows at the same density.
 
-    A row's rank is 1 + the rows that are separated from it and better, so rows share a rank unless
-    a test separates them. A row with fewer than five seeds, and one alone at its density, has none.
+    The rank is 1 + the number of better rows that are separated from the row, so rows share a rank
+    unless a test separates them. A row with fewer than five seeds, or alone at its density, has no
+    rank.
     """
     better: dict[tuple[str, float | str], int] = defaultdict(int)
     compared = set()
@@ -139,7 +140,7 @@ def ranked(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[Row]:
         if one.other != OWN_SHUFFLE:
             compared |= {(one.method, one.matched), (one.other, one.matched)}
             better[one.other, one.matched] += one.separated
-    keys = [(row.method, row.matched) for row in rows]
+    keys = [(row.method, row.density_group) for row in rows]
     return [
         replace(row, rank=1 + better[key]) if key in compared else row
         for row, key in zip(rows, keys, strict=True)
@@ -147,9 +148,9 @@ def ranked(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[Row]:
 
 
 def detectable(rows: Sequence[Row], tests: int) -> Detectable | None:
-    """What the seeds of a table can show; None with fewer than three seeds or two rows.
+    """Smallest detectable difference of a table; None with fewer than three seeds or two rows.
 
-    The variances of the paired differences are averaged over all pairs at the same density.
+    The variance of the paired differences is averaged over all pairs at the same density.
     """
     pairs = [
         differences(one.accuracies, two.accuracies)

@@ -1,4 +1,4 @@
-"""Friedman's test over blocks, Nemenyi's critical difference, and who is not separated.
+"""Friedman's test over blocks, Nemenyi's critical difference, and groups not separated.
 
 Follows Demšar 2006, Statistical comparisons of classifiers over multiple data sets, JMLR 7:1-30.
 """
@@ -22,11 +22,11 @@ class Friedman:
     Parameters
     ----------
     ranks
-        Average rank of each method, 1 being best.
+        Average rank of each method; 1 is best.
     statistic, p
-        Friedman's chi-square, corrected for ties, that all methods are alike.
+        Friedman's chi-square for equal methods, corrected for ties, and its p value.
     critical_difference
-        Two average ranks that differ by less are not separated (Nemenyi, alpha 0.05).
+        Methods whose average ranks differ by less are not separated (Nemenyi, alpha 0.05).
     """
 
     ranks: tuple[float, ...]
@@ -41,13 +41,13 @@ def friedman(scores: NDArray[np.float64]) -> Friedman:
     Parameters
     ----------
     scores
-        [blocks, methods], three methods at least; more is better, equal scores share ranks.
+        [blocks, methods], at least three methods; higher is better, equal scores share ranks.
     """
-    from scipy import stats  # takes longer to import than all else here
+    from scipy import stats  # slow to import
 
     blocks, methods = scores.shape
     ranks = stats.rankdata(-scores, axis=1).mean(0)
-    if (scores == scores[:, :1]).all():  # every rank is shared: the statistic would be 0 / 0
+    if (scores == scores[:, :1]).all():  # all ranks are tied: the statistic would be 0 / 0
         statistic, p = 0.0, 1.0
     else:
         statistic, p = stats.friedmanchisquare(*scores.T)
@@ -59,20 +59,20 @@ def friedman(scores: NDArray[np.float64]) -> Friedman:
     )
 
 
-def critical_difference(methods: int, blocks: int, alpha: float = ALPHA) -> float:
+def critical_difference(methods: int, blocks: int) -> float:
     """Nemenyi's critical difference of average ranks.
 
-    The quantile of the studentized range over infinitely many degrees of freedom / sqrt(2), times
-    sqrt(k (k + 1) / 6N) for k methods and N blocks.
+    It is q / sqrt(2) times sqrt(k (k + 1) / 6N) for k methods and N blocks, where q is the quantile
+    of the studentized range with infinitely many degrees of freedom.
     """
     from scipy.stats import studentized_range
 
-    quantile = float(studentized_range.ppf(1 - alpha, methods, math.inf)) / math.sqrt(2)
+    quantile = float(studentized_range.ppf(1 - ALPHA, methods, math.inf)) / math.sqrt(2)
     return quantile * math.sqrt(methods * (methods + 1) / (6 * blocks))
 
 
 def groups(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Largest runs of methods, in the order of their ranks, whose ends differ by less.
+    """Largest groups of neighbours in rank whose first and last differ by less than `difference`.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ def groups(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
     Returns
     -------
     list
-        First and last position of each run of two methods or more.
+        First and last position of each group of two methods or more.
     """
-    runs: list[tuple[int, int]] = []
+    found: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):
         last = max(i for i, other in enumerate(ranks) if other - rank < difference)
-        if last > first and (not runs or last > runs[-1][1]):
-            runs.append((first, last))
-    return runs
+        if last > first and (not found or last > found[-1][1]):
+            found.append((first, last))
+    return found

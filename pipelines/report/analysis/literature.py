@@ -1,4 +1,4 @@
-"""Published results beside our own rows, or the reason why there is none."""
+"""Published results beside the rows of a board, or the reason why there is no such row."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Reproduced:
 
 @dataclass(frozen=True)
 class LiteratureRow:
-    """A published result, and what this board has beside it.
+    """A published result and the row of this board that reproduces it.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ class LiteratureRow:
     density
         1 - what the source calls sparsity.
     counting
-        What that density counts; empty if that was not looked up.
+        What that density counts; empty if unknown.
     reproduced
         Our row; None where there is none.
     reason
-        Why there is none; empty where there is one.
+        Why there is no row; empty if there is one.
     """
 
     result: PublishedResult
@@ -54,22 +54,22 @@ class LiteratureRow:
 
     @property
     def method(self) -> str:
-        """Name in print."""
+        """Name of the method as printed."""
         return self.result.method
 
     @property
     def is_reference(self) -> bool:
-        """No published result is our unpruned network."""
+        """Whether this is our unpruned network, which no published result is."""
         return False
 
 
 def literature(
     published: Published, params: Params, board: str, rows: Sequence[Row]
 ) -> list[LiteratureRow]:
-    """Set every published result beside the rows of a board.
+    """Find the row of a board for every published result.
 
-    The reason why a row is missing comes from the methods, data sets, workloads and boards that
-    there are, so it changes as they do.
+    The reason why a row is missing is derived from the methods, data sets, workloads and boards
+    that exist, so it is always up to date.
     """
     found = []
     for result in published.results:
@@ -84,7 +84,7 @@ def literature(
 def _beside(
     result: PublishedResult, names: Sequence[str], params: Params, board: str, rows: Sequence[Row]
 ) -> tuple[Reproduced | None, str]:
-    """Our row and no reason, or no row and the first reason why."""
+    """Our row and no reason, or no row and the first reason."""
     methods = [name for name in names if _removes(name, result)]
     workloads = [name for name, one in params.workloads.items() if _same_task(one, result)]
     reason = next(_reasons(result, names, methods, workloads, params), "")
@@ -117,7 +117,7 @@ def _removes(name: str, result: PublishedResult) -> bool:
 
 
 def _same_data(workload: Workload, result: PublishedResult) -> bool:
-    """Whether it is the data set, in whatever cut: ``dvs-gesture-280`` is one of DVS-Gesture."""
+    """Whether it is the same data set; ``dvs-gesture-280`` is a variant of DVS-Gesture."""
     return re.fullmatch(rf"{re.escape(result.dataset.lower())}(-\d+)?", workload.data) is not None
 
 
@@ -136,7 +136,7 @@ def _reasons(
     workloads: Sequence[str],
     params: Params,
 ) -> Iterator[str]:
-    """Everything that keeps a result from having a row beside it, whatever was run."""
+    """Reasons why a result cannot have a row, whatever was run."""
     data = result.dataset.lower()
     if not names:
         yield "method not in this suite"
@@ -155,16 +155,20 @@ def _reasons(
 
 
 def _nearest(rows: Sequence[Row], density: float | None) -> Reproduced:
-    """The row whose density is nearest to a published one; without one, the densest."""
+    """The row nearest to a published density, or the densest row if no density was published."""
     goal = 1.0 if density is None else density
-    row = min(rows, key=lambda row: abs((row.density or 0.0) - goal))
+    row = min(rows, key=lambda row: abs(_density(row) - goal))
     assert row.accuracy is not None
     return Reproduced(
         row.workload,
         row.track,
         row.method,
         row.target,
-        row.density or 0.0,
+        _density(row),
         row.accuracy,
         row.drop,
     )
+
+
+def _density(row: Row) -> float:
+    return row.means["density"] or 0.0

@@ -1,4 +1,4 @@
-"""Published results: facts as their sources print them, in results/published.yaml."""
+"""Published results as their sources print them, read from results/published.yaml."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Percent = float
 
 
 class PublishedMethod(BaseModel):
-    """What a method in print is here.
+    """The methods of this suite that a published method corresponds to.
 
     Parameters
     ----------
     here
-        Methods of this suite that are the same; several if each does another granularity.
+        Their names; several if each removes another granularity.
     counting
-        What the published density counts; empty if that was not looked up.
+        What the published density counts; empty if unknown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,28 +35,28 @@ class PublishedMethod(BaseModel):
 
 
 class PublishedResult(BaseModel):
-    """One row of a published table; None where the source does not say. Accuracies in percent.
+    """One row of a published table; None where the source says nothing. Accuracies in percent.
 
     Parameters
     ----------
     method, citation, arxiv, year, venue
-        What it is, and who says so.
+        The method and its source.
     dataset, network, kind, time_steps
-        On what it was measured; the network as printed.
+        The task; the network as printed.
     granularity
         What is removed.
     dense_accuracy, accuracy, change
         Before and after pruning, and the difference in points.
     derived
-        Which accuracy was computed from the other one and the printed change.
+        The accuracy that was computed from the other one and the printed change.
     pruned_percent
-        What the source calls sparsity; density is the rest.
+        What the source calls sparsity; the density is 1 minus this.
     operations
-        What the source says about operations or energy, in its terms.
+        What the source says about operations or energy, in its own words.
     source, confidence
         Where it was read; ``high`` for the primary source.
     note
-        Anything else.
+        Further remarks.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,18 +91,18 @@ class PublishedResult(BaseModel):
 
     @property
     def density(self) -> float | None:
-        """Kept share in [0, 1], by the source's own rule."""
+        """Kept share in [0, 1], as the source counts it."""
         return None if self.pruned_percent is None else 1 - self.pruned_percent / 100
 
     def _named(self, word: str) -> str | None:
-        """Layout of a network by its name in print; for CIFAR, or spikes, there may be a form."""
+        """Layout of a network by its printed name; it may depend on the data set or the kind."""
         name = word.replace("ResNet-", "ResNet")
         form = "CIFAR" if self.dataset.startswith("CIFAR") else self.kind.upper()
         return NAMED.get(f"{name}-{form}") or NAMED.get(name)
 
     @property
     def layout(self) -> str | None:
-        """The network as a layout without its readout; None if its sizes are not known here."""
+        """Layout of the network without its readout; None if its sizes are unknown here."""
         for word in (self.network or "").split()[::-1]:
             if named := self._named(word):
                 return named
@@ -116,7 +116,7 @@ class PublishedResult(BaseModel):
 
 
 class Published(BaseModel):
-    """The whole of results/published.yaml."""
+    """The content of results/published.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -125,7 +125,7 @@ class Published(BaseModel):
 
 
 def load_published(path: Path) -> Published:
-    """Read published results; none if there is no such file.
+    """Read published results; a missing file has none.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def load_published(path: Path) -> Published:
     try:
         return Published.model_validate(read_yaml(path.read_text()))
     except yaml.YAMLError as error:
-        raise BenchError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+        raise BenchError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -1,14 +1,14 @@
-"""From records to rows: one row per workload, granularity, method and target density."""
+"""The rows of a board: one per workload, track, granularity, method and target density."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from statistics import fmean
 
-from pipelines.records.outcome import Cost
+from pipelines.metrics.metric import Metric
+from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.stats import Estimate, estimate, paired_difference
 from pipelines.report.analysis.time_to_target import TimeToTarget, target_of, time_to_target
@@ -17,9 +17,9 @@ from pipelines.settings.spec import EMERGENT, RANDOM, RunSpec
 #: Seeds that a row needs to be listed, and to be ranked (RULES.md).
 LISTED, RANKED = 3, 5
 REFERENCE = "dense"
-#: The criterion that any other has to beat after random.
+#: The method that any other has to beat besides random pruning.
 MAGNITUDE = "magnitude"
-#: In the order of tables and panels: what dense hardware gains from comes first.
+#: In the order of tables and panels: first what makes dense hardware faster.
 GRANULARITIES = ("none", "structured", "hybrid", "unstructured", "spatio-temporal")
 
 
@@ -34,12 +34,19 @@ class Row:
     Parameters
     ----------
     accuracies
-        Test accuracy by seed; what everything about accuracy is made from.
+        Test accuracy by seed.
+    accuracy
+        Its mean and interval.
     drop, gain_over_random, gain_over_magnitude, gain_over_shuffled, gain_over_reinit
         Differences of accuracy, paired by seed.
+    means
+        Mean of every other metric by name, in the order of `pipelines.metrics.table.METRICS`; None
+        where no run has the metric.
+    time_to_target
+        Training until the target accuracy; None without runs or target.
     rank
-        1 + the rows at the same density that are separated from this one and better; None where
-        seeds are too few, or nothing was compared yet (`pipelines.report.analysis.comparisons`).
+        1 + the number of better rows at the same density that are separated from this row; None
+        with too few seeds, or before `pipelines.report.analysis.comparisons.ranked`.
     """
 
     workload: str
@@ -55,19 +62,7 @@ class Row:
     gain_over_magnitude: Estimate | None
     gain_over_shuffled: Estimate | None
     gain_over_reinit: Estimate | None
-    density: float | None
-    parameters: float | None
-    flops: float | None
-    effective_macs: float | None
-    synops: float | None
-    timestep_sparsity: float | None
-    energy_nanojoule: float | None
-    train_seconds: float | None
-    samples_per_second: float | None
-    latency_milliseconds: float | None
-    latency_milliseconds_batch_128: float | None
-    masked_latency_milliseconds: float | None
-    masked_latency_milliseconds_batch_128: float | None
+    means: dict[str, float | None]
     time_to_target: TimeToTarget | None
     rank: int | None = None
 
@@ -77,15 +72,15 @@ class Row:
         return self.method == REFERENCE
 
     @property
-    def matched(self) -> float | str:
-        """What rows at the same density share: the target, or ``as METHOD``."""
+    def density_group(self) -> float | str:
+        """Rows of one group have the same density: the target, or ``as METHOD``."""
         return f"as {self.method}" if self.target == EMERGENT else self.target
 
 
 def make_rows(records: Sequence[RunRecord]) -> list[Row]:
-    """Group records into rows: reference first, then by density, best accuracy first.
+    """Group records into rows: the dense network first, then by density, best accuracy first.
 
-    Controls are no rows of their own: they are what their parents' rows are compared with.
+    Controls have no rows of their own: the rows of their parents are compared with them.
     """
     groups: dict[str, dict[_Key, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -115,8 +110,8 @@ def make_rows(records: Sequence[RunRecord]) -> list[Row]:
 
 
 def _target(spec: RunSpec) -> float | str:
-    """What density was asked for: a number, ``emergent``, or ``as METHOD`` for its twins."""
-    return f"as {spec.twin_of}" if spec.twin_of else spec.density
+    """Requested density: a number, ``emergent``, or ``as METHOD`` for a matched run."""
+    return f"as {spec.matched_to}" if spec.matched_to else spec.density
 
 
 def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:
@@ -136,8 +131,8 @@ def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:
 
 
 def _accuracies(records: Sequence[RunRecord]) -> dict[int, float]:
-    found = {r.spec.seed: r.outcome for r in records if r.status == "ok" and r.outcome}
-    return {seed: o.test_accuracy for seed, o in found.items() if o.test_accuracy is not None}
+    found = {r.spec.seed: ACCURACY.read(r) for r in records if r.status == "ok"}
+    return {seed: accuracy for seed, accuracy in found.items() if accuracy is not None}
 
 
 def _row(
@@ -149,19 +144,7 @@ def _row(
 ) -> Row:
     workload, track, granularity, method, target = key
     good = [r for r in records if r.status == "ok" and r.outcome]
-    costs = [r.outcome.cost for r in good if r.outcome]
     one_machine = len({(r.environment.processor, r.environment.device) for r in good}) == 1
-
-    def mean(values: Sequence[float]) -> float | None:
-        return fmean(values) if values else None
-
-    def timed(value: Callable[[RunRecord], float]) -> float | None:
-        return mean([value(r) for r in good]) if one_machine else None
-
-    def latency(of: Callable[[Cost], dict[int, float]], batch: int) -> float | None:
-        found = [of(cost).get(batch) for cost in costs] if one_machine else []
-        return mean([time for time in found if time is not None])
-
     return Row(
         workload=workload,
         track=track,
@@ -176,22 +159,15 @@ def _row(
         gain_over_magnitude=paired_difference(accuracies, others[MAGNITUDE]),
         gain_over_shuffled=paired_difference(accuracies, others["shuffled"]),
         gain_over_reinit=paired_difference(accuracies, others["reinit"]),
-        density=mean([c.density for c in costs]),
-        parameters=mean([c.parameters for c in costs]),
-        flops=mean([2 * c.macs for c in costs]),
-        effective_macs=mean([c.effective_macs for c in costs]),
-        synops=mean([c.synops for c in costs]),
-        timestep_sparsity=mean([c.timestep_sparsity for c in costs]),
-        energy_nanojoule=mean([c.energy_nanojoule for c in costs]),
-        train_seconds=timed(lambda r: r.train_seconds),
-        samples_per_second=timed(lambda r: sum(r.spent.values()) / r.train_seconds),
-        latency_milliseconds=latency(_compacted, 1),
-        latency_milliseconds_batch_128=latency(_compacted, 128),
-        masked_latency_milliseconds=latency(_masked, 1),
-        masked_latency_milliseconds_batch_128=latency(_masked, 128),
+        means={
+            name: _mean(metric, good) if one_machine or not metric.one_machine else None
+            for name, metric in METRICS.items()
+            if metric is not ACCURACY
+        },
         time_to_target=time_to_target(good, goal, one_machine),
     )
 
 
-_compacted = attrgetter("latency_milliseconds")
-_masked = attrgetter("masked_latency_milliseconds")
+def _mean(metric: Metric, records: Sequence[RunRecord]) -> float | None:
+    found = [value for record in records if (value := metric.read(record)) is not None]
+    return fmean(found) if found else None

@@ -1,4 +1,4 @@
-"""What the rows of a board allow to say: ranks, separations, areas, equal SynOps, averages."""
+"""The analysis of a board: ranks, separations, areas, equal SynOps, average ranks."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pipelines.report.analysis.comparisons import (
     detectable,
     ranked,
 )
-from pipelines.report.analysis.critical import CriticalDifference, critical_differences
-from pipelines.report.analysis.curves import SynopsRow, at_equal_synops
+from pipelines.report.analysis.critical_difference import CriticalDifference, critical_differences
 from pipelines.report.analysis.rows import MAGNITUDE, Row
+from pipelines.report.analysis.synops_curves import SynopsRow, at_equal_synops
 from pipelines.settings.spec import RANDOM
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where the methods of one table stand: one workload, one track, one granularity.
+    """Comparisons of the methods of one table: one workload, one track, one granularity.
 
     Parameters
     ----------
     controls
-        Every row against `random`, `magnitude` and its own shuffle; empty with few seeds.
+        Every row against `random`, `magnitude` and its shuffled control; empty with few seeds.
     separations
-        Pairs of rows that differ, the better first.
+        Pairs of rows that differ, the better row first.
     detectable
-        Smallest difference that the seeds can show; None with few.
+        Smallest detectable difference; None with few seeds.
     areas
         Areas under the curves.
     equal_synops
@@ -50,14 +50,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that is said about a board.
+    """The whole analysis of a board.
 
     Parameters
     ----------
     rows
         In their order, with ranks.
     standings
-        One for each table.
+        One per table.
     critical_differences
         Average ranks by track and granularity; none with few seeds.
     """
@@ -68,7 +68,7 @@ class Analysis:
 
 
 def tables_of(rows: Sequence[Row]) -> Iterator[tuple[Row | None, list[Row]]]:
-    """Rows that may be compared, and their dense reference: by workload, track, granularity."""
+    """The dense network and the other rows of each workload, track and granularity."""
     dense = {(row.workload, row.track): row for row in rows if row.is_reference}
     own: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -79,7 +79,7 @@ def tables_of(rows: Sequence[Row]) -> Iterator[tuple[Row | None, list[Row]]]:
 
 
 def analyse(rows: Sequence[Row]) -> Analysis:
-    """Compare what may be compared."""
+    """Analyse the rows of a board; rows of different tables are never compared."""
     standings = []
     finished = [row for row in rows if row.is_reference]
     for dense, own in tables_of(rows):
@@ -109,7 +109,7 @@ def _key(row: Row) -> tuple[str, str, str, str, float | str]:
 
 
 def _against_controls(comparisons: Sequence[Comparison]) -> Iterator[Comparison]:
-    """Comparisons with a control, seen from the row that it controls."""
+    """Comparisons with a control, with the controlled row first."""
     for one in comparisons:
         for control in (RANDOM, MAGNITUDE):
             if control in (one.method, one.other) and one.other != OWN_SHUFFLE:

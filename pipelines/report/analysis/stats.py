@@ -10,14 +10,14 @@ from statistics import fmean, stdev
 from scipy.special import nctdtrinc, stdtr, stdtrit
 
 CONFIDENCE = 0.95
-#: Of a test, and of a whole family of tests after Holm's correction.
+#: Level of a test, and of a whole family of tests after Holm's correction.
 ALPHA = 0.05
 POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and the half-width of its 95 % Student t interval (None below 2)."""
+    """A mean over seeds and the half-width of its 95 % Student t interval; None for one seed."""
 
     mean: float
     half_width: float | None
@@ -27,7 +27,7 @@ class Estimate:
 def estimate(values: Sequence[float]) -> Estimate | None:
     """Mean and t interval of one value per seed; None without values.
 
-    With 5 seeds the t interval covers 94 % of the time where bootstraps cover 83 %.
+    With 5 seeds the t interval contains the mean 94 % of the time, a bootstrap interval 83 %.
     """
     if not values:
         return None
@@ -38,12 +38,12 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def _quantile(seeds: int, alpha: float = 1 - CONFIDENCE) -> float:
-    """What the two-sided t statistic of a number of values exceeds with probability alpha."""
+    """Value that the absolute t statistic of `seeds` values exceeds with probability alpha."""
     return float(stdtrit(seeds - 1, 1 - alpha / 2))
 
 
 def differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
-    """Ours - theirs, seed by seed, where both have a value."""
+    """Ours - theirs, for each seed that both have."""
     return [ours[seed] - theirs[seed] for seed in sorted(ours) if seed in theirs]
 
 
@@ -55,8 +55,8 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
 def p_value(difference: Estimate) -> float:
     """Two-sided p of the paired t test that a mean difference is zero.
 
-    Differences that are the same for every seed leave no deviation to test with; test sets are
-    small enough for that to happen by chance, so they count as no evidence: p = 1.
+    If all seeds have the same difference, the standard deviation is zero. On small test sets that
+    happens by chance, so it counts as no evidence: p = 1.
     """
     if not difference.half_width:
         return 1.0
@@ -65,10 +65,10 @@ def p_value(difference: Estimate) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for being a family (Holm 1979), in the order given.
+    """Correct the p values of a family of tests (Holm 1979); keeps their order.
 
-    Rejecting those below alpha errs anywhere in the family with probability alpha at most,
-    however the tests depend on each other.
+    If all below alpha are rejected, the probability of any false rejection in the family is at most
+    alpha, however the tests depend on each other.
     """
     corrected = [0.0] * len(p_values)
     largest = 0.0
@@ -79,23 +79,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable_difference(deviation: float, seeds: int, alpha: float = ALPHA) -> float:
-    """Smallest true difference that a paired t test finds with probability `POWER`.
+    """Smallest true difference that a paired t test detects with probability `POWER`.
 
     Parameters
     ----------
     deviation
         Standard deviation of the paired differences.
     seeds
-        Number of pairs, two at least.
+        Number of pairs, at least two.
     alpha
         Level of the test, two-sided.
 
     Returns
     -------
     float
-        Noncentrality x deviation / sqrt(seeds), in the unit of `deviation`; the noncentrality is
-        that at which the noncentral t exceeds the critical value with probability `POWER`
-        (Cohen 1988, chapter 2; the far tail, below 1e-6 of it, is left out).
+        Noncentrality x deviation / sqrt(seeds), in the unit of `deviation`. At this noncentrality,
+        the noncentral t exceeds the critical value with probability `POWER` (Cohen 1988, chapter
+        2). The far tail, less than 1e-6 of it, is neglected.
     """
     noncentrality = float(nctdtrinc(seeds - 1, 1 - POWER, _quantile(seeds, alpha)))
     return noncentrality * deviation / math.sqrt(seeds)

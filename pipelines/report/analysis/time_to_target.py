@@ -1,4 +1,4 @@
-"""How long a run trains until it is nearly as good as the dense network at its end."""
+"""Time to target: how long a run trains until it is nearly as accurate as the dense network."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from statistics import fmean
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.stats import Estimate, estimate
 
-#: The target is this share of the dense network's final validation accuracy, mean over seeds.
+#: The target, as a share of the dense network's final validation accuracy (mean over seeds).
 TARGET_SHARE = 0.98
 
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """When the validation accuracy first reaches the target; curves have one point per epoch.
+    """When the validation accuracy first reaches the target, to the resolution of one epoch.
 
     Parameters
     ----------
     target
         Validation accuracy in [0, 1].
     reached, runs
-        How many runs reach it, of those that are ok.
+        How many runs reach it, and how many are ok.
     samples, seconds
-        Training samples charged and training seconds until then; None unless all runs reach it,
-        because a mean over those that do would favour a method that often does not. Seconds of
-        several machines are None as well.
+        Training samples charged and training seconds until then. None unless all runs reach the
+        target, because a mean over the others would favour a method that often misses it. Seconds
+        are also None if the runs come from several machines.
     """
 
     target: float
@@ -37,7 +37,7 @@ class TimeToTarget:
 
 
 def first_epoch(record: RunRecord, accuracy: float) -> int | None:
-    """First epoch, from 1, with this validation accuracy; None if there is none."""
+    """First epoch, counted from 1, with at least this validation accuracy, or None."""
     for epoch, point in enumerate(record.curve, start=1):
         if point.validation_accuracy >= accuracy:
             return epoch
@@ -45,7 +45,7 @@ def first_epoch(record: RunRecord, accuracy: float) -> int | None:
 
 
 def target_of(dense: Sequence[RunRecord]) -> float | None:
-    """Target that the finished runs of the dense network set; None without any."""
+    """Target from the runs of the dense network that are ok; None without any."""
     ends = [r.curve[-1].validation_accuracy for r in dense if r.status == "ok" and r.curve]
     return TARGET_SHARE * fmean(ends) if ends else None
 
@@ -53,7 +53,7 @@ def target_of(dense: Sequence[RunRecord]) -> float | None:
 def time_to_target(
     records: Sequence[RunRecord], target: float | None, one_machine: bool
 ) -> TimeToTarget | None:
-    """Time of the runs of one row, all of them ok; None without runs or target."""
+    """Time to target of the runs of one row, which must be ok; None without runs or target."""
     if target is None or not records:
         return None
     epochs = [first_epoch(record, target) for record in records]

@@ -1,17 +1,18 @@
-"""Figures: accuracy over density, one per workload, as SVG and PNG."""
+"""The figure of accuracy over density: one per workload and track."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.metrics.table import METRICS
 from pipelines.report.analysis.rows import GRANULARITIES, Row
 from pipelines.report.charts.vega import Part, data, figure, layer, nominal, quantitative
 from pipelines.settings.spec import EMERGENT
 
-#: Okabe and Ito's palette, told apart by colour-blind readers; black is for dense.
+#: Okabe and Ito's palette, which colour-blind readers can tell apart; black is for dense.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-#: With more methods than colours, lines differ by their dashes.
+#: With more methods than colours, lines also differ by their dashes.
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3])
 _SIZE = {"width": 225, "height": 210}
 _LEGEND = {
@@ -21,13 +22,14 @@ _LEGEND = {
     "symbolStrokeWidth": 2,
     "columns": 9,
 }
+_DENSITY = METRICS["density"]
 _X = quantitative(
     "density",
-    title="density (kept / prunable weights)",
+    title=_DENSITY.axis.title if _DENSITY.axis else _DENSITY.title,
     scale={"type": "log", "nice": False, "padding": 12},
     axis={"values": [0.05, 0.1, 0.25, 0.5, 1], "format": "~g"},
 )
-_SHAPES = {"matched": "circle", "emergent": "diamond", "at that density": "triangle-up"}
+_SHAPES = {"at target": "circle", "emergent": "diamond", "matched run": "triangle-up"}
 _TOOLTIP = [
     nominal("method"),
     nominal("kind"),
@@ -37,7 +39,7 @@ _TOOLTIP = [
     quantitative("high", format=".2f", title="95 % high"),
     quantitative("seeds"),
 ]
-_MATCHED = "datum.kind === 'matched'"
+_AT_TARGET = "datum.kind === 'at target'"
 
 
 def figure_name(workload: str, track: str) -> str:
@@ -46,7 +48,7 @@ def figure_name(workload: str, track: str) -> str:
 
 
 def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """One point per row that has an accuracy; the reference is drawn as a line instead."""
+    """One point per row that has an accuracy; the dense network is drawn as a line instead."""
     points = []
     for row in rows:
         if row.is_reference or row.accuracy is None:
@@ -57,7 +59,7 @@ def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "method": row.method,
                 "granularity": row.granularity,
                 "kind": kind(row.target),
-                "density": row.density,
+                "density": row.means["density"],
                 "accuracy": 100 * row.accuracy.mean,
                 "low": 100 * (row.accuracy.mean - half),
                 "high": min(100.0, 100 * (row.accuracy.mean + half)),
@@ -68,14 +70,14 @@ def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def kind(target: float | str) -> str:
-    """How a row's density came about."""
+    """Say how the density of a row was chosen."""
     if isinstance(target, float):
-        return "matched"
-    return "emergent" if target == EMERGENT else "at that density"
+        return "at target"
+    return "emergent" if target == EMERGENT else "matched run"
 
 
 def _markers(points: Sequence[dict[str, Any]]) -> Part:
-    """Shapes of the kinds that there are; a single kind needs no legend."""
+    """Shapes of the kinds that occur; a single kind needs no legend."""
     found = {point["kind"] for point in points}
     shapes = {name: shape for name, shape in _SHAPES.items() if name in found}
     scale = {"domain": list(shapes), "range": list(shapes.values())}
@@ -84,14 +86,14 @@ def _markers(points: Sequence[dict[str, Any]]) -> Part:
 
 
 def accuracy_over_density(rows: Sequence[Row], workload: str, track: str = "from-scratch") -> Part:
-    """Vega-Lite specification of one workload's figure in a track, a panel per granularity.
+    """Make the Vega-Lite specification of one workload and track, with a panel per granularity.
 
     Parameters
     ----------
     rows
         All rows of a board.
     workload, track
-        Which of them to draw.
+        Which rows to draw.
 
     Returns
     -------
@@ -117,7 +119,7 @@ def accuracy_over_density(rows: Sequence[Row], workload: str, track: str = "from
     place = {"x": _X, "y": y, "color": colour}
     interval = {"y": quantitative("low"), "y2": {"field": "high"}}
     layers = [
-        layer("line", place | {"strokeDash": dash}, only=_MATCHED, strokeWidth=1.5),
+        layer("line", place | {"strokeDash": dash}, only=_AT_TARGET, strokeWidth=1.5),
         layer("rule", place | interval, strokeWidth=1.2, opacity=0.55),
         layer("point", place | _markers(points), filled=True, size=60, opacity=1),
     ]

@@ -24,14 +24,14 @@ _MATRIX = {
 
 
 def confusion_figure(rows: Sequence[Sequence[int]], title: str) -> Part:
-    """Vega-Lite specification of a confusion matrix, shaded by the share of each true class.
+    """Make the Vega-Lite specification of a confusion matrix, shaded by the share of a true class.
 
     Parameters
     ----------
     rows
         Samples by true class (row) and answer (column).
     title
-        Of the figure.
+        Title of the figure.
     """
     values = [
         {"true": true, "answer": answer, "samples": samples, "share": samples / max(1, sum(row))}

@@ -1,4 +1,4 @@
-"""The layers of one finished network: what is left of each, and how often it fires."""
+"""The layers of one finished network: density and firing rate of each."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _PANEL = {
 
 
 def layers_figure(cost: Cost, title: str) -> Part:
-    """Vega-Lite specification of density and firing rate by layer, side by side.
+    """Make the Vega-Lite specification of density and firing rate by layer, side by side.
 
     Parameters
     ----------
     cost
-        Of the network.
+        Cost of the network.
     title
-        Of the figure.
+        Title of the figure.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""Vega-Lite in Python: the parts that figures share, and drawing them.
+"""Parts of Vega-Lite specifications that figures share, and drawing to SVG and PNG.
 
-A figure is a dict in Vega-Lite's own words; tests hold every one against its schema.
+A figure is a dict that follows the schema of Vega-Lite; the tests validate every figure.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 
 def quantitative(field: str, **more: object) -> Part:
-    """Show a number; `more` are properties of the channel: title, scale, axis, format."""
+    """Make a channel of a number; `more` are its properties: title, scale, axis, format."""
     return {"field": field, "type": "quantitative", **more}
 
 
 def nominal(field: str, **more: object) -> Part:
-    """Show a name, one of a few without an order."""
+    """Make a channel of a category without an order."""
     return {"field": field, "type": "nominal", **more}
 
 
 def data(values: Sequence[Part]) -> Part:
-    """Rows of a figure, or of one layer."""
+    """Make the data of a figure or of one layer."""
     return {"values": values}
 
 
 def layer(
     mark: str, channels: Part, *, only: str = "", of: Part | None = None, **style: object
 ) -> Part:
-    """One mark for each row.
+    """Make a layer with one mark for each row.
 
     Parameters
     ----------
     mark, style
-        Its type, and its properties.
+        Type of the mark, and its properties.
     channels
-        What each channel shows: x, y, color.
+        Channels by name: x, y, color.
     only
-        Vega expression: rows for which it does not hold are left out.
+        Vega expression; only rows for which it is true are drawn.
     of
-        Rows of its own; None for those of the figure.
+        Data of this layer; None for the data of the figure.
     """
     part: Part = {"mark": {"type": mark, **style}, "encoding": channels}
     if only:
@@ -57,17 +57,17 @@ def layer(
 
 
 def figure(title: str, **content: object) -> Part:
-    """Return a whole specification."""
+    """Make a whole specification."""
     return {"$schema": _SCHEMA, "title": title, **content}
 
 
 def draw(specification: Part) -> str:
-    """SVG of a figure."""
+    """Draw a figure as SVG."""
     return str(vl_convert.vegalite_to_svg(specification))
 
 
 def png(picture: str, scale: int = 2) -> bytes:
-    """PNG of an SVG; `scale` is pixels per point."""
+    """Convert an SVG to PNG; `scale` is the number of pixels per point."""
     return bytes(vl_convert.svg_to_png(picture, scale=scale))
 
 

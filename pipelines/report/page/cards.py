@@ -1,4 +1,4 @@
-"""Cards of the methods: what each is, where it comes from, and what it left of each layer."""
+"""Cards of the methods: summary, paper, options, and the layers that remain after pruning."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from baselines.shared.info import PrunerInfo
 from pipelines.methods.catalogue import infos, source
+from pipelines.metrics.numbers import target
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import GRANULARITIES, REFERENCE
-from pipelines.report.tables.text import target
 from pipelines.settings.network import READOUT
 from pipelines.settings.spec import EMERGENT
 
@@ -22,15 +22,14 @@ _PAPER = re.compile(r"arXiv (?P<arxiv>\d{4}\.\d{4,5})|doi:?\s*(?P<doi>10\.\d+/[^
 
 @dataclass(frozen=True)
 class Remains:
-    """What a method left of each layer: means over the runs that are ok, None where unknown.
+    """The layers that remain after pruning: means over the runs that are ok, None if unknown.
 
     Parameters
     ----------
     target
-        Density asked for, or ``dense`` for the unpruned network.
+        Requested density, or ``dense`` for the unpruned network.
     layers
-        Density and firing rate of each layer; the latter is the share of outputs that are not
-        zero.
+        Density and firing rate (share of outputs that are not zero) of each layer.
     """
 
     granularity: str
@@ -55,13 +54,13 @@ class Card:
     Parameters
     ----------
     info
-        What the method says of itself; None if it is not installed here.
+        The declaration of the method; None if it is not installed here.
     file
-        Its source, from the root of the project, or the module of another package.
+        Its source file in the project, or its module in another package.
     paper
-        Pieces of the citation, each with an address or nothing.
+        Pieces of the citation, each with an address or an empty text.
     options
-        Hyper-parameters of its runs; more than one set if they differ.
+        Hyper-parameters of its runs; several sets if the runs differ.
     """
 
     name: str
@@ -73,7 +72,7 @@ class Card:
 
 
 def make_cards(records: Sequence[RunRecord]) -> list[Card]:
-    """One card per method and variant, by name."""
+    """Make one card per method and variant, sorted by name."""
     cells = [record for record in records if not record.spec.control]
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     dense: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
@@ -106,7 +105,7 @@ def _card(
 
 
 def linked(paper: str) -> Iterator[tuple[str, str]]:
-    """Split a citation into pieces; arXiv ids and DOIs have the address where they are found."""
+    """Split a citation into pieces; arXiv ids and DOIs get an address."""
     end = 0
     for match in _PAPER.finditer(paper):
         if paper[end : match.start()]:
@@ -121,11 +120,11 @@ def linked(paper: str) -> Iterator[tuple[str, str]]:
 def _profiles(
     records: Sequence[RunRecord], dense: dict[tuple[str, str], list[RunRecord]]
 ) -> Iterator[Profile]:
-    """Profiles of the runs whose density was asked for or emerged; twins are left out."""
+    """Profiles of all runs but the matched runs."""
     places: dict[tuple[str, str], dict[tuple[str, str], list[RunRecord]]] = defaultdict(dict)
     for record in records:
         spec = record.spec
-        if spec.method != REFERENCE and not spec.twin_of:
+        if spec.method != REFERENCE and not spec.matched_to:
             lines = places[spec.workload, spec.track]
             lines.setdefault((spec.granularity, target(spec.density)), []).append(record)
     for place, lines in places.items():
@@ -138,13 +137,13 @@ def _profiles(
 
 
 def _order(key: tuple[str, str]) -> tuple[int, float]:
-    """By granularity, then the densest first; emergent last."""
+    """Sort by granularity, then the densest first; emergent last."""
     granularity, density = key
     return GRANULARITIES.index(granularity), 0.0 if density == EMERGENT else -float(density)
 
 
 def _layers(records: Iterable[RunRecord]) -> tuple[str, ...]:
-    """Layers of the network in order, without the readout, which is never pruned."""
+    """Names of the layers in order, without the readout, which is never pruned."""
     for record in records:
         if record.outcome and record.outcome.cost.layers:
             return tuple(name for name in record.outcome.cost.layers if name != READOUT)

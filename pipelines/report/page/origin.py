@@ -1,4 +1,4 @@
-"""Where a page's figures come from, and how it is cited."""
+"""The origin of a page: environments and code of its records, and the citation."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Origin:
-    """What all records of a board were made with.
+    """The environments and the code that made the records of a board.
 
     Parameters
     ----------
     newest
-        Day of the newest record, UTC; the page has no other date, so it can be built again.
+        Day of the newest record, UTC. The page has no other date, so a rebuild changes nothing.
     environments
-        Where the runs happened, and how many of them.
+        Description of each environment, and its number of runs.
     digests
-        Digest of the code, twelve digits -> the methods whose runs have it. It covers the
-        method's own files, so methods differ.
+        First twelve digits of the code digest, and the methods whose runs have it. The digest
+        covers the method's own files, so methods differ.
     """
 
     newest: str
@@ -36,7 +36,7 @@ class Origin:
 
 
 def make_origin(records: Sequence[RunRecord]) -> Origin:
-    """Collect it from the records."""
+    """Collect the origin from the records."""
     environments = Counter(_environment(record) for record in records)
     digests: dict[str, set[str]] = defaultdict(set)
     for record in records:
@@ -59,16 +59,16 @@ def _environment(record: RunRecord) -> str:
 
 @dataclass(frozen=True)
 class Citation:
-    """What CITATION.cff of the project says.
+    """The citation in CITATION.cff of the project.
 
     Parameters
     ----------
     message
         What to cite.
     bibtex
-        Entry of the board.
+        BibTeX entry of the board.
     references
-        Papers to cite with it, each with its address.
+        Papers to cite too, each with its address.
     """
 
     message: str
@@ -77,7 +77,7 @@ class Citation:
 
 
 def read_citation(board: str, newest: str) -> Citation | None:
-    """Read CITATION.cff; None where the project's folder has none."""
+    """Read CITATION.cff; None if the project has none."""
     path = _ROOT / "CITATION.cff"
     if not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""The board in a few lines: what is left at its sparsest densities, and what beats random."""
+"""The overview: accuracies at the smallest densities, and the methods that beat random pruning."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pipelines.settings.spec import RANDOM
 
 @dataclass(frozen=True)
 class Glance:
-    """One granularity of a workload and track at the smallest density that was asked for.
+    """One granularity of a workload and track at its smallest target density.
 
     Parameters
     ----------
     dense, random
-        The unpruned network, and random pruning at this density; None if not on the board.
+        Rows of the unpruned network and of random pruning; None if not on the board.
     highest
-        The row of the highest mean accuracy; None if no run is ok.
+        Row with the highest mean accuracy; None if no run is ok.
     above_random
-        Methods whose gain over random pruning, paired by seed, has a 95 % interval above zero,
-        each by itself.
+        Methods whose gain over random pruning, paired by seed, has a 95 % interval above zero;
+        not corrected for the number of methods.
     methods
-        How many methods, random pruning left aside, were compared with it.
+        Number of methods that were compared with random pruning.
     seeds
-        The fewest seeds of a row.
+        Smallest number of runs of a row.
     """
 
     workload: str
@@ -42,7 +42,7 @@ class Glance:
 
 
 def make_overview(rows: Sequence[Row]) -> list[Glance]:
-    """One line per workload, track and granularity, in the order of the rows."""
+    """Make one line per workload, track and granularity, in the order of the rows."""
     dense = {(row.workload, row.track): row for row in rows if row.is_reference}
     groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:

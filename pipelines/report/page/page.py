@@ -1,10 +1,9 @@
-"""The page: one HTML file that works offline, asks nobody for anything, and escapes everything."""
+"""The page: one HTML file that works offline, makes no request, and escapes all texts."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,36 +14,37 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pipelines.metrics.numbers import decimal, percent
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
-from pipelines.report.page.axes import SERIES_COLOURS, chart_data, series_order
 from pipelines.report.page.cards import make_cards
+from pipelines.report.page.curves import SERIES_COLOURS, chart_data, series_order
 from pipelines.report.page.origin import make_origin, read_citation
 from pipelines.report.page.overview import make_overview
-from pipelines.report.tables.density_tables import COLUMNS, Table
-from pipelines.report.tables.text import decimal, percent
+from pipelines.report.tables.density import COLUMNS
+from pipelines.report.tables.table import Table
 
 _WEB = Path(__file__).parent / "web"
-#: Joined to one script in this order; each may use what stands before it.
+#: Joined to one script in this order; each may use the ones before it.
 _SCRIPTS = ("state.js", "chart.js", "tables.js", "page.js")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page after the boards: words, a picture, tables, in this order.
+    """A section of the page after the board: a note, a figure and tables, in this order.
 
     Parameters
     ----------
     anchor, title
-        Letters and dashes for the address, and the heading.
+        Fragment of the address (letters and dashes), and the heading.
     note
-        What it shows and how to read it.
+        What the section shows and how to read it.
     figure
-        An SVG document, or nothing. It is shown as an image, so nothing in it can run.
+        An SVG document or an empty text. It is shown as an image, so no script in it can run.
     alternative
-        What the figure shows, for those who do not see it.
+        Text alternative of the figure.
     tables
-        Tables of any columns, under their titles; a row has to have `method` and `is_reference`.
+        Tables with any columns, each under its title.
     """
 
     anchor: str
@@ -56,12 +56,12 @@ class Section:
 
     @property
     def figure_address(self) -> str:
-        """The figure as an address that needs no file."""
+        """The figure as a data address."""
         return f"data:image/svg+xml;base64,{base64.b64encode(self.figure.encode()).decode()}"
 
 
 def templates() -> jinja2.Environment:
-    """Templates of the page and of the site; what they are filled with is escaped."""
+    """Templates of the page and of the site, which escape all values."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_WEB),
         autoescape=True,
@@ -69,37 +69,35 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # `tojson` also escapes every character that could end a script element.
+    environment.policies["json.dumps_kwargs"] = {
+        "sort_keys": True,
+        "allow_nan": False,
+        "separators": (",", ":"),
+    }
     environment.filters["plural"] = lambda noun, number: noun if number == 1 else f"{noun}s"
     return environment
 
 
 def style_sheet() -> str:
-    """The style that the page and the site share."""
+    """Style sheet of the page and of the site."""
     return (_WEB / "page.css").read_text()
 
 
 def slug(title: str) -> str:
-    """Letters, digits and dashes of a heading, as permalinks name a column."""
+    """Reduce a heading to letters, digits and dashes; links to a view name columns so."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def sort_value(value: Any) -> str:
-    """What a cell is sorted by: six digits are enough; nothing for a missing value."""
+    """Sort key of a cell as text: numbers have six digits, a missing value is empty."""
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _script_json(value: Any) -> Markup:
-    """JSON that is safe inside a script element."""
-    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - every character that could end the element is escaped
-
-
 def _source(hashed: str) -> str:
-    """Name an inline text in a content security policy: nothing but this text may run."""
+    """Source of a content security policy that allows this inline text only, by its hash."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(hashed.encode()).digest()).decode()}'"
 
 
@@ -111,7 +109,7 @@ def _policy(style: str, script: str) -> str:
 
 
 def _budgets(records: Sequence[RunRecord]) -> dict[str, dict[str, dict[str, int]]]:
-    """Workload -> track -> its budget."""
+    """Budget by workload and track."""
     budgets: dict[str, dict[str, dict[str, int]]] = {}
     for record in records:
         spec = record.spec
@@ -129,20 +127,20 @@ def render(
     records: Sequence[RunRecord],
     sections: Sequence[Section] = (),
 ) -> str:
-    """Fill the templates.
+    """Render the page of a board.
 
     Parameters
     ----------
     board
         Name of the board.
     rows
-        What the curves are drawn from.
+        All rows, which the charts are drawn from.
     tables
-        What to show; those with other rows than `Row` have no curves.
+        Tables of the board; only tables of `Row` have a chart.
     records
-        Where facts about the runs come from.
+        Their records.
     sections
-        Further parts, shown after the boards and before the methods.
+        Further sections, between the board and the methods.
     """
     environment = templates()
     environment.filters |= {
@@ -163,7 +161,7 @@ def render(
         budgets=_budgets(records),
         settings={r.spec.workload: r.spec.settings for r in records},
         colours={name: i % SERIES_COLOURS for i, name in enumerate(methods)},
-        chart=_script_json(chart_data(rows)),
+        chart=chart_data(rows),
         overview=make_overview(rows),
         listed=LISTED,
         ranked=RANKED,
@@ -175,7 +173,7 @@ def render(
         good=sum(record.status == "ok" for record in records),
         version=version("dpap-bench"),
         policy=_policy(style, script),
-        # Texts of ours: nothing of a record is in them.
+        # Our own texts, which contain nothing of a record.
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
     )

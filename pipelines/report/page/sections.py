@@ -1,22 +1,22 @@
-"""What the page and the documents show besides rows at equal density."""
+"""Sections of the page besides the board: average ranks, equal SynOps, areas, time, literature."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipelines.report.analysis.critical import CriticalDifference
+from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import LiteratureRow
 from pipelines.report.analysis.standings import Analysis
-from pipelines.report.charts.critical_diagram import critical_difference_diagram
+from pipelines.report.charts.critical_difference import critical_difference_diagram
 from pipelines.report.page.page import Section
-from pipelines.report.tables.density_tables import Table
-from pipelines.report.tables.literature_table import literature_table
-from pipelines.report.tables.standing_tables import area_tables, synops_tables
-from pipelines.report.tables.time_tables import time_tables
+from pipelines.report.tables.literature import literature_table
+from pipelines.report.tables.standings import area_tables, synops_tables
+from pipelines.report.tables.table import Table
+from pipelines.report.tables.timing import time_tables
 
 
 def further_tables(analysis: Analysis) -> list[Table]:
-    """Tables that stand behind those of equal density: time, equal SynOps, areas."""
+    """Tables that follow the tables by density: time, equal SynOps, areas."""
     return [
         *time_tables(analysis.rows),
         *synops_tables(analysis.standings),
@@ -27,26 +27,26 @@ def further_tables(analysis: Analysis) -> list[Table]:
 def make_sections(
     board: str, analysis: Analysis, published: Sequence[LiteratureRow]
 ) -> list[Section]:
-    """Sections of the page after the boards; one without anything to show is left out."""
+    """Make the sections of the page after the board, without empty ones."""
     sections = [
         *(_ranks(one) for one in analysis.critical_differences),
         *_of_tables(
             "synops",
             "At equal SynOps",
             "Equal density is not equal cost in a spiking network: a method may keep the units "
-            "that fire most. Here methods meet where they do as many synaptic operations.",
+            "that fire most. Here methods are compared at equal numbers of synaptic operations.",
             synops_tables(analysis.standings),
         ),
         *_of_tables(
             "areas",
             "Over all densities",
-            "One figure for a whole curve, so that no single density decides.",
+            "One number for a whole curve, so that the choice of a density does not matter.",
             area_tables(analysis.standings),
         ),
         *_of_tables(
             "time",
             "Time",
-            "Seconds of one machine; compare nothing across machines.",
+            "Wall-clock times. Compare only rows that were run on the same machine.",
             time_tables(analysis.rows),
         ),
     ]
@@ -55,7 +55,7 @@ def make_sections(
             Section(
                 "published",
                 "Published elsewhere",
-                "What papers print for pruned spiking networks, beside our row where there is one. "
+                "Results of papers on pruned spiking networks, beside our row if there is one. "
                 "Budgets, densities, seeds and the use of the test set differ from paper to paper.",
                 tables=(literature_table(board, published),),
             )
@@ -78,7 +78,8 @@ def _ranks(one: CriticalDifference) -> Section:
         f"Average ranks, {one.granularity}{track}",
         "Friedman's test and Nemenyi's critical difference over blocks of workload, density and "
         f"seed: statistic {one.statistic:.2f}, p = {one.p:.2g}. Methods joined by a bar are not "
-        "separated. Blocks of one workload are not independent, so this gives no row its rank.",
+        "separated. Blocks of one workload are not independent, so the ranks in the tables do not "
+        "come from this test.",
         figure=critical_difference_diagram(one),
         alternative=f"Average ranks, 1 is best: {places}; critical difference "
         f"{one.critical_difference:.2f}.",

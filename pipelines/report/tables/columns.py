@@ -1,46 +1,31 @@
-"""Columns of the tables that people read, and those that several tables share."""
+"""Columns that several tables share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any
 
+from pipelines.metrics.metric import Metric
+from pipelines.metrics.numbers import MISSING, percent, points, target
+from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.stats import Estimate
-from pipelines.report.tables.text import MISSING, percent, points, target
-
-R = TypeVar("R")
+from pipelines.report.tables.table import Column, R
 
 
-@dataclass(frozen=True)
-class Column(Generic[R]):
-    """One column of the tables that people read.
+def metric_column(metric: Metric) -> Column[Row]:
+    """Column of the mean of a metric."""
 
-    Parameters
-    ----------
-    title, help
-        Heading, and what it means.
-    text
-        Cell as text.
-    value
-        Cell as a number to sort by, or text.
-    optional
-        Whether a table in which no row has a value goes without the column.
-    words
-        Whether cells are words, which stand on the left and may take several lines.
-    """
+    def value(row: Row) -> float | None:
+        return row.means[metric.name]
 
-    title: str
-    help: str
-    text: Callable[[R], str]
-    value: Callable[[R], Any]
-    optional: bool = False
-    words: bool = False
+    return Column(
+        metric.title, metric.help, lambda row: metric.format(value(row)), value, optional=True
+    )
 
 
 def plus_minus(found: Estimate | None, mean: Callable[[float], str] = percent) -> str:
-    """A mean and its half-width, in percent or percentage points."""
+    """Print a mean and its half-width, in percent or percentage points."""
     if found is None:
         return MISSING
     half = found.half_width
@@ -65,8 +50,8 @@ def estimated(
 
 
 def gain(title: str, over: str, whom: str, *, optional: bool = True) -> Column[Any]:
-    """Column of a difference that is paired by seed, ``gain_over_...`` of the row."""
-    meaning = f"Accuracy less that of {whom}, in points, paired by seed, ± half-width."
+    """Column of the attribute ``gain_over_...`` of a row, a difference paired by seed."""
+    meaning = f"Accuracy minus that of {whom}, in points, paired by seed, ± half-width."
     get = attrgetter(f"gain_over_{over}")
     return estimated(title, meaning, get, points, optional=optional)
 
@@ -76,7 +61,8 @@ METHOD: Column[Any] = Column(
 )
 TARGET: Column[Any] = Column(
     "target",
-    "Density asked for; emergent: the method found its own; as X: that which X found.",
+    "Requested density. emergent: the method found its own density. as X: the density that method "
+    "X found.",
     lambda r: MISSING if r.is_reference else target(r.target),
     lambda r: r.target,
 )

@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipelines.common.files import atomic_file
+from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.records.record import Environment, RunRecord
-from pipelines.report.analysis.critical import CriticalDifference
+from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import LiteratureRow
 from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.standings import Analysis, Standing
-from pipelines.report.tables.density_tables import status
+from pipelines.report.analysis.stats import Estimate
+from pipelines.report.tables.density import status
 
-#: Raised whenever a field goes or changes its meaning; new fields alone do not raise it.
+#: Raised when a field is removed or changes its meaning; new fields alone do not raise it.
 #: 2: ranks, standings, critical differences, times to a target, literature.
 SCHEMA_VERSION = 2
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    """Fields of a row by name, with one for each metric in place of `means`."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(row):
+        value = getattr(row, field.name)
+        flat |= value if field.name == "means" else {field.name: value}
+    return flat
+
+
+def _field_types() -> Iterator[tuple[str, Any]]:
+    """Name, and type and default, of each field that `_fields` gives."""
+    types = get_type_hints(Row)
+    for field in dataclasses.fields(Row):
+        if field.name == "means":
+            for metric in METRICS.values():
+                if metric is not ACCURACY:
+                    yield metric.name, (float | None, Field(description=metric.help))
+        else:
+            default = ... if field.default is dataclasses.MISSING else field.default
+            yield field.name, (types[field.name], default)
+
+
+_ROW = """One row: means over the seeds whose status is ok, null where no run has the figure.
+
+`accuracies` has the test accuracy by seed, `accuracy` its mean and interval. `drop` and
+`gain_over_...` are differences of accuracy, paired by seed. `rank` is 1 + the number of better rows
+at the same density that are separated from this row, null with too few seeds.
+"""
+
+#: A row as JSON has it.
+_PublishedRow = create_model(
+    "Row",
+    __config__=ConfigDict(extra="forbid", frozen=True),
+    __doc__=_ROW,
+    **dict(_field_types()),
+)
 
 
 class Leaderboard(BaseModel):
@@ -40,11 +80,11 @@ class Leaderboard(BaseModel):
     environments
         Where the runs happened.
     run_ids
-        The records that all this was made from.
+        Ids of the records that the board was made from.
     rows
         One per workload, track, granularity, method and target.
     standings
-        What the rows of each table allow to say.
+        Comparisons of the rows of each table.
     critical_differences
         Average ranks by track and granularity.
     literature
@@ -59,7 +99,7 @@ class Leaderboard(BaseModel):
     code_digests: tuple[str, ...]
     environments: tuple[Environment, ...]
     run_ids: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[_PublishedRow, ...]
     standings: tuple[Standing, ...]
     critical_differences: tuple[CriticalDifference, ...]
     literature: tuple[LiteratureRow, ...] = ()
@@ -71,7 +111,7 @@ def to_json(
     records: Sequence[RunRecord],
     literature: Sequence[LiteratureRow] = (),
 ) -> str:
-    """Everything that the board shows; `schema` describes it."""
+    """Write everything that the board shows as JSON; `schema` describes it."""
     environments = {r.environment.model_dump_json(): r.environment for r in records}
     document = Leaderboard(
         board=board,
@@ -79,7 +119,7 @@ def to_json(
         code_digests=tuple(sorted({f"{r.spec.method} {r.code_digest}" for r in records})),
         environments=tuple(environments[text] for text in sorted(environments)),
         run_ids=tuple(sorted(r.run_id for r in records)),
-        rows=analysis.rows,
+        rows=tuple(_PublishedRow(**_fields(row)) for row in analysis.rows),
         standings=analysis.standings,
         critical_differences=analysis.critical_differences,
         literature=tuple(literature),
@@ -88,7 +128,7 @@ def to_json(
 
 
 def schema() -> str:
-    """JSON Schema of the document, as docs/leaderboard.schema.json has it."""
+    """JSON Schema of the document, the content of docs/leaderboard.schema.json."""
     return _text(Leaderboard.model_json_schema(mode="serialization"))
 
 
@@ -97,9 +137,12 @@ def _text(document: Any) -> str:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """One line per row, plain numbers, shares in [0, 1]; an estimate takes two columns."""
+    """Write one line per row, in plain numbers and shares in [0, 1].
+
+    An estimate takes two columns. The accuracies of single seeds are left out.
+    """
     buffer = io.StringIO()
-    flat = [_flat(row) for row in rows]
+    flat = [_line(row) for row in rows]
     writer = csv.DictWriter(buffer, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
@@ -107,34 +150,23 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 #: Fields of a row that are estimates.
-_ESTIMATES = (
-    "accuracy",
-    "drop",
-    "gain_over_random",
-    "gain_over_magnitude",
-    "gain_over_shuffled",
-    "gain_over_reinit",
-)
+_ESTIMATES = tuple(name for name, kind in get_type_hints(Row).items() if kind == Estimate | None)
 
 
-def _flat(row: Row) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    fields = asdict(row)
-    time = fields.pop("time_to_target") or {}
-    del fields["accuracies"]
+def _line(row: Row) -> dict[str, Any]:
+    line: dict[str, Any] = {}
+    for name, value in _fields(row).items():
+        if name in _ESTIMATES:
+            line[name] = value.mean if value else None
+            line[f"{name}_half_width"] = value.half_width if value else None
+        elif name == "statuses":
+            line[name] = status(row)
+        elif name not in ("accuracies", "time_to_target"):
+            line[name] = value
     for unit in ("seconds", "samples"):
-        fields[f"{unit}_to_target"] = time.get(unit)
-    for key, value in fields.items():
-        if key in _ESTIMATES:
-            flat[key] = value["mean"] if value else None
-            flat[f"{key}_half_width"] = value["half_width"] if value else None
-        elif key.endswith("_to_target"):
-            flat[key] = value["mean"] if value else None
-        elif key == "statuses":
-            flat[key] = status(row)
-        else:
-            flat[key] = value
-    return flat
+        found = getattr(row.time_to_target, unit, None)
+        line[f"{unit}_to_target"] = found.mean if found else None
+    return line
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Tables as LaTeX, for the packages booktabs and graphicx."""
+"""Tables as LaTeX; they need the packages booktabs and graphicx."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from pipelines.report.tables.density_tables import Table
+from pipelines.report.tables.table import Table
 
 _ESCAPES = str.maketrans(
     {
@@ -25,12 +25,12 @@ _ESCAPES = str.maketrans(
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it; a backslash is none of a command."""
+    """Escape a text, so that LaTeX prints it and runs no command in it."""
     return text.translate(_ESCAPES)
 
 
 def to_latex(board: str, tables: Sequence[Table]) -> str:
-    """Every table of a board as a float, as wide as the text."""
+    """Write every table of a board as a float of the width of the text."""
     head = f"% Leaderboard: {board}. Needs \\usepackage{{booktabs,graphicx}}.\n"
     return head + "".join(f"\n{_table(table)}" for table in tables)
 

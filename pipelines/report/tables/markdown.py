@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.report.analysis.critical import CriticalDifference
-from pipelines.report.tables.density_tables import Table
+from pipelines.common.alignment import align
+from pipelines.report.analysis.critical_difference import CriticalDifference
+from pipelines.report.tables.table import Table
 
 
 def to_markdown(
     board: str, tables: Sequence[Table], critical: Sequence[CriticalDifference] = ()
 ) -> str:
-    """The whole board: its tables, then average ranks over all of them."""
+    """Write the whole board: its tables, then the average ranks."""
     parts = [f"# Leaderboard: {board}\n"]
     for table in tables:
         parts.append(f"## {table.title}\n\n{table.note}\n\n{table_markdown(table)}")
@@ -22,19 +23,16 @@ def to_markdown(
 
 
 def table_markdown(table: Table) -> str:
-    """One table with aligned columns."""
+    """Write one table with aligned columns."""
     header = [column.title for column in table.columns]
     body = [[column.text(row) for column in table.columns] for row in table.rows]
-    widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *body]
-    return "".join(
-        "| " + " | ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)) + " |\n"
-        for line in lines
-    )
+    header, *body = align([header, *body])
+    lines = [header, ["-" * len(cell) for cell in header], *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def average_ranks(one: CriticalDifference) -> str:
-    """A critical-difference diagram in words."""
+    """Write the content of a critical-difference diagram as text."""
     ranks = ", ".join(f"{m} {r:.2f}" for m, r in zip(one.methods, one.ranks, strict=True))
     alike = "; ".join(", ".join(group) for group in one.alike) or "none"
     missing = f" Not run everywhere: {', '.join(one.left_out)}." if one.left_out else ""

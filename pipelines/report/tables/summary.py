@@ -1,4 +1,4 @@
-"""A board in short: one line per method, one column per density."""
+"""The summary of a board: one line per method, one column per density."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+from pipelines.metrics.numbers import MISSING, percent, points
 from pipelines.report.analysis.rows import Row
-from pipelines.report.tables.text import MISSING, percent, points
 
 
 def summary_markdown(rows: Sequence[Row]) -> str:
-    """Tables of accuracy, and in brackets the gain over random pruning, best methods first.
+    """Write tables of accuracy with the gain over random pruning in brackets, best methods first.
 
-    Rows without a target density, and the unpruned network, are left out. The last column is the
-    mean over the densities of the gain over the own shuffle.
+    Rows without a target density are left out. The last column is the gain over the own shuffled
+    control, mean over the densities.
     """
     tables: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     dense = {(r.workload, r.track): r for r in rows if r.is_reference}

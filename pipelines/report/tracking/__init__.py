@@ -1,1 +1,1 @@
-"""MLflow: the records, copied into a tracking store."""
+"""MLflow: copies the records into a tracking store."""

@@ -1,4 +1,4 @@
-"""Which experiments MLflow shows, and which records are in each: a board is an experiment."""
+"""The experiments of MLflow: one per board, with the records that are in it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from pipelines.boards.params import Params
 from pipelines.common.files import sha256
 from pipelines.records.record import RunRecord
-from pipelines.records.store import Store
+from pipelines.records.store import Store, board_folder, board_store
 from pipelines.report.analysis.rows import Row, make_rows
 from pipelines.report.tables.summary import summary_markdown
 
-#: The experiment of records that no board asks for, and of those in results/local.
+#: The experiment of records in results/local and of records that are on no board.
 NO_BOARD = "no board"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A record, its file and checksum, and the folder below results/ that it lies in."""
+    """A record, its file, the checksum of the file, and its folder below results/."""
 
     record: RunRecord
     path: Path
@@ -31,23 +31,23 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Method, granularity, density, seed, workload: what the list of runs shows."""
+        """Name in the list of runs: method, granularity, density, seed, workload."""
         workload, _, rest = self.record.spec.label().partition(" ")
         return f"{rest.replace(' density ', ' ')}, {workload}"
 
 
 @dataclass(frozen=True)
 class Group:
-    """All that an experiment has of one method on one workload: a parent run in MLflow.
+    """The records of one method on one workload in an experiment: a parent run in MLflow.
 
     Parameters
     ----------
     workload, track, method
-        What its records have in common; a control belongs to the method that it is one of.
+        What its records have in common; a control belongs to the method of its parent.
     entries
         Its records.
     rows
-        Their means over seeds; none where records of several boards may meet.
+        Their means over seeds; none for records that are on no board.
     """
 
     workload: str
@@ -68,25 +68,25 @@ class Group:
 
     @property
     def statuses(self) -> dict[str, int]:
-        """How many of its records have which status."""
+        """Number of its records by status."""
         return dict(sorted(Counter(entry.record.status for entry in self.entries).items()))
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what the parent run shows."""
+        """SHA-256 over the content of the parent run."""
         return hashlib.sha256(repr((self.rows, self.statuses)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment.
+    """One experiment of MLflow.
 
     Parameters
     ----------
     name
-        Of the board, or `NO_BOARD`.
+        Name of the board, or `NO_BOARD`.
     cells
-        How many cells the board has now.
+        Number of cells of the board.
     entries
         Its records.
     """
@@ -97,7 +97,7 @@ class Experiment:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """Means over seeds, if it is a board."""
+        """Means over seeds; none without a board."""
         if self.name == NO_BOARD:
             return []
         return make_rows([entry.record for entry in self.entries])
@@ -116,11 +116,11 @@ class Experiment:
 
     @property
     def note(self) -> str:
-        """What it shows, in Markdown."""
+        """Description in Markdown."""
         if self.name == NO_BOARD:
             return (
-                "Single runs (results/local), and records of cells that no board of params.yaml "
-                "asks for any more. They are no comparison, so there are no means."
+                "Single runs (results/local), and records of cells that are no longer on any board "
+                "of params.yaml. They are no comparison, so there are no means."
             )
         return (
             f"Board **{self.name}**: {len(self.entries)} of {self.cells} cells have a record. Mean "
@@ -129,31 +129,28 @@ class Experiment:
         )
 
 
-def experiments(params: Params, results: Path) -> list[Experiment]:
-    """Sort the records below results/ into experiments.
-
-    A record is in each board that asks for its cell. A board whose records are all in smaller
-    boards is left out: what is being computed is those, of which it happens to be a superset.
+def experiments(params: Params, root: Path) -> list[Experiment]:
+    """Sort the records below results/ into experiments, one for each board that has records.
 
     Parameters
     ----------
     params
         Which boards there are.
-    results
-        With ``records``, ``controls`` and ``local``.
+    root
+        The project's folder.
     """
-    store = Store(results / "records")
-    known = {e.record.run_id: e for e in [*_entries(store), *_entries(Store(results / "controls"))]}
-    boards = {name: [s.run_id for s in params.everything(name, store)] for name in params.boards}
-    shown: set[str] = set()
-    found = []
-    for name, cells in sorted(boards.items(), key=lambda board: len(board[1])):
-        own = [run_id for run_id in dict.fromkeys(cells) if run_id in known]
-        if set(own) - shown:
-            found.append(Experiment(name, len(cells), tuple(known[run_id] for run_id in own)))
-            shown |= set(own)
-    rest = [entry for run_id, entry in known.items() if run_id not in shown]
-    rest += _entries(Store(results / "local"))
+    found: list[Experiment] = []
+    rest: list[Entry] = []
+    for name in params.boards:
+        store = board_store(root, name)
+        controls = Store(board_folder(root, name) / "controls")
+        known = {e.record.run_id: e for e in [*_entries(store), *_entries(controls)]}
+        cells = dict.fromkeys(spec.run_id for spec in params.everything(name, store))
+        own = [known.pop(run_id) for run_id in cells if run_id in known]
+        if own:
+            found.append(Experiment(name, len(cells), tuple(own)))
+        rest += known.values()
+    rest += _entries(Store(root / "results" / "local"))
     return [*found, Experiment(NO_BOARD, 0, tuple(rest))] if rest else found
 
 

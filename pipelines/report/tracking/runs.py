@@ -1,4 +1,4 @@
-"""What MLflow is told of a record, and of a method: names, tags, parameters, curves, figures."""
+"""The MLflow runs of a record and of a method: name, tags, parameters, metrics, artifacts."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric as Point
 
 from pipelines.common.structs import as_json
+from pipelines.metrics.table import METRICS
 from pipelines.records.record import RunRecord
+from pipelines.report.analysis.rows import Row
 from pipelines.report.charts.confusion import confusion_figure
 from pipelines.report.charts.layers import layers_figure
 from pipelines.report.charts.vega import draw
-from pipelines.report.tables.density_tables import make_tables
+from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.markdown import table_markdown
-from pipelines.report.tables.text import one_line
+from pipelines.report.tables.run_line import one_line
 from pipelines.report.tracking.experiments import Entry, Group
 
-#: What a run has of each epoch.
+#: Fields of an epoch that a run shows as curves.
 CURVES = (
     "train_loss",
     "validation_accuracy",
@@ -27,24 +29,22 @@ CURVES = (
     "firing_rate",
     "learning_rate",
 )
-#: What the parent run of a method has of each of its rows; all are means over seeds.
-MEANS = ("accuracy", "gain_over_random", "density", "flops", "synops", "energy_nanojoule")
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """One run of MLflow.
+    """The content of one MLflow run.
 
     Parameters
     ----------
     name
-        What the list of runs shows.
+        Name in the list of runs.
     start, end
         In milliseconds since 1970.
     finished
-        Whether it reached a good end.
+        Whether MLflow shows the run as FINISHED, not as FAILED.
     tags, parameters, metrics
-        As MLflow has them.
+        As in MLflow.
     artifacts
         File name -> text.
     """
@@ -55,12 +55,12 @@ class Tracked:
     finished: bool
     tags: dict[str, str]
     parameters: dict[str, str]
-    metrics: list[Metric]
+    metrics: list[Point]
     artifacts: dict[str, str] = field(default_factory=dict)
 
 
 def track_record(entry: Entry) -> Tracked:
-    """Tell of one record."""
+    """Make the run of one record: curves by epoch, final metrics, its spec and its file."""
     record, spec = entry.record, entry.record.spec
     start, end = _times(record)
     artifacts = {"record.json": entry.path.read_text()}
@@ -92,23 +92,19 @@ def track_record(entry: Entry) -> Tracked:
 
 
 def track_group(group: Group) -> Tracked:
-    """Tell of one method: status counts, and the means of its rows.
+    """Make the parent run of one method: status counts, and the means of its rows.
 
     A row with a target density is a point of ``accuracy/GRANULARITY`` whose step is that density in
-    thousandths, so that MLflow draws accuracy over density; any other has a metric of its own.
+    thousandths, so that MLflow draws accuracy over density. Any other row has a metric of its own.
     """
     times = [_times(entry.record) for entry in group.entries]
     start, end = min(first for first, _ in times), max(last for _, last in times)
-    metrics = [Metric(f"runs/{name}", n, end, 0) for name, n in group.statuses.items()]
+    metrics = [Point(f"runs/{name}", n, end, 0) for name, n in group.statuses.items()]
     for row in group.rows:
         numeric = isinstance(row.target, float)
         where = row.granularity if numeric else f"{row.granularity} {row.target}"
         step = round(1000 * row.target) if isinstance(row.target, float) else 0
-        for name in MEANS:
-            value = getattr(row, name)
-            value = value.mean if hasattr(value, "mean") else value
-            if value is not None:
-                metrics.append(Metric(f"{name}/{where}", value, end, step))
+        metrics += [Point(f"{name}/{where}", mean, end, step) for name, mean in _means(row)]
     tables = make_tables(group.rows)
     return Tracked(
         name=group.name,
@@ -140,31 +136,27 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", inner
 
 
-def _curve(record: RunRecord, start: int) -> Iterator[Metric]:
-    """What the epochs came to; their times are those of the points."""
+def _curve(record: RunRecord, start: int) -> Iterator[Point]:
+    """Curves by epoch, at the times of the epochs."""
     for epoch, point in enumerate(record.curve, start=1):
         time = start + round(point.seconds * 1000)
         for name in CURVES:
-            yield Metric(name, getattr(point, name), time, epoch)
+            yield Point(name, getattr(point, name), time, epoch)
 
 
-def _final(record: RunRecord, end: int) -> Iterator[Metric]:
-    """What came out."""
-    found: dict[str, float | None] = {"train_seconds": record.train_seconds}
-    if record.outcome is not None:
-        cost = record.outcome.cost
-        found |= {
-            "test_accuracy": record.outcome.test_accuracy,
-            "test_loss": record.outcome.test_loss,
-            "final_density": cost.density,
-            "flops": 2 * cost.macs,
-            "parameters": cost.parameters,
-            "effective_macs": cost.effective_macs,
-            "synops": cost.synops,
-            "energy_nanojoule": cost.energy_nanojoule,
-        }
-        for size, value in cost.latency_milliseconds.items():
-            found[f"latency_milliseconds_batch_{size}"] = value
-    for name, number in found.items():
-        if number is not None:
-            yield Metric(name, number, end, 0)
+def _final(record: RunRecord, end: int) -> Iterator[Point]:
+    """Every metric of a finished run; the name of a curve is taken."""
+    for name, metric in METRICS.items():
+        value = metric.read(record)
+        if value is not None:
+            yield Point(f"final_{name}" if name in CURVES else name, value, end, 0)
+
+
+def _means(row: Row) -> Iterator[tuple[str, float]]:
+    """Accuracy, gain over random pruning, and every metric that has a column in the tables."""
+    for name, found in {"accuracy": row.accuracy, "gain_over_random": row.gain_over_random}.items():
+        if found is not None:
+            yield name, found.mean
+    for name, mean in row.means.items():
+        if mean is not None and METRICS[name].column:
+            yield name, mean

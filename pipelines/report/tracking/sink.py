@@ -1,4 +1,4 @@
-"""MLflow as a sink: the records are the truth, and any tracking store can be rebuilt from them."""
+"""MLflow as a sink: a tracking store can be rebuilt from the records at any time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.tracking.experiments import Experiment
 
 if TYPE_CHECKING:
@@ -20,21 +22,21 @@ if TYPE_CHECKING:
 
     from pipelines.report.tracking.runs import Tracked
 
-#: Tags by which a run is known again: what it is, and the checksum of what it shows.
+#: Tags that identify a run: its key, the checksum of its content, its parent run.
 _KEY, _DIGEST, _PARENT = "dpap_bench.key", "dpap_bench.sha256", "mlflow.parentRunId"
-#: Part of every checksum: another one, and all runs are written anew.
-_FORMAT = "2"
-#: How an experiment is shown: as training runs, with this metric first.
+#: Part of every checksum: all runs are rewritten after a change of the format or of the metrics.
+_FORMAT = f"3 {sha256(' '.join(METRICS).encode()).hexdigest()[:12]}"
+#: How MLflow shows an experiment: as training runs, with this metric first.
 _SHOWN = {
     "mlflow.experimentKind": "custom_model_development",
-    "mlflow.experiment.primaryMetric.name": "test_accuracy",
+    "mlflow.experiment.primaryMetric.name": ACCURACY.name,
     "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
 }
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A run that should be there; `parent` is the key of the run that it is nested in."""
+    """A run that should exist; `parent` is the key of the run that it is nested in."""
 
     digest: str
     tracked: Callable[[], Tracked]
@@ -46,35 +48,35 @@ def synchronize(
 ) -> dict[str, int]:
     """Make the runs of a tracking store equal to the records.
 
-    A new record becomes a run, a changed one replaces its run, the run of a vanished one is
-    deleted, and one that was being written when a synchronisation stopped is written again. Runs
-    that this function did not make are left alone.
+    A new record becomes a run, a changed record replaces its run, and the run of a deleted record
+    is deleted. A run that was incomplete when a synchronisation stopped is written again. Runs from
+    elsewhere are kept.
 
     Parameters
     ----------
     experiments
-        What should be there.
+        Experiments that should exist.
     uri
         MLflow tracking URI.
     artifacts
-        Folder for the artifacts of new experiments; None: where the tracking server has them.
+        Folder for the artifacts of new experiments; None for that of the tracking server.
 
     Returns
     -------
     dict
-        How many runs were added, replaced, deleted and left as they are; the parent run of each
-        method is one of them.
+        Number of runs ``added``, ``replaced``, ``deleted`` and ``unchanged``, with the parent run
+        of each method.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.tracking import MlflowClient
 
-    for name in ("mlflow", "alembic"):  # which tell of every table that they make
+    for name in ("mlflow", "alembic"):  # which report every table that they create
         logging.getLogger(name).setLevel(logging.WARNING)
     _write_quickly()
     client = MlflowClient(tracking_uri=uri)
     wanted = {experiment.name: _wanted(experiment) for experiment in experiments}
     digests = {key: run.digest for runs in wanted.values() for key, run in runs.items()}
-    # First: one that was deleted comes back with its runs.
+    # First, since a deleted experiment is restored with its runs.
     homes = {e.name: _experiment(client, e, artifacts) for e in experiments}
     present: dict[str, Run] = {}
     gone: list[str] = []
@@ -99,7 +101,7 @@ def synchronize(
 
 @cache
 def _write_quickly() -> None:
-    """Let SQLite not wait for the disk after each of many small writes: all can be made again."""
+    """Do not let SQLite wait for the disk after each small write: the store can be rebuilt."""
     from sqlalchemy import Engine, event
 
     @event.listens_for(Engine, "connect")
@@ -109,7 +111,7 @@ def _write_quickly() -> None:
 
 
 def _wanted(experiment: Experiment) -> dict[str, _Wanted]:
-    """Key -> run, parents before the runs that are nested in them."""
+    """Runs that should exist, by key; parents before the runs that are nested in them."""
     from pipelines.report.tracking.runs import track_group, track_record
 
     runs: dict[str, _Wanted] = {}
@@ -124,7 +126,7 @@ def _wanted(experiment: Experiment) -> dict[str, _Wanted]:
 
 
 def _present(client: MlflowClient) -> Iterator[tuple[str, Run]]:
-    """Key and run of everything that came from a record."""
+    """Key and run of every run that came from a record."""
     for experiment in client.search_experiments():
         token: str | None = None
         while True:
@@ -140,9 +142,9 @@ def _present(client: MlflowClient) -> Iterator[tuple[str, Run]]:
 def _write(
     client: MlflowClient, home: str, wanted: dict[str, _Wanted], present: dict[str, Run]
 ) -> dict[str, str]:
-    """Write the runs of an experiment that are not there, and nest the others where they belong.
+    """Write the missing runs of an experiment, and correct the parents of the others.
 
-    Returns key -> run id.
+    Returns the run id of each key.
     """
     ids = {key: run.info.run_id for key, run in present.items()}
     for key, run in wanted.items():
@@ -156,7 +158,7 @@ def _write(
 
 
 def _experiment(client: MlflowClient, experiment: Experiment, artifacts: Path | None) -> str:
-    """Make an experiment, or bring it back, if need be."""
+    """Create an experiment, or restore a deleted one, if needed."""
     found = client.get_experiment_by_name(experiment.name)
     if found is None:
         place = None if artifacts is None else artifacts.resolve().as_uri()
@@ -168,7 +170,7 @@ def _experiment(client: MlflowClient, experiment: Experiment, artifacts: Path | 
 
 
 def _describe(client: MlflowClient, home: str, experiment: Experiment, ids: dict[str, str]) -> None:
-    """Say in an experiment what it shows, with links that lay its methods side by side."""
+    """Write the description of an experiment, with links that compare its methods."""
     from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
 
     note = "\n\n".join([*_comparisons(home, experiment, ids), experiment.note])
@@ -180,7 +182,7 @@ def _describe(client: MlflowClient, home: str, experiment: Experiment, ids: dict
 
 
 def _comparisons(home: str, experiment: Experiment, ids: dict[str, str]) -> Iterator[str]:
-    """A link for each workload and track: MLflow's comparison of the parent runs of its methods."""
+    """Links to MLflow's comparison of the parent runs of each workload and track."""
     parents: dict[str, list[str]] = {}
     for group in experiment.groups if experiment.rows else ():
         parents.setdefault(group.place, []).append(ids[f"{experiment.name}/{group.name}"])
@@ -193,7 +195,7 @@ def _comparisons(home: str, experiment: Experiment, ids: dict[str, str]) -> Iter
 
 
 def _cut(note: str, most: int) -> str:
-    """A note that is short enough, cut at the end of a line."""
+    """Cut a note to at most `most` characters, at the end of a line."""
     if len(note) <= most:
         return note
     rest = "\n\nThe rest is in results/boards/."
@@ -201,7 +203,7 @@ def _cut(note: str, most: int) -> str:
 
 
 def _log(client: MlflowClient, home: str, tracked: Tracked, tags: dict[str, str]) -> str:
-    """Write a run; until it has ended it counts as one that is being written."""
+    """Write a run; it counts as incomplete until it has ended."""
     from mlflow.entities import Param
 
     run = client.create_run(
@@ -219,7 +221,7 @@ def _log(client: MlflowClient, home: str, tracked: Tracked, tags: dict[str, str]
 
 
 def _delete(client: MlflowClient, run: Run) -> None:
-    """Delete a run, and its artifacts, which MLflow would keep."""
+    """Delete a run and its artifacts, which MLflow itself would keep."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     get_artifact_repository(run.info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]

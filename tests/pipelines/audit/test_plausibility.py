@@ -31,7 +31,10 @@ EDITS: dict[str, tuple[Edit, str]] = {
         add_to("outcome", "confusion", 0, 0, number=-1),
         "does not give its test acc",
     ),
-    "impossible accuracy": (set_to("outcome", "test_accuracy", value=1.5), "test accuracy of 1.5"),
+    "impossible accuracy": (
+        set_to("outcome", "test_accuracy", value=1.5),
+        "has test_accuracy 1.5, which must be in .0, 1.",
+    ),
     "density": (add_to(*_COST, "density", number=0.1), r"density 0\.6\d* misses the target 0\.5"),
     "density within the tolerance": (
         add_to(*_COST, "density", number=2e-4),
@@ -57,7 +60,10 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "no record": (lambda d: d.clear(), "not a valid record"),
     "infinite loss": (set_to("outcome", "test_loss", value=math.inf), "Infinity is not a number"),
     "NaN": (set_to("curve", 0, "train_loss", value=math.nan), "NaN is not a number"),
-    "negative loss": (set_to("outcome", "test_loss", value=-1.0), "a test loss of -1"),
+    "negative loss": (
+        set_to("outcome", "test_loss", value=-1.0),
+        "has test_loss -1, which must be finite and at least 0",
+    ),
     "short curve": (set_to("curve", value=[]), "curve of 0 points, but began 1 epochs"),
     "long curve": (apply_to("curve", by=lambda c: 2 * c), "curve of 2 points, but began 1 epochs"),
     "curve that stands still": (apply_to("curve", by=lambda c: 2 * c), "does not grow"),
@@ -95,9 +101,14 @@ def test_an_edit_that_contradicts_the_rest_is_found(folder: Path, what: str) -> 
     assert re.search(message, found(folder)), found(folder)
 
 
-@pytest.mark.parametrize("field", ["workload", "variant", "twin_of"])
-def test_a_name_that_leads_out_of_the_folder_is_found(made: list[RunRecord], field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [("workload", "workload"), ("variant", "variant"), ("matched_to", "matched method")],
+)
+def test_a_name_that_leads_out_of_the_folder_is_found(
+    made: list[RunRecord], field: str, what: str
+) -> None:
     spec = replace(made[0].spec, **{field: "../../elsewhere"})
     record = replace(made[0], spec=spec)
-    sentence = f"has the {field} '../../elsewhere', which is not a valid name."
+    sentence = f"has the {what} '../../elsewhere', which is not a valid name."
     assert sentence in list(contradictions(record))

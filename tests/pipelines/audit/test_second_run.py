@@ -26,7 +26,7 @@ def root(tmp_path: Path, data_root: Path) -> Path:
 
 def run(spec: RunSpec, root: Path) -> RunRecord:
     """Run a cell, and store its record."""
-    store = Store(root / "results" / "records")
+    store = Store(root / "results" / "boards" / "quick" / "records")
     (record,) = run_cells([spec], root / "data", store, "serial", 1)
     assert record.status == "ok", record.message
     return record
@@ -67,7 +67,7 @@ def test_a_control_whose_parent_is_not_ok_in_a_second_run(
     settings = tiny["digits-ann"].of_track("from-scratch")
     cell = params.spec("digits-ann", "magnitude", "structured", 0.5, 0)
     spec = replace(cell, settings=settings)
-    store = Store(root / "results" / "records")
+    store = Store(root / "results" / "boards" / "quick" / "records")
     (parent,) = run_cells([spec], root / "data", store, "serial", 1)
     assert parent.status == "off-target"
     claimed = replace(spec, control="shuffled")
@@ -83,7 +83,7 @@ def test_a_record_of_a_device_that_is_not_here_is_not_drawn(
     settings = tiny["digits-ann"].of_track("from-scratch")
     spec = params.spec("digits-ann", "dense", None, 1.0, 0)
     record = run(replace(spec, settings=settings), root)
-    store = Store(root / "results" / "records")
+    store = Store(root / "results" / "boards" / "quick" / "records")
     elsewhere = replace(record.spec, device="cuda")
     store.write(replace(record, spec=elsewhere, run_id=elsewhere.run_id))
     files = sorted(store.root.rglob("*.json"))

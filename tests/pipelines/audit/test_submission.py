@@ -29,7 +29,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
     """A project with the results of one method on a small board, controls included."""
     home = tmp_path_factory.mktemp("contributor")
     (home / "params.yaml").write_text(smaller((ROOT / "params.yaml").read_text()))
-    params, store = load_params(home), Store(home / "results" / "records")
+    params, store = load_params(home), Store(home / "results" / "boards" / "quick" / "records")
     for part in ("cells", "controls"):
         cells = params.part(part, "quick", store, methods=[METHOD])  # type: ignore[arg-type]
         assert all(list(run_cells(cells, data_root, store, "serial", 1)))
@@ -198,7 +198,7 @@ def test_a_submission_with_a_fault_is_refused(
         ("submit --method grand", 2, "unknown method of the board 'grand'"),
         ("submit --method random", 1, "cells have no record (first: digits-ann random"),
         ("submit --board slow", 2, "unknown board 'slow'"),
-        ("verify params.yaml", 2, "cannot be read as .tar.gz or .zip"),
+        ("verify params.yaml", 1, "as a .tar.gz or .zip archive"),
         (f"verify {FILE} --seal", 2, "a submission is sealed"),
         ("verify results --take-in", 2, "only a packed submission can be taken in"),
     ],
@@ -222,7 +222,7 @@ def test_impossible_requests_are_refused_in_one_sentence(
 def test_records_with_faults_are_not_packed(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = min((home / "results" / "records").rglob("*.json"))
+    path = min((home / "results" / "boards" / "quick" / "records").rglob("*.json"))
     document = json.loads(path.read_text())
     document["spent"] = {}
     path.write_text(json.dumps(document))

@@ -150,7 +150,7 @@ def constant(self: Bad) -> dict[str, Tensor]:
 )
 def test_a_broken_rule_is_told(data: TrainingData, changes: dict[str, Any], sentence: str) -> None:
     bad = type("Bad", (Bad,), {"__doc__": "Breaks a rule.", "__module__": __name__} | changes)
-    told = [text for _, text in faults(bad, OPTIONS, data) if not text.startswith("params.yaml")]
+    told = [text for _, text in faults(bad, OPTIONS, data) if not text.startswith("methods.yaml")]
     assert told
     assert all(sentence in text for text in told)
 
@@ -171,9 +171,11 @@ class Unexplained(Magnitude):
 def test_hyper_parameters_are_explained_and_written_out() -> None:
     with pytest.raises(ContractError, match="'share' is not explained: add it, with its range"):
         class_rules.is_documented(Unexplained)
-    with pytest.raises(ContractError, match=r"params\.yaml does not know it: write 'unexplained:'"):
+    with pytest.raises(
+        ContractError, match=r"methods\.yaml does not know it: write 'unexplained:'"
+    ):
         class_rules.is_written_out(Unexplained, None)
-    with pytest.raises(ContractError, match=r"'share' is not in params\.yaml: write it there"):
+    with pytest.raises(ContractError, match=r"'share' is not in methods\.yaml: write it there"):
         class_rules.is_written_out(Unexplained, OPTIONS)
     with pytest.raises(ContractError, match="does not fit: method 'magnitude': need 0 <= start"):
         class_rules.is_written_out(Magnitude, OPTIONS | {"start": 0.9})
@@ -198,9 +200,14 @@ def test_rules_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     file = tmp_path / "wrong.py"
     monkeypatch.setattr(class_rules.inspect, "getfile", lambda _: str(file))
+    file.write_text("import torch\n" * 80)
+    assert not list(class_rules.advice(Baseline))
     file.write_text("import torch\n" * 81)
-    with pytest.raises(ContractError, match=r"wrong.py has 81 lines, more than 80"):
-        class_rules.is_small(Baseline)
+    (sentence,) = class_rules.advice(Baseline)
+    assert sentence.startswith("wrong.py has 81 lines; about 80 are advised.")
+    monkeypatch.setattr(Baseline, "__module__", "elsewhere.wrong")
+    assert not list(class_rules.advice(Baseline)), "it is a file of another package"
+    monkeypatch.setattr(Baseline, "__module__", "baselines.wrong")
     with pytest.raises(ContractError, match=r"'magnitude' is in wrong.py: the file must be magni"):
         class_rules.is_named_after_its_file(Baseline)
     class_rules.stands_alone(Baseline)
@@ -275,12 +282,22 @@ def test_check(
 ) -> None:
     assert call(monkeypatch, "check", "dense") == 0
     assert capsys.readouterr().out == "ok     dense (none)\n"
-    params = project / "params.yaml"
-    params.write_text(re.sub(r"\n    p: ", "\n    q: ", params.read_text(), count=1))
+    params = project / "methods.yaml"
+    params.write_text(re.sub(r"\bp: ", "q: ", params.read_text(), count=1))
     assert call(monkeypatch, "check", "dense", "magnitude") == 1
     captured = capsys.readouterr()
-    fault = "fault  magnitude: hyper-parameter 'p' is not in params.yaml: write it there"
+    fault = "fault  magnitude: hyper-parameter 'p' is not in methods.yaml: write it there"
     assert captured.out.splitlines()[1].startswith(fault)
     assert "1 of 2 methods break the contract (see above)" in captured.err
     for arguments in ([], ["dense", "--all"]):
         assert call(monkeypatch, "check", *arguments) == 2
+
+
+def test_a_long_file_passes_with_advice(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(class_rules, "LINES", 1)
+    assert call(monkeypatch, "check", "dense") == 0
+    advice, passed = capsys.readouterr().out.splitlines()
+    assert advice.startswith("advice dense: dense.py has ")
+    assert passed == "ok     dense (none)"

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pipelines.authoring import tuning
 from pipelines.authoring.search import Search, distributions
 from pipelines.authoring.tuning import Study, Trial, tuning_of
+from pipelines.boards.hyperparameters import read_entries
 from pipelines.boards.params import Params
 from pipelines.boards.spaces import Choices, Range, Tuning
 from pipelines.common.errors import BenchError, InputError
@@ -27,6 +28,7 @@ from pipelines.settings.spec import RunSpec
 from pipelines.settings.workload import Workload
 from pipelines.training import evaluation as evaluate
 from pipelines.training.cell import run_cell
+from tests.helpers.paths import ROOT
 from tests.pipelines.cli.test_main import call
 
 SPACE = {"stop": Range(low=0.3, high=0.9), "p": Choices(choices=(1, 2))}
@@ -101,7 +103,7 @@ def test_a_tune_that_was_stopped_goes_on_to_the_same_end(
         if len(ran) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.engines.engine.run_cell", counting)
+    monkeypatch.setattr("pipelines.engines.task.run_cell", counting)
     again = replace(study, store=Store(tmp_path / "again"))
     with pytest.raises(KeyboardInterrupt):
         again.run(stopping)
@@ -120,7 +122,7 @@ def test_a_finished_tune_is_not_begun_anew_from_its_result(
     path.write_text(yaml.safe_dump(note_of(study) | {"best": better}))
     methods_ = study.params.methods | {"magnitude": better}
     moved = replace(study, params=study.params.model_copy(update={"methods": methods_}))
-    monkeypatch.setattr("pipelines.engines.engine.run_cell", None)
+    monkeypatch.setattr("pipelines.engines.task.run_cell", None)
     assert moved.run(lambda _: None) == (first, best), "it starts where the tune had started"
     longer = changed(moved, seeds=(101,))
     assert longer._start() == better, "another question starts from the present setting"
@@ -262,25 +264,28 @@ def small(project: Path) -> Path:
 def test_tune_writes_the_best_options(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = small / "params.yaml"
+    path = small / "methods.yaml"
     before = path.read_text()
     arguments = ("tune", "magnitude", "--granularity", "unstructured", "--workers", "1")
     assert call(monkeypatch, *arguments, "--dry-run") == 0
     captured = capsys.readouterr()
-    assert "3/3" in captured.err, "progress goes to stderr"
+    assert "tuning: 3 of 3 runs" in captured.err, "progress goes to stderr"
     assert path.read_text() == before
     assert call(monkeypatch, *arguments) == 0
     assert capsys.readouterr().out == captured.out
     (note,) = (small / "results" / "tuning").rglob("*.yaml")
     best = yaml.safe_load(note.read_text())["best"]
     after = path.read_text()
-    assert yaml.safe_load(after)["methods"]["magnitude"] == best
-    line = next(x for x in after.splitlines() if x.startswith("  magnitude:"))
-    run_id = line.partition("# tuned: trial ")[2].partition(",")[0]
+    entries = read_entries(small)
+    entry = entries.pop("magnitude")
+    assert entry.options == best
+    assert entry.tuned is not None
+    (run_id,) = entry.tuned.runs
     record = read_record(note.parent / f"{run_id}.json")
     assert record.spec.options == best
     assert record.outcome is not None
-    assert line.endswith(f"validation {100 * record.outcome.validation_accuracy:.1f} %")
+    assert entry.tuned.validation == round(record.outcome.validation_accuracy, 4)
+    assert entries.items() < read_entries(ROOT).items(), "other methods keep their entries"
     assert call(monkeypatch, *arguments) == 0
     assert path.read_text() == after, "a second tune changes nothing"
 
@@ -322,5 +327,5 @@ def test_one_method_that_fails_does_not_stop_the_others(
     captured = capsys.readouterr()
     assert "dpap could not be tuned (see above)" in captured.err
     assert "magnitude: trial 0000000000000000, validation 50.0 %; before 50.0 %" in captured.out
-    text = (small / "params.yaml").read_text()
-    assert text.count("# tuned: trial 0000000000000000") == len(ran) - 1
+    tuned = [entry.tuned for entry in read_entries(small).values() if entry.tuned]
+    assert sum(one.runs == ("0" * 16,) for one in tuned) == len(ran) - 1

@@ -18,7 +18,7 @@ from pipelines.boards.plan import PASSES, count_runs, plan_board
 from pipelines.cli.main import main
 from pipelines.cli.planning import to_text
 from pipelines.common.errors import BenchError
-from pipelines.data.images import Published
+from pipelines.data.images import ImageDataset
 from pipelines.data.sets.dvs_gesture import Trials
 from pipelines.data.sets.imagenet import ImageFolders
 from pipelines.data.sets.tonic_sets import TEST, TonicSet
@@ -59,7 +59,7 @@ def test_runs_are_those_that_a_computed_board_has(
     # Twins: random and magnitude for each emergent run. Controls: of all pruned but random.
     assert runs == {("digits-snn", "from-scratch"): 2 * (1 + 3 + 1) + 2 * 2 + 2 * 3}
     store = Store(tmp_path_factory.mktemp("results") / "records")
-    for part in ("cells", "twins", "controls"):
+    for part in ("cells", "matched", "controls"):
         for _ in run_cells(params.part(part, "small", store), data_root, store, "serial", 1):
             pass
     assert len(params.everything("small", store)) == runs.total()
@@ -130,7 +130,7 @@ def test_sizes_are_what_the_loaders_say(name: str, data_root: Path) -> None:
         assert (size.classes, size.validation) == (loader.classes, loader.validation)
         assert size.train + size.validation + size.test == sum(loader.counts.values())
         assert size.test == (loader.test or loader.counts[TEST])
-    elif isinstance(loader, Published):
+    elif isinstance(loader, ImageDataset):
         assert (size.classes, size.validation) == (loader.classes, loader.validation)
     elif isinstance(loader, Trials | ImageFolders):
         assert (size.classes, size.validation) == (loader.classes, loader.validation)

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from pipelines.boards.params import Params
 from pipelines.cli.main import main
+from pipelines.records.digest import code_digest
 from pipelines.records.record import read_record
 
 
@@ -85,11 +87,11 @@ def test_bad_input_is_one_sentence_and_status_2(
     assert not (project / "results").exists()
 
 
-def test_twins_and_controls_are_two_sweeps(
+def test_a_part_of_a_board_that_does_not_exist(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, "sweep", "--twins", "--controls") == 2
-    assert "run one after the other" in capsys.readouterr().err
+    assert call(monkeypatch, "sweep", "--only", "twins") == 2
+    assert "'cells', 'matched', 'controls'" in capsys.readouterr().err
 
 
 def test_cuda_without_a_gpu_is_refused(
@@ -154,8 +156,11 @@ def test_run_prints_a_line_and_reuses_its_record(
 def sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
     assert call(monkeypatch, "sweep", "--engine", "serial", "--json", *more) == 0
     captured = capsys.readouterr()
-    assert "cell" in captured.err, "progress goes to stderr"
-    return json.loads(captured.out)
+    found = json.loads(captured.out)
+    if found["run"]:
+        assert "cells, " in captured.err, "progress goes to stderr, a line at the end at least"
+    assert "\r" not in captured.err, "no carriage return where nobody sees a bar"
+    return found
 
 
 def test_sweep_report_and_sync(
@@ -166,29 +171,34 @@ def test_sweep_report_and_sync(
     assert call(monkeypatch, "report", "--show") == 1
     assert "has not been built yet" in capsys.readouterr().err
 
-    first = sweep(monkeypatch, capsys)
+    first = sweep(monkeypatch, capsys, "--only", "cells")
     assert first["run"] == first["cells"] == 2 * (1 + 2 * 3 + 2 * 2)
-    again = sweep(monkeypatch, capsys)
+    again = sweep(monkeypatch, capsys, "--only", "cells")
     assert (again["run"], again["skipped"]) == (0, first["cells"])
 
-    lost = next((small / "results" / "records").rglob("*.json"))
+    lost = next((small / "results" / "boards" / "quick" / "records").rglob("*.json"))
     lost.unlink()
-    assert sweep(monkeypatch, capsys)["run"] == 1, "only what is missing is computed"
+    assert sweep(monkeypatch, capsys, "--only", "cells")["run"] == 1, (
+        "only what is missing is computed"
+    )
 
     assert call(monkeypatch, "report") == 1
     assert "(as dpap)" in capsys.readouterr().err
-    twins = sweep(monkeypatch, capsys, "--twins")
-    assert twins["run"] == 2 * 2 * 2, "random and magnitude as dpap, two granularities, two seeds"
+    matched = sweep(monkeypatch, capsys, "--only", "matched")
+    assert matched["run"] == 2 * 2 * 2, "random and magnitude as dpap, two granularities, two seeds"
     assert call(monkeypatch, "report") == 1
     assert "magnitude-shuffled" in capsys.readouterr().err
-    controls = sweep(monkeypatch, capsys, "--controls")
+    controls = sweep(monkeypatch, capsys, "--only", "controls")
     assert controls["run"] == (3 + 2 * 2) * 2, "magnitude and dpap, two seeds"
-    assert sweep(monkeypatch, capsys, "--controls")["run"] == 0
+    whole = sweep(monkeypatch, capsys)
+    assert whole["run"] == 0
+    assert whole["cells"] == first["cells"] + matched["cells"] + controls["cells"]
     assert call(monkeypatch, "report") == 0
     assert call(monkeypatch, "report", "--show") == 0
     shown = capsys.readouterr().out
-    assert "digits-ann, structured, from-scratch" in shown
-    assert "over own shuffle" in shown
+    assert len(shown.splitlines()) < 15, "one short table"
+    for part in ("Best method of each table", "structured", "hybrid", "Unpruned: digits-ann"):
+        assert part in shown
     assert str(small / "results" / "boards" / "quick" / "leaderboard.html") in shown
     files = sorted((small / "results" / "boards" / "quick").glob("leaderboard.*")) + sorted(
         (small / "results" / "boards" / "quick" / "figures").iterdir()
@@ -199,13 +209,48 @@ def test_sweep_report_and_sync(
     assert [file.read_bytes() for file in files] == before, "the same bytes when rebuilt"
 
 
+def test_boards_share_the_cells_that_both_ask_for(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep(monkeypatch, capsys, "--only", "cells")
+    other = ("--board", "embedded", "--only", "cells", "--method", "magnitude")
+    found = sweep(monkeypatch, capsys, *other)
+    assert (found["run"], found["skipped"]) == (0, 2 * 3)
+    first, second = (
+        small / "results" / "boards" / board / "records" / "digits-ann" / "magnitude"
+        for board in ("quick", "embedded")
+    )
+    copies = {path.name: path.read_bytes() for path in second.iterdir()}
+    assert copies == {path.name: path.read_bytes() for path in first.iterdir()}
+
+
+def test_a_key_that_stands_twice_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (project / "params.yaml").open("a") as file:
+        file.write("\ncompute:\n  threads: 2\n")
+    assert call(monkeypatch, "list", "boards") == 2
+    error = capsys.readouterr().err
+    assert "key 'compute' in line" in error
+    assert error.count("\n") == 1
+
+
+def test_each_method_has_a_code_digest_for_dvc(
+    project: Path, monkeypatch: pytest.MonkeyPatch, params: Params
+) -> None:
+    assert call(monkeypatch, "digest") == 0
+    names = {name.partition(":")[0] for board in params.boards.values() for name in board.methods}
+    written = {path.name: path.read_text() for path in (project / "results" / "code").iterdir()}
+    assert written == {name: f"{code_digest(name)}\n" for name in names}
+
+
 def test_a_changed_hyper_parameter_reruns_its_method_alone(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sweep(monkeypatch, capsys)
-    path = small / "params.yaml"
+    sweep(monkeypatch, capsys, "--only", "cells")
+    path = small / "methods.yaml"
     path.write_text(re.sub(r"\bp: ([12])", lambda p: f"p: {3 - int(p[1])}", path.read_text()))
-    assert sweep(monkeypatch, capsys)["run"] == 2 * 3
+    assert sweep(monkeypatch, capsys, "--only", "cells")["run"] == 2 * 3
 
 
 @pytest.mark.slow
@@ -213,7 +258,7 @@ def test_a_killed_sweep_leaves_no_worker_and_no_half_record(small: Path) -> None
     command = [sys.executable, "-m", "pipelines.cli.main", "sweep", "--workers", "2"]
     # Workers inherit the pipe, so reading it to the end waits for the last of them.
     sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    records = small / "results" / "records"
+    records = small / "results" / "boards" / "quick" / "records"
     while sweep.poll() is None and not list(records.rglob("*.json")):
         assert sweep.stdout is not None
         sweep.stdout.read1(100)

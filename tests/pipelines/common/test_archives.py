@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.common import archives
-from pipelines.common.errors import BenchError, InputError
+from pipelines.common.errors import BenchError
 
 FILES = {"SHA256SUMS": b"", "records/a/1.json": b"{}\n", "records/b/2.json": b"[1, 2]"}
 
@@ -92,10 +92,10 @@ def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> N
 )
 def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     path = tar(tmp_path / "x.tar.gz", member("link", kind, "../secret"), member("link/x"))
-    with pytest.raises(BenchError, match="'link', which is no plain file"):
+    with pytest.raises(BenchError, match="'link', which is not a file"):
         archives.unpack(path, tmp_path / "out")
     link = zip_(tmp_path / "x.zip", "link", stat.S_IFLNK | 0o777)
-    with pytest.raises(BenchError, match="'link', which is no plain file"):
+    with pytest.raises(BenchError, match="'link', which is not a file"):
         archives.unpack(link, tmp_path / "out")
     assert not read(tmp_path / "out")
 
@@ -107,17 +107,21 @@ def test_a_path_that_is_there_twice_is_refused(tmp_path: Path, names: tuple[str,
         archives.unpack(path, tmp_path / "out")
 
 
-def test_too_much_is_refused_before_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("most", "written"), [({"most_bytes": 150}, 1), ({"most_files": 1}, 1)])
+def test_a_file_beyond_a_limit_is_not_written(
+    tmp_path: Path, most: dict[str, int], written: int
 ) -> None:
-    archives.pack(write(tmp_path / "in", {"a": bytes(100), "b": bytes(100)}), tmp_path / "x.tar.gz")
-    monkeypatch.setattr(archives, "MOST_BYTES", 150)
-    with pytest.raises(BenchError, match="far too much"):
-        archives.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
-    monkeypatch.setattr(archives, "MOST_BYTES", 10_000)
-    monkeypatch.setattr(archives, "MOST_FILES", 1)
-    with pytest.raises(BenchError, match="far too much"):
-        archives.unpack(tmp_path / "x.tar.gz", tmp_path / "again")
+    files = {"a": bytes(100), "b": bytes(100)}
+    archives.pack(write(tmp_path / "in", files), tmp_path / "x.tar.gz")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    for kind in ("tar.gz", "zip"):
+        with pytest.raises(BenchError, match=r"holds more than .* files or .* bytes"):
+            archives.unpack(tmp_path / f"x.{kind}", tmp_path / kind, **most)
+        assert len(read(tmp_path / kind)) == written
+        archives.unpack(tmp_path / f"x.{kind}", tmp_path / "out" / kind, most_bytes=200)
+        assert read(tmp_path / "out" / kind) == files
 
 
 @given(st.data())
@@ -139,7 +143,41 @@ def test_damage_is_told_and_no_crash(
 
 def test_what_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"nonsense")
-    with pytest.raises(
-        InputError, match=r"cannot be read as .tar.gz or .zip \(.+\); fetch it again"
-    ):
-        archives.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
+    for name, reason in (("x.tar.gz", "not a zip"), ("y.zip", "No such file"), ("", "directory")):
+        with pytest.raises(
+            BenchError, match=rf"as a .tar.gz or .zip archive \(.*{reason}.*\); get"
+        ):
+            archives.unpack(tmp_path / name, tmp_path / "out")
+
+
+def test_a_file_larger_than_the_memory_of_a_reader_arrives(tmp_path: Path) -> None:
+    content = b"".join(bytes([i % 251]) * 10_007 for i in range(500))  # 5 MB: several chunks
+    archives.pack(write(tmp_path / "in", {"a/b": content, "c": b"c"}), tmp_path / "x.tar.gz")
+    sizes = [(name, size) for name, size, _ in archives.members(tmp_path / "x.tar.gz")]
+    assert sizes == [("a/b", len(content)), ("c", 1)], "contents need not be read"
+    archives.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
+    assert read(tmp_path / "out") == {"a/b": content, "c": b"c"}
+
+
+def test_attribute_files_of_macos_are_left_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.mkdir("a")
+        for name in ("a/b", "__MACOSX/a/._b"):
+            archive.writestr(name, name)
+    archives.unpack(tmp_path / "x.zip", tmp_path / "out")
+    assert read(tmp_path / "out") == {"a/b": b"a/b"}
+    with archives.open_zip(tmp_path / "x.zip") as opened:
+        assert archives.zip_names(opened) == ["a/b"]
+
+
+def test_archives_are_unpacked_together_or_not_at_all(tmp_path: Path) -> None:
+    inner = zip_(tmp_path / "inner.zip", "b").read_bytes()
+    for name, files in (("x", {"a/inner.zip": inner}), ("y", {"c": b"c"}), ("z", {"c": b"d"})):
+        archives.pack(write(tmp_path / "in" / name, files), tmp_path / f"{name}.tar.gz")
+    paths = [tmp_path / f"{name}.tar.gz" for name in "xyz"]
+    before = read(tmp_path)
+    with pytest.raises(BenchError, match="'c' twice"):
+        archives.unpack_together(paths, tmp_path / "out", most_bytes=1 << 20)
+    assert read(tmp_path) == before
+    archives.unpack_together(paths[:2], tmp_path / "out", most_bytes=1 << 20)
+    assert read(tmp_path / "out") == {"a/b": b"elsewhere", "c": b"c"}

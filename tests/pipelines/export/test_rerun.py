@@ -24,7 +24,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(home: Path, made: dict[str, R
         find_record(home, "zz")
     with pytest.raises(InputError, match=rf"{len(made)} runs begin with '' \(.*give more of it"):
         find_record(home, "")
-    Store(home / "results" / "records").write(record)
+    Store(home / "results" / "boards" / "quick" / "records").write(record)
     assert find_record(home, record.run_id[:12]) == record, (
         "a run that is in two folders counts once"
     )
@@ -72,7 +72,7 @@ def test_controls_and_post_training_cells_are_run_as_before(
     home: Path, params: Params, tiny: dict[str, Workload], data_root: Path
 ) -> None:
     small = params.model_copy(update={"workloads": tiny})
-    store = Store(home / "results" / "records")
+    store = Store(home / "results" / "boards" / "quick" / "records")
     spec = small.spec("digits-snn", "magnitude", "structured", 0.5, 0)
     parent = run_cell(spec, data_root)
     control = run_cell(replace(spec, control="reinit"), data_root, parent=parent)

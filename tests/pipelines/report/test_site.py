@@ -18,7 +18,7 @@ from pipelines.common.errors import BenchError, InputError
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.report import site
-from pipelines.report.analysis.collect import collect
+from pipelines.report.analysis.board_records import collect
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
 from tests.pipelines.cli.test_main import call
@@ -46,7 +46,7 @@ def params(project: Path) -> Params:
 @pytest.fixture
 def store(params: Params, project: Path) -> Store:
     """All records of the first board; the second has one cell, and no record."""
-    made = Store(project / "results" / "records")
+    made = Store(project / "results" / "boards" / "small" / "records")
     for cell in params.cells("small"):
         made.write(record(params, cell.method, cell.seed, 0.9, granularity=cell.granularity))
     return made
@@ -69,7 +69,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_site_is_whole_and_the_same_bytes(params: Params, store: Store, project: Path) -> None:
     to = project / "site"
-    assert site.write_site(params, ["small"], store, to) == 4
+    assert site.write_site(params, ["small"], project, to) == 4
     made = contents(to)
     pages = ["boards.json", "index.html", "SHA256SUMS"]
     board = [f"small/leaderboard.{ending}" for ending in ("csv", "html", "json", "md")]
@@ -82,19 +82,20 @@ def test_the_site_is_whole_and_the_same_bytes(params: Params, store: Store, proj
     assert str(project).encode() not in b"".join(made.values())
     (entry,) = json.loads(made["boards.json"])
     assert (entry["name"], entry["records"], entry["ok"], entry["methods"]) == ("small", 4, 4, 2)
-    results = project / "results"
+    results = project / "results" / "boards"
     done = subprocess.run(["sha256sum", "-c", to / "SHA256SUMS"], cwd=results, check=False)
     assert done.returncode == 0, "the seal is one that sha256sum checks"
-    assert site.write_site(params, ["small"], store, project / "again") == 4
+    assert site.write_site(params, ["small"], project, project / "again") == 4
     assert contents(project / "again") == made
-    assert site.write_site(params, ["small"], store, to) == 4, "a site is replaced"
+    assert site.write_site(params, ["small"], project, to) == 4, "a site is replaced"
     assert contents(to) == made
     assert not [path.name for path in project.iterdir() if path.name.startswith(".")]
 
 
 def test_names_are_escaped(params: Params, store: Store, project: Path) -> None:
     boards = {"<b>&": params.board("small")}
-    site.write_site(params.model_copy(update={"boards": boards}), ["<b>&"], store, project / "s")
+    store.root.parent.rename(project / "results" / "boards" / "<b>&")
+    site.write_site(params.model_copy(update={"boards": boards}), ["<b>&"], project, project / "s")
     assert "<b>&" not in re.sub(r"<b>\d+</b>", "", (project / "s" / "index.html").read_text())
 
 
@@ -103,7 +104,7 @@ def test_the_old_site_stays_if_it_stops(
     params: Params, store: Store, project: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     to = project / "site"
-    site.write_site(params, ["small"], store, to)
+    site.write_site(params, ["small"], project, to)
     before = contents(to)
 
     def stop(*_: object) -> None:
@@ -112,7 +113,7 @@ def test_the_old_site_stays_if_it_stops(
     with monkeypatch.context() as patch:
         patch.setattr(site, when, stop)
         with pytest.raises(KeyboardInterrupt):
-            site.write_site(params, ["small"], store, to)
+            site.write_site(params, ["small"], project, to)
     assert contents(to) == before
     assert not [path.name for path in project.iterdir() if path.name.startswith(".")]
 
@@ -121,11 +122,11 @@ def test_a_site_that_was_moved_aside_comes_back(
     params: Params, store: Store, project: Path
 ) -> None:
     to = project / "site"
-    site.write_site(params, ["small"], store, to)
+    site.write_site(params, ["small"], project, to)
     before = contents(to)
     to.rename(project / ".site.old")  # as if killed in the moment between two renames
     with pytest.raises(BenchError, match="cells have no record"):
-        site.write_site(params, ["other"], store, to)
+        site.write_site(params, ["other"], project, to)
     assert contents(to) == before
     assert not (project / ".site.old").exists()
 
@@ -137,18 +138,21 @@ def test_a_folder_with_something_else_is_left_alone(
     (project / "home" / "thesis.tex").write_text("ten years")
     (project / "file").write_text("x")
     for name in ("home", "file"):
-        with pytest.raises(InputError, match="holds something else than a site"):
-            site.write_site(params, ["small"], store, project / name)
+        with pytest.raises(InputError, match="contains something other than a site"):
+            site.write_site(params, ["small"], project, project / name)
     assert (project / "home" / "thesis.tex").read_text() == "ten years"
     (project / "empty").mkdir()
-    assert site.write_site(params, ["small"], store, project / "empty") == 4
+    assert site.write_site(params, ["small"], project, project / "empty") == 4
 
 
 @pytest.fixture
 def quick_build(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pages need seconds; what the command does needs none of them."""
 
-    def build(params: Params, board: str, store: Store, results: Path) -> list[RunRecord]:
+    def build(
+        params: Params, board: str, store: Store, results: Path, published: Path
+    ) -> list[RunRecord]:
+        del published
         records = collect(params.everything(board, store), store)
         results.mkdir(parents=True)
         (results / "leaderboard.html").write_text(board)
@@ -176,7 +180,7 @@ def test_the_command(
     assert call(monkeypatch, "publish", "--to", "site", "--board", "othr") == 2
     assert "did you mean 'other'?" in capsys.readouterr().err
     assert contents(project / "site") == before
-    for path in (project / "results").rglob("*.json"):
+    for path in (project / "results" / "boards").rglob("*.json"):
         path.unlink()
     assert call(monkeypatch, "publish", "--to", "site") == 1
     assert "no board has all its records" in capsys.readouterr().err

@@ -248,7 +248,7 @@ class TestParams:
                 cost = SimpleNamespace(density=0.3)
                 return SimpleNamespace(status="ok", outcome=SimpleNamespace(cost=cost))
 
-        twins = params.twins("embedded", cast(Store, Found()))
+        twins = params.matched("embedded", cast(Store, Found()))
         assert {c.workload for c in twins if c.method == "sca"} == {"digits-snn"}
         assert {c.workload for c in twins if c.method == "grand"} == {"digits-snn", "digits-ann"}
 

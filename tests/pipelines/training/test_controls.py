@@ -256,8 +256,12 @@ def test_on_the_post_training_track_a_shuffled_control_has_the_same_checkpoint(
 @pytest.mark.parametrize(
     ("place", "control", "sentence"),
     [
-        (("dense", "none", 1.0), "shuffled", "'dense' prunes nothing; it has no shuffled twin"),
-        (("random", "structured", 0.5), "shuffled", "'random' has no shuffled twin; it is its own"),
+        (("dense", "none", 1.0), "shuffled", "'dense' prunes nothing; it has no shuffled control"),
+        (
+            ("random", "structured", 0.5),
+            "shuffled",
+            "'random' has no shuffled control; it is its own",
+        ),
         (("magnitude", "unstructured", 0.5), "reinit", "leaves no smaller network"),
         (("dpap-st", "spatio-temporal", 0.5), "reinit", "leaves no smaller network"),
         (("random", "structured", 0.5), "reinit", None),
@@ -281,7 +285,7 @@ def test_controls_without_a_fitting_parent_are_refused(
     later = params.spec("digits-snn", "magnitude", "structured", 0.5, 0, "post-training")
     assert "new weights" in str(refusal(control_of(later, "reinit")))
     spec = cell(params, tiny, "magnitude", "structured", 0.5)
-    as_dpap = control_of(replace(spec, twin_of="dpap"), "shuffled")
+    as_dpap = control_of(replace(spec, matched_to="dpap"), "shuffled")
     assert "as dpap is a control itself" in str(refusal(as_dpap))
     with pytest.raises(InputError, match="follows its parent: run digits-snn magnitude struct"):
         list(

@@ -1,4 +1,4 @@
-// One panel of curves: accuracy over whatever was chosen, with 95 % bands for highlighted methods.
+// Draws one panel: accuracy over the chosen axis, with 95 % bands for the highlighted methods.
 const COLOURS = 7;
 const MARKERS = [
   "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", "M-3.6-3.6h7.2v7.2h-7.2z", "M0-4.8L4.6 3.6h-9.2z",
@@ -20,7 +20,7 @@ const look = (series) => ({
   dash: DASHES[Math.floor(series / COLOURS) % DASHES.length],
 });
 
-// Line and marker of a method, for a button.
+// Line and marker of a method, shown on its button.
 function swatch(series) {
   const { colour, marker, dash } = look(series);
   const size = { viewBox: "0 0 34 14", width: 34, height: 14 };
@@ -52,7 +52,7 @@ function ticks(scale, low, high, count) {
 
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
-// A function from values to pixels, with its ticks.
+// Returns a function from values to pixels; its property `ticks` holds the ticks.
 function axisOf(scale, low, high, from, to, count) {
   const f = scale === "log" ? Math.log : (value) => value;
   const span = f(high) - f(low) || 1;
@@ -64,7 +64,8 @@ function axisOf(scale, low, high, from, to, count) {
 const lowEnd = (point) => point.accuracy - (point.half ?? 0);
 const highEnd = (point) => Math.min(100, point.accuracy + (point.half ?? 0));
 
-// All means of highlighted methods, and their intervals as far as these leave room for the means.
+// Range of the accuracy axis: all means of the highlighted methods, and their intervals, unless an
+// interval is so long that it would press the means together.
 function accuracyRange(panel, points) {
   const chosen = points.filter((point) => state.methods.has(data.series[point.series]));
   const looked = chosen.length ? chosen : points;
@@ -93,24 +94,25 @@ function drawAxes(root, x, y, box, axis) {
   write("test accuracy %", 0, 12, title);
 }
 
-// Whether a curve goes one way along the axis; a band around one that turns back would mislead.
+// Whether a curve never turns back along the axis; a band around one that does would mislead.
 function isMonotone(places) {
   const steps = places.slice(1).map((place, i) => Math.sign(place - places[i]));
   return steps.length > 0 && steps.every((step) => step === steps[0]);
 }
 
-// A method's curve joins its matched points by target; hollow marks found a density of their own.
+// Draws one method: its curve joins the points at target densities; emergent points and matched runs
+// have hollow marks.
 function drawSeries(root, points, x, y, key, series) {
   const chosen = state.methods.has(data.series[series]);
   const { colour, marker, dash } = look(series);
   const group = svg("g", { class: chosen ? colour : "muted", "data-series": series }, root);
-  const matched = points.filter((point) => point.kind === "matched");
-  const curve = matched.sort((a, b) => a.target - b.target);
+  const requested = points.filter((point) => point.kind === "at target");
+  const curve = requested.sort((a, b) => a.target - b.target);
   const banded = chosen && isMonotone(curve.map((point) => x(point[key])));
   const path = (list, height) => list.map((point) => `${x(point[key])} ${y(height(point))}`);
   if (banded) {
     const edges = [...path(curve, lowEnd), ...path([...curve].reverse(), highEnd)];
-    const opacity = Math.min(0.17, 0.6 / state.methods.size); // many bands lie on each other
+    const opacity = Math.min(0.17, 0.6 / state.methods.size); // bands may overlap
     svg("path", { class: "band", "fill-opacity": opacity, d: `M${edges.join("L")}z` }, group);
   }
   if (curve.length > 1) {
@@ -118,7 +120,7 @@ function drawSeries(root, points, x, y, key, series) {
     svg("path", { class: "line", "stroke-dasharray": dash, d: `M${line}` }, group);
   }
   for (const point of points) {
-    const hollow = point.kind !== "matched";
+    const hollow = point.kind !== "at target";
     const across = x(point[key]);
     if (chosen && point.half !== null && (hollow || !banded)) {
       svg("path", { class: "whisker", d: `M${across} ${y(lowEnd(point))}V${y(highEnd(point))}` }, group);
@@ -128,7 +130,7 @@ function drawSeries(root, points, x, y, key, series) {
   }
 }
 
-// Where the axes are, and how values become pixels.
+// Positions of the axes, and the functions from values to pixels.
 function layOut(panel, points, axis, width, height) {
   const box = { left: 42, right: width - 14, top: 24, bottom: height - 48 };
   const across = points.map((point) => point[axis.key]);
@@ -139,11 +141,11 @@ function layOut(panel, points, axis, width, height) {
     : [Math.max(0, left - (wide || 1)), right + (wide || 1)];
   const x = axisOf(axis.scale, ...ends, box.left, box.right, width < 500 ? 4 : 8);
   const targets = [...new Set(points.map((point) => Number(point.target)))].filter(Number.isFinite);
-  if (axis.key === "density" && targets.length) x.ticks = targets;
+  if (axis.at_targets && targets.length) x.ticks = targets;
   return { box, x, y: axisOf("linear", ...accuracyRange(panel, points), box.bottom, box.top, 6) };
 }
 
-// A group in which nothing is drawn outside the axes.
+// Returns a group that is clipped to the area between the axes.
 function clipped(root, box, name) {
   const clip = svg("clipPath", { id: name }, svg("defs", {}, root));
   const size = { width: box.right - box.left, height: box.bottom - box.top + 12 };
@@ -151,22 +153,22 @@ function clipped(root, box, name) {
   return svg("g", { "clip-path": `url(#${name})` }, root);
 }
 
-function saySo(holder, axis) {
+function explainEmpty(holder, axis) {
   const reason = document.createElement("p");
   reason.className = "note";
-  reason.textContent = `Nothing to draw: no method that is shown has ${axis.name} here.`;
+  reason.textContent = `Nothing to draw: no method shown here has ${axis.name}.`;
   holder.append(reason);
 }
 
-// Draws into a holder, and returns the points with their places in it. Highlighted methods, the
-// first of them last, lie above the others.
+// Draws a panel into `holder`, and returns its points with their positions in pixels. Highlighted
+// methods are drawn above the others, the first one on top.
 function drawPanel(holder, panel, axis) {
   const muted = (series) => !state.methods.has(data.series[series]);
   const points = panel.points.filter((point) => point[axis.key] !== null
     && !(state.only && muted(point.series)));
   holder.replaceChildren();
   if (!points.length) {
-    saySo(holder, axis);
+    explainEmpty(holder, axis);
     return [];
   }
   const width = Math.max(280, holder.clientWidth), height = width < 500 ? 280 : 360;

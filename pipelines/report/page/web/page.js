@@ -1,4 +1,4 @@
-// Joins controls, charts and tables: every change goes through `change`, every view through `show`.
+// Connects controls, charts and tables. `change` updates the state, `show` displays it.
 const articles = [...document.querySelectorAll("article")];
 const charts = new Map();
 
@@ -19,7 +19,7 @@ function chip(series) {
   return button;
 }
 
-// A figure: the drawing, a box for what is under the pointer, and a button per method.
+// Fills a figure: the drawing, the tooltip, and one button per method.
 function prepare(article, panel) {
   const figure = article.querySelector("figure");
   const drawing = document.createElement("div");
@@ -41,12 +41,12 @@ function prepare(article, panel) {
 function key() {
   const note = document.createElement("p");
   note.className = "note";
-  note.textContent = "Band or bar: 95 % t interval over seeds. Dashed grey: unpruned. Hollow: the "
-    + "method found the density itself, or was run at one so found. Muted methods may leave the frame.";
+  note.textContent = "Band or bar: 95 % t interval over seeds. Dashed grey: unpruned. Hollow: emergent "
+    + "density, or a matched run at it. Methods that are not highlighted may lie outside the frame.";
   return note;
 }
 
-// Says what the point nearest to the pointer is.
+// Shows the tooltip of the point nearest to the pointer.
 function point(chart, event) {
   const frame = chart.drawing.getBoundingClientRect();
   const [px, py] = [event.clientX - frame.left, event.clientY - frame.top];
@@ -57,10 +57,12 @@ function point(chart, event) {
   if (chart.tip.hidden) return;
   const { point: p } = nearest;
   const half = p.half === null ? "" : ` ± ${p.half.toFixed(2)}`;
-  const axis = data.axes.find((one) => one.key === state.x);
-  const over = axis.key === "density" ? "" : `\n${axis.name} ${SHORT.format(p[axis.key])}`;
-  chart.tip.textContent = `${data.series[p.series]}, ${p.target}\n${p.accuracy.toFixed(2)}${half} %, `
-    + `${p.seeds} seeds\ndensity ${p.density?.toFixed(3) ?? "–"}${over}`;
+  const axes = data.axes.filter((one) => one.at_targets || one.key === state.x);
+  chart.tip.textContent = [
+    `${data.series[p.series]}, ${p.target}`,
+    `${p.accuracy.toFixed(2)}${half} %, ${p.seeds} seeds`,
+    ...axes.map(({ key, name }) => `${name} ${p[key] === null ? "–" : SHORT.format(p[key])}`),
+  ].join("\n");
   const right = Math.max(0, Math.min(nearest.x + 12, frame.width - chart.tip.offsetWidth));
   chart.tip.style.translate = `${right}px ${Math.max(0, nearest.y - chart.tip.offsetHeight - 10)}px`;
 }
@@ -121,7 +123,7 @@ for (const panel of data.panels) {
     && dataset.track === panel.track && dataset.granularity === panel.granularity);
   if (article) prepare(article, panel);
 }
-// A fragment without "=" is a heading of the page, and no view.
+// A fragment without "=" is the anchor of a heading, not a view.
 const isView = () => location.hash.includes("=");
 window.addEventListener("hashchange", () => { if (isView()) { state = readState(location.hash); show(); } });
 if (isView()) state = readState(location.hash);

@@ -1,5 +1,5 @@
 "use strict";
-// What the reader chose. It is written into the address, so a view can be passed on.
+// The state of the page: what the reader chose. It is kept in the address, so a view can be shared.
 const data = JSON.parse(document.getElementById("chart-data").textContent);
 const control = (name) => document.getElementById(name);
 const values = (name) => [...control(name).options].map((option) => option.value);
@@ -13,7 +13,7 @@ const defaults = () => ({
 const CHOICES = ["workload", "track", "granularity", "x", "theme"];
 let state = defaults();
 
-// Reads an address; what it does not name, or names wrongly, is as at the beginning.
+// Reads the state from an address; a missing or invalid value gets its default.
 function readState(fragment) {
   const found = new URLSearchParams(fragment.replace(/^#/, ""));
   const read = defaults();
@@ -30,7 +30,7 @@ function readState(fragment) {
   return read;
 }
 
-// The address of the present view: only what differs from the beginning.
+// Writes the state as the fragment of an address: only what differs from the defaults.
 function writeState() {
   const start = defaults();
   const out = new URLSearchParams();

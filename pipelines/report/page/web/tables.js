@@ -1,4 +1,4 @@
-// Tables: sorting by a column, hiding rows.
+// Sorts tables by a column, and hides rows.
 function sortKey(row, index) {
   const cell = row.cells[index];
   const value = cell.dataset.value ?? cell.textContent;
@@ -7,14 +7,14 @@ function sortKey(row, index) {
   return Number.isNaN(number) ? value : number;
 }
 
-// Missing values come last in both directions; numbers come before words.
+// Compares two sort keys: missing values come last in both directions, numbers before words.
 function compare(a, b, sign) {
   if (a === null || b === null) return (a === null) - (b === null);
   if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
   return sign * (typeof a === "number" ? a - b : a.localeCompare(b));
 }
 
-// Orders rows as the sort says, or as they were built; the unpruned network stays on top.
+// Sorts the rows, or restores their original order; the unpruned network stays on top.
 function sortTable(table, sort) {
   const [key, direction] = sort.split(":");
   const heads = [...table.tHead.rows[0].cells];
@@ -34,7 +34,7 @@ function sortTable(table, sort) {
   body.append(...rows);
 }
 
-// A click goes round: descending, ascending, as built. Words begin with A.
+// The sort after a click: descending, ascending, original order. Words start ascending.
 function nextSort(head) {
   const first = head.classList.contains("number") ? "descending" : "ascending";
   const second = first === "descending" ? "ascending" : "descending";
@@ -43,7 +43,7 @@ function nextSort(head) {
   return next && `${head.dataset.key}:${next}`;
 }
 
-// Hides the rows that are not asked for, and counts the others.
+// Hides the rows that do not match the filter, and returns the number of the others.
 function filterTable(table, words) {
   let shown = 0;
   for (const row of table.tBodies[0].rows) {

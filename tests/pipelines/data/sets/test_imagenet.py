@@ -1,45 +1,31 @@
-"""ImageNet: a few tiny classes in its own layout, streamed by the code that reads the real one."""
+"""ImageNet: a few tiny classes in its own folders, streamed."""
 
 from __future__ import annotations
 
-import random
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
 from pipelines.common.errors import BenchError
-from pipelines.data import SOURCES, fetch, load_test, load_training
-from pipelines.data import image_folder as image_files
+from pipelines.data import SOURCES, fetch, load_test, load_training, streaming
 from pipelines.data.augment import Augmenter
 from pipelines.data.download import DATA_VARIABLE
-from pipelines.data.image_folder import centre, random_part
-from pipelines.data.prefetch import ahead
 from pipelines.data.sets import imagenet
 from pipelines.data.splits import stratified
 from pipelines.settings.augmentation import Augmentation
 from pipelines.settings.spec import RunSpec
 from pipelines.settings.workload import Workload
 from pipelines.training.cell import run_cell
+from tests.helpers.image_files import save
 
 CLASSES = ("n01440764", "n01443537", "n02084071")
 TRAIN, TEST, VALIDATION = 8, 2, 6
-
-
-def save(path: Path, red: int, mode: str = "RGB", size: tuple[int, int] = (80, 60)) -> None:
-    """An even image, whose red tells which one it is; lossy, so by about two levels."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (red, 128, 128)).convert(mode).save(path, format="JPEG", quality=95)
 
 
 @pytest.fixture
@@ -202,51 +188,8 @@ def test_a_damaged_image_is_named(small: Path, kept: float) -> None:
     path.write_bytes(whole[: int(kept * len(whole))])
     data = load_training("imagenet", small)
     split = data.train if path in data.train.paths else data.validation
-    with pytest.raises(BenchError, match=rf"{path.name} is damaged .*; put a whole copy"):
+    with pytest.raises(BenchError, match=rf"{path.name} is damaged .*; replace it with"):
         list(split.batches([slice(None)]))
-
-
-def test_the_centre_by_hand() -> None:
-    """Columns of 512 x 300: 256 high makes 436 wide, of which 106 to 330 are kept."""
-    wide = np.broadcast_to((np.arange(512) // 2).astype(np.uint8)[None, :, None], (300, 512, 3))
-    found = np.asarray(centre(Image.fromarray(np.ascontiguousarray(wide))))
-    assert found.shape == (224, 224, 3)
-    scale = 512 / 436
-    wanted = (np.arange(106, 330) + 0.5) * scale / 2
-    assert np.abs(found[0, :, 0] - wanted).max() < 1.5
-    tall = centre(Image.new("RGB", (10, 2000)))
-    assert tall.size == (224, 224)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32))
-def test_a_random_part_is_inside(width: int, height: int, seed: int) -> None:
-    image = Image.new("RGB", (width, height), (255, 255, 255))
-    part = random_part(image, random.Random(seed))
-    assert part.size == (224, 224)
-    assert np.asarray(part).min() == 255, "nothing from outside"
-
-
-def test_random_parts_have_the_sizes_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    boxes: list[tuple[int, int, int, int]] = []
-    crop = Image.Image.crop
-
-    def note(self: Image.Image, box: Any) -> Image.Image:
-        boxes.append(box)
-        return crop(self, box)
-
-    monkeypatch.setattr(Image.Image, "crop", note)
-    for seed in range(200):
-        random_part(Image.new("RGB", (400, 300)), random.Random(seed))
-    sizes = np.array([(right - left, low - top) for left, top, right, low in boxes])
-    areas, shapes = sizes.prod(1) / 120_000, sizes[:, 0] / sizes[:, 1]
-    assert 0.07 < areas.min() < 0.15
-    assert 0.85 < areas.max() <= 1
-    assert shapes.min() > 0.73
-    assert shapes.max() < 1.36
-    boxes.clear()
-    random_part(Image.new("RGB", (1000, 10)), random.Random(0))  # nothing fits: its centre
-    assert boxes == [(493, 0, 506, 10)]
 
 
 def test_random_parts_are_those_of_the_sample_and_the_epoch(small: Path) -> None:
@@ -268,61 +211,11 @@ def test_random_parts_are_those_of_the_sample_and_the_epoch(small: Path) -> None
     assert not torch.equal(whole[0], whole[1])
 
 
-# What reads ahead
-
-
-def test_results_come_in_order_ahead_of_need_and_not_too_far() -> None:
-    started: list[int] = []
-    open_to_all = threading.Event()
-
-    def work(item: int) -> int:
-        started.append(item)
-        if item == 0:
-            open_to_all.wait(5)  # the first one is the last to be ready
-        return item * item
-
-    found = ahead(work, iter(range(100)), depth=8)
-    timer = threading.Timer(0.05, open_to_all.set)
-    timer.start()
-    assert next(found) == 0
-    assert len(started) <= 9 + 1
-    assert list(found) == [i * i for i in range(1, 100)]
-    assert sorted(started) == list(range(100))
-
-
-def test_what_is_raised_is_raised_in_its_turn_and_the_rest_is_dropped() -> None:
-    def work(item: int) -> int:
-        if item == 3:
-            raise BenchError("three is damaged")
-        return item
-
-    got = []
-
-    def take(results: Iterator[int]) -> None:
-        for result in results:
-            got.append(result)
-
-    with pytest.raises(BenchError, match="three is damaged"):
-        take(ahead(work, range(50), depth=5))
-    assert got == [0, 1, 2]
-
-
-def test_threads_end_with_the_iterator() -> None:
-    before = threading.active_count()
-    found = ahead(lambda i: i, range(1000), depth=4)
-    assert next(found) == 0
-    found.close()  # type: ignore[attr-defined]
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        pass
-    assert threading.active_count() == before
-
-
 def test_a_cell_on_streamed_images_repeats_itself(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_files, "SIDE", 16)
-    monkeypatch.setattr(image_files, "_RESIZED", 18)
+    monkeypatch.setattr(streaming, "SIDE", 16)
+    monkeypatch.setattr(streaming, "RESIZED", 18)
     workload = Workload.model_validate(
         {
             "data": "imagenet",

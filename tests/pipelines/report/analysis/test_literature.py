@@ -16,7 +16,7 @@ from pipelines.records.store import Store
 from pipelines.report.analysis.literature import LiteratureRow, literature
 from pipelines.report.analysis.published_results import Published, PublishedResult, load_published
 from pipelines.report.analysis.rows import make_rows
-from pipelines.report.tables.literature_table import literature_table
+from pipelines.report.tables.literature import literature_table
 from pipelines.report.tables.markdown import table_markdown
 from pipelines.settings.network import NAMED
 from pipelines.settings.workload import Workload
@@ -181,7 +181,7 @@ def test_a_file_that_is_not_valid_is_named(tmp_path: Path) -> None:
     path = tmp_path / "published.yaml"
     assert load_published(path) == Published()
     path.write_text("results: [")
-    with pytest.raises(BenchError, match="is no YAML"):
+    with pytest.raises(BenchError, match="is not valid YAML"):
         load_published(path)
     path.write_text("results: [{method: DPAP}]")
     with pytest.raises(BenchError, match=r"results\.0\.citation: Field required"):
@@ -201,12 +201,14 @@ def test_the_command_prints_the_literature(
     text = (project / "params.yaml").read_text()
     board = "boards:\n  one: {workloads: [digits-snn], baselines: [dense], seeds: [0]}\n"
     (project / "params.yaml").write_text(text.replace("boards:\n", board, 1))
-    Store(project / "results" / "records").write(record(params, "dense", 0, 0.98))
+    Store(project / "results" / "boards" / "one" / "records").write(
+        record(params, "dense", 0, 0.98)
+    )
     assert call(monkeypatch, "report", "--board", "one", "--literature") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0].startswith("203 results")
     assert "method not in this suite" in out
-    assert not (project / "results" / "boards").exists()
+    assert not (project / "results" / "boards" / "one" / "leaderboard.html").exists()
 
 
 def test_a_cut_of_a_data_set_counts_as_the_data_set(params: Params, published: Published) -> None:

@@ -170,7 +170,7 @@ def test_the_axis_is_switched(visit: Open) -> None:
     page.locator("#workload").select_option("digits-ann")
     page.locator("#x").select_option("synops")
     assert (
-        "no method that is shown has SynOps"
+        "no method shown here has SynOps"
         in drawing.page.locator("article:visible .drawing").first.inner_text()
     )
 

@@ -15,12 +15,12 @@ from pipelines.boards.params import Params
 from pipelines.methods.catalogue import infos
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import make_rows
-from pipelines.report.page.axes import AXES, chart_data
 from pipelines.report.page.cards import linked, make_cards
+from pipelines.report.page.curves import AXES, chart_data
 from pipelines.report.page.origin import make_origin, read_citation
 from pipelines.report.page.overview import make_overview
 from pipelines.report.page.page import Section, render
-from pipelines.report.tables.density_tables import make_tables
+from pipelines.report.tables.density import make_tables
 from tests.helpers.handmade import board, layered, record, whole_page
 
 EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
@@ -99,10 +99,10 @@ def test_curves_have_every_axis(records: list[RunRecord]) -> None:
     )
     assert panel["dense"] == pytest.approx(98.05)
     point = next(p for p in panel["points"] if (p["series"], p["target"]) == (0, "0.25"))
-    assert point["kind"] == "matched"
+    assert point["kind"] == "at target"
     assert point["flops"] == 100_000
     assert point["train_seconds"] == 2.05
-    assert all(point[axis.key] for axis in AXES)
+    assert all(point[name] for name in AXES)
     artificial = [p for p in data["panels"] if p["workload"] == "digits-ann"]
     assert all(one["synops"] is None for p in artificial for one in p["points"])
 
@@ -117,10 +117,10 @@ def test_with_many_methods_a_few_stand_out(params: Params) -> None:
 def test_kinds_of_points(params: Params) -> None:
     made = [record(params, "dpap", seed, 0.9, "emergent") for seed in (0, 1)]
     twin = record(params, "random", 0, 0.8, 0.4)
-    spec = replace(twin.spec, twin_of="dpap")
+    spec = replace(twin.spec, matched_to="dpap")
     points = chart_data(make_rows([*made, replace(twin, spec=spec)]))["panels"]
     kinds = {p["target"]: (p["kind"], p["half"] is None) for q in points for p in q["points"]}
-    assert kinds == {"emergent": ("emergent", False), "as dpap": ("at that density", True)}
+    assert kinds == {"emergent": ("emergent", False), "as dpap": ("matched run", True)}
 
 
 def test_the_overview_names_what_beats_random(params: Params) -> None:

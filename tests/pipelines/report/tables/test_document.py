@@ -17,20 +17,21 @@ from pipelines.boards.board import Board
 from pipelines.boards.params import Params
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
-from pipelines.report.analysis.critical import CriticalDifference
+from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import literature
 from pipelines.report.analysis.published_results import load_published
 from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import Analysis, analyse
 from pipelines.report.analysis.time_to_target import TARGET_SHARE, target_of, time_to_target
 from pipelines.report.build import build
-from pipelines.report.charts.critical_diagram import critical_difference_figure, diagram_name
-from pipelines.report.tables.density_tables import Table, make_tables
+from pipelines.report.charts.critical_difference import critical_difference_figure, diagram_name
+from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import schema, to_csv, to_json
 from pipelines.report.tables.latex import escape, to_latex
 from pipelines.report.tables.markdown import average_ranks, table_markdown, to_markdown
-from pipelines.report.tables.standing_tables import area_tables, synops_tables
-from pipelines.report.tables.time_tables import time_tables
+from pipelines.report.tables.standings import area_tables, synops_tables
+from pipelines.report.tables.table import Table
+from pipelines.report.tables.timing import time_tables
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
 
@@ -256,14 +257,15 @@ def test_the_same_records_give_the_same_bytes(
         store = Store(tmp_path / name / "records")
         for one in records[::order]:
             store.write(one)
-        shutil.copy(ROOT / "results" / "published.yaml", tmp_path / name)
         out = tmp_path / name / "out"
-        build(params, "small", store, out)
+        build(params, "small", store, out, ROOT / "results" / "published.yaml")
         files = sorted(path for path in out.rglob("*") if path.is_file())
         made.append({str(path.relative_to(out)): path.read_bytes() for path in files})
     assert made[0] == made[1]
     assert {
         *(f"leaderboard.{ending}" for ending in ("json", "csv", "md", "tex", "html")),
+        "best.json",
+        "best.txt",
         "figures/digits-snn-accuracy-density.svg",
         "figures/critical-difference-structured.svg",
     } <= made[0].keys()

@@ -60,7 +60,7 @@ def made(params: Params, method: str, seed: int, *more: Any, **fields: Any) -> R
 @pytest.fixture
 def results(params: Params, project: Path) -> Path:
     """The records of the first board, without one cell, and one that diverged."""
-    store = Store(project / "results" / "records")
+    store = Store(project / "results" / "boards" / "quick" / "records")
     for seed in (0, 1):
         store.write(made(params, "dense", seed, 0.98))
         for density in (0.5, 0.25):

@@ -1,0 +1,106 @@
+"""methods.yaml: the hyper-parameters of every method, and what its tuning searches.
+
+The file is apart from params.yaml because programs write it: ``dpap-bench tune`` and
+``dpap-bench new-method`` read it, change one entry and write the whole file again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from pipelines.boards.spaces import Space
+from pipelines.common.errors import InputError
+from pipelines.common.files import atomic_file
+from pipelines.common.yaml import read_yaml, write_yaml
+
+METHODS = "methods.yaml"
+_HEADING = """\
+The hyper-parameters of every method (options), what `dpap-bench tune` searches (space), and the
+trial that found the present options (tuned). `dpap-bench tune` and `dpap-bench new-method` write
+this file; values may be edited by hand, comments below this heading are lost."""
+
+
+class Tuned(BaseModel):
+    """Where options come from.
+
+    Parameters
+    ----------
+    runs
+        ``run_id`` of each run of the best trial; the records are in results/tuning.
+    validation
+        Mean validation accuracy of these runs, in [0, 1].
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runs: tuple[str, ...]
+    validation: float = Field(ge=0, le=1)
+
+
+class Entry(BaseModel):
+    """What methods.yaml says of one method.
+
+    Parameters
+    ----------
+    options
+        All hyper-parameters.
+    space
+        Hyper-parameter -> the values that tuning may choose; empty: the method is not tuned.
+    tuned
+        The trial that found the options; None: they were written by hand.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    space: Space = Field(default_factory=dict)
+    tuned: Tuned | None = None
+
+
+_ENTRIES = TypeAdapter(dict[str, Entry])
+
+
+def read_entries(root: Path) -> dict[str, Entry]:
+    """Read methods.yaml in `root`.
+
+    Raises
+    ------
+    InputError
+        If it is missing or not valid.
+    """
+    path = root / METHODS
+    try:
+        return _ENTRIES.validate_python(read_yaml(path.read_text()) or {})
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; take it back with: git checkout {METHODS}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {where}: {first['msg']}.") from error
+
+
+def write_entries(root: Path, entries: Mapping[str, Entry]) -> None:
+    """Write methods.yaml in `root`.
+
+    Raises
+    ------
+    BenchError
+        If the disk does not take it.
+    """
+    plain = {
+        name: entry.model_dump(mode="json", exclude_defaults=True) | {"options": entry.options}
+        for name, entry in entries.items()
+    }
+    ordered = {
+        name: {key: fields[key] for key in ("options", "space", "tuned") if key in fields}
+        for name, fields in plain.items()
+    }
+    with atomic_file(root / METHODS) as file:
+        file.write(write_yaml(ordered, _HEADING).encode())

@@ -1,0 +1,60 @@
+"""Cells in several processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from pipelines.common.errors import BenchError
+from pipelines.engines.task import checkpoint_cells, run_and_store
+from pipelines.records.record import RunRecord
+from pipelines.records.store import Store
+from pipelines.settings.spec import RunSpec
+from pipelines.training.cell import make_start
+
+
+def run(
+    specs: Sequence[RunSpec], data_root: Path, store: Store, workers: int
+) -> Iterator[RunRecord]:
+    """Run cells and yield their records; see `pipelines.engines.engine.run_cells`.
+
+    Dense checkpoints that cells start from are made first, each by one process.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipelines.engines.task"])
+    with ProcessPoolExecutor(min(workers, len(specs)), context, _leave_with_parent) as pool:
+        try:
+            starts = [
+                pool.submit(make_start, spec, data_root, store.checkpoints)
+                for spec in checkpoint_cells(specs)
+            ]
+            for start in starts:
+                start.result()
+            futures = [pool.submit(run_and_store, spec, data_root, store.root) for spec in specs]
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise BenchError(
+                "a worker process was killed (out of memory?); finished cells are kept: run the "
+                "same command again, with fewer --workers."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _leave_with_parent() -> None:
+    """End this worker when the main process is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,26 @@
+"""What every engine does with one cell, and with the checkpoints that cells start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.records.checkpoint import dense_cell
+from pipelines.records.record import RunRecord
+from pipelines.records.store import Store
+from pipelines.settings.spec import RunSpec
+from pipelines.training.cell import run_cell
+
+
+def run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecord:
+    """Run one cell and write its record at once, so that a kill loses only cells in flight."""
+    store = Store(store_root)
+    record = run_cell(spec, data_root, store.checkpoints, store.parent(spec))
+    store.write(record)
+    return record
+
+
+def checkpoint_cells(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """Return one post-training cell for each dense checkpoint that such cells start from."""
+    later = [spec for spec in specs if spec.track == "post-training"]
+    return list({dense_cell(spec).run_id: spec for spec in later}.values())

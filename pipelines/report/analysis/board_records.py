@@ -1,0 +1,68 @@
+"""The records of a board: reads them, and checks that they may be compared."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from pipelines.common.errors import BenchError
+from pipelines.records.record import RunRecord
+from pipelines.records.store import Store
+from pipelines.records.trajectory import Trajectory
+from pipelines.settings.spec import RunSpec
+
+
+def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
+    """Read the records of all cells, without the parts that the report does not show.
+
+    Records of other cells in the store are ignored.
+
+    Raises
+    ------
+    BenchError
+        If a cell has no record, if a control followed an older run of its parent, or if runs of
+        one workload and seed started from different checkpoints.
+    """
+    found = [_present(spec, store) for spec in specs]
+    missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
+    if missing:
+        raise BenchError(
+            f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0]}); run "
+            "dvc repro, or dpap-bench sweep."
+        )
+    records = [record for record in found if record is not None]
+    _check_starts(records)
+    return records
+
+
+def _present(spec: RunSpec, store: Store) -> RunRecord | None:
+    record = store.find(spec)
+    return None if record is None or not store.follows(record) else _light(record, spec)
+
+
+def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
+    """Drop what is not shown and share the spec, so that thousands of records fit in memory."""
+    outcome = record.outcome
+    if outcome is not None:
+        cost = outcome.cost
+        if spec.control or spec.matched_to:  # the cards show layers of all other runs
+            cost = replace(cost, layers={})
+        outcome = replace(outcome, cost=cost, confusion=None)
+    shared = spec if record.spec == spec else record.spec
+    return replace(record, spec=shared, outcome=outcome, trajectory=Trajectory())
+
+
+def _check_starts(records: Sequence[RunRecord]) -> None:
+    """Raise BenchError unless all runs of a workload and seed started from one checkpoint."""
+    starts: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for record in records:
+        if record.checkpoint:
+            starts[record.spec.workload, record.spec.seed].add(record.checkpoint)
+    for (workload, seed), hashes in starts.items():
+        if len(hashes) > 1:
+            raise BenchError(
+                f"post-training runs of {workload} seed {seed} started from {len(hashes)} "
+                "different checkpoints; run dpap-bench sweep, which repeats the outdated runs."
+            )

@@ -1,0 +1,94 @@
+"""The best method of each table, for the terminal and for ``dvc metrics show``."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from pipelines.metrics.numbers import MISSING, percent, target
+from pipelines.report.analysis.rows import Row
+
+_Table = tuple[str, str, str]
+
+
+def best_rows(rows: Sequence[Row]) -> dict[_Table, dict[float, Row]]:
+    """Return the row of the highest mean accuracy at each target density, the densest first.
+
+    Parameters
+    ----------
+    rows
+        Of a board; the unpruned network and rows without a target density are left out.
+
+    Returns
+    -------
+    dict
+        (workload, track, granularity) -> density -> row.
+    """
+    found: dict[_Table, dict[float, Row]] = defaultdict(dict)
+    for row in rows:
+        if row.is_reference or isinstance(row.target, str) or row.accuracy is None:
+            continue
+        table = found[row.workload, row.track, row.granularity]
+        best = table.get(row.target)
+        if best is None or best.accuracy is None or row.accuracy.mean > best.accuracy.mean:
+            table[row.target] = row
+    return {key: dict(sorted(table.items(), reverse=True)) for key, table in found.items()}
+
+
+def best_text(rows: Sequence[Row]) -> str:
+    """Return one aligned line for each table: the best method at each density.
+
+    Accuracies are test accuracies in percent, mean over seeds and half-width of the 95 % interval.
+    """
+    found = best_rows(rows)
+    densities = sorted({density for table in found.values() for density in table}, reverse=True)
+    head = ["workload", "granularity", *(f"density {target(d)}" for d in densities)]
+    lines = [
+        [
+            workload if track == "from-scratch" else f"{workload} {track}",
+            granularity,
+            *(_cell(table.get(density)) for density in densities),
+        ]
+        for (workload, track, granularity), table in found.items()
+    ]
+    dense = [
+        f"{row.workload}{'' if row.track == 'from-scratch' else f' {row.track}'} {_accuracy(row)}"
+        for row in rows
+        if row.is_reference
+    ]
+    heading = "Best method of each table, test accuracy in % (mean and 95 % interval over seeds)."
+    unpruned = f"Unpruned: {'; '.join(dense)}." if dense else ""
+    return f"{heading}\n\n{tabulate(lines, head, tablefmt='simple')}\n\n{unpruned}\n"
+
+
+def best_json(rows: Sequence[Row]) -> str:
+    """Return the same as a JSON document, for ``dvc metrics show`` and ``dvc exp show``."""
+    document: dict[str, Any] = {}
+    for row in rows:
+        if row.is_reference and row.accuracy is not None:
+            name = _name(row)
+            document.setdefault(name, {})["dense"] = {"test_accuracy": row.accuracy.mean}
+    for (_, _, granularity), table in best_rows(rows).items():
+        for density, row in table.items():
+            assert row.accuracy is not None
+            place = document.setdefault(_name(row), {}).setdefault(granularity, {})
+            place[target(density)] = {"best": row.method, "test_accuracy": row.accuracy.mean}
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _name(row: Row) -> str:
+    return row.workload if row.track == "from-scratch" else f"{row.workload} {row.track}"
+
+
+def _accuracy(row: Row) -> str:
+    assert row.accuracy is not None
+    half = row.accuracy.half_width
+    return f"{percent(row.accuracy.mean, 1)}{'' if half is None else f' ± {percent(half, 1)}'}"
+
+
+def _cell(row: Row | None) -> str:
+    return MISSING if row is None else f"{row.method} {_accuracy(row)}"

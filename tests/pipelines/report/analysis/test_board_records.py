@@ -1,0 +1,40 @@
+"""The records of a board: none is missing, none is outdated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from pipelines.boards.params import Params
+from pipelines.common.errors import BenchError
+from pipelines.records.record import RunRecord
+from pipelines.records.store import Store
+from pipelines.report.analysis.board_records import collect
+from tests.helpers.handmade import control
+
+
+def test_missing_cells_are_an_error_and_strays_are_not(
+    params: Params, records: list[RunRecord], tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    for one in records:
+        store.write(one)
+    wanted = [r.spec for r in records[:4]]
+    assert [r.spec for r in collect(wanted, store)] == wanted
+    absent = params.spec("digits-snn", "dpap", None, 0.25, 0)
+    with pytest.raises(BenchError, match="1 of 5 cells have no record"):
+        collect([*wanted, absent], store)
+
+
+def test_a_control_of_another_parent_is_missing(records: list[RunRecord], tmp_path: Path) -> None:
+    store = Store(tmp_path / "records")
+    parent = next(r for r in records if r.spec.method == "magnitude")
+    one = control(parent, "shuffled", 0.9)
+    store.write(parent)
+    store.write(one)
+    assert [found.run_id for found in collect([one.spec], store)] == [one.run_id]
+    store.write(replace(one, parent="0"))
+    with pytest.raises(BenchError, match="magnitude-shuffled structured"):
+        collect([one.spec], store)
