@@ -1,53 +1,61 @@
-"""Shared fixtures: small data, small specs, no network, one thread."""
+"""Shared fixtures: small data sets, small workloads, a project folder, interpreted kernels.
+
+Tests need no internet connection, and torch computes in one thread.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
 from pipelines import data
 from pipelines.boards.params import Params, load_params
+from pipelines.data.images import Images, Part
+from pipelines.data.sets import cifar
 from pipelines.settings.workload import Workload
 from tests.helpers.paths import ROOT
 from tests.helpers.projects import copy_settings
 
-# A busy machine is no fault of an example.
+# Without a deadline, hypothesis does not fail an example because the machine is busy.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the whole pipeline, the longest of the slow tests."""
+    """Run the tests of the whole pipeline first, because they take longest."""
     items.sort(key=lambda item: item.path.name != "test_dvc.py")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
+    """Let torch use one CPU thread, as runs do by default."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture
 def snntorch_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let snnTorch's surrogates, which end in ``.float()``, keep double precision."""
+    """Keep float64 in snnTorch's surrogates, which convert their result by ``.float()``."""
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
 
 
 @pytest.fixture(scope="session")
 def params() -> Params:
-    """The published params.yaml."""
+    """The params.yaml of the repository."""
     return load_params(ROOT)
 
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the digits."""
+    """A data folder with the digits data set."""
     root = tmp_path_factory.mktemp("data")
     data.fetch("digits", root)
     return root
@@ -55,16 +63,34 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(params: Params) -> dict[str, Workload]:
-    """The digits workloads with tiny networks, two epochs, and one of fine-tuning."""
-    return {
-        name: Workload.model_validate(
-            params.workloads[name].model_dump()
-            | {"network": params.workloads[name].network.with_widths((6, 8, 12))}
-            | {"recipe": params.workloads[name].recipe.model_copy(update={"epochs": 2})}
-            | {"fine_tuning": {"epochs": 1, "learning_rate": 0.001}}
-        )
-        for name in ("digits-snn", "digits-ann")
-    }
+    """The digits workloads with tiny networks, two epochs, and one epoch of fine-tuning."""
+    workloads = {}
+    for name in ("digits-snn", "digits-ann"):
+        workload = params.workloads[name]
+        changes = {
+            "network": workload.network.with_widths((6, 8, 12)),
+            "recipe": workload.recipe.model_copy(update={"epochs": 2}),
+            "fine_tuning": {"epochs": 1, "learning_rate": 0.001},
+        }
+        workloads[name] = Workload.model_validate(workload.model_dump() | changes)
+    return workloads
+
+
+@pytest.fixture
+def small_cifar(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A data folder whose CIFAR-10 has 100 training, 20 validation and 20 test images of noise."""
+    generator = np.random.default_rng(0)
+    parts = {}
+    for part, size in (("training", 120), ("test", 20)):
+        pixels = generator.integers(0, 256, (size, 3, 32, 32), dtype=np.uint8)
+        parts[part] = Images(pixels, np.arange(size, dtype=np.int64) % 10)
+
+    def read(_: object, folder: Path, part: Part) -> Images:
+        return parts[part]
+
+    monkeypatch.setattr(cifar.CifarArchive, "read", read)
+    monkeypatch.setattr(cifar, "CIFAR_10", replace(cifar.CIFAR_10, validation=20))
+    return tmp_path
 
 
 @pytest.fixture
@@ -77,15 +103,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def triton() -> None:
+    """Skip the test if Triton is not installed."""
     pytest.importorskip("triton", reason="Triton is not installed, so its kernels are not tested")
 
 
 @pytest.fixture(scope="session")
 def interpreted(triton: None) -> Iterator[Callable[..., Any]]:
-    """Calls a function in a process whose kernels are interpreted."""
+    """A function that calls others in a process where Triton interprets its kernels on the CPU."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as pool:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TRITON_INTERPRET", "1")
-            pool.submit(int).result()  # it starts now, and inherits that
+            pool.submit(int).result()  # starts the process, which inherits the variable
         yield lambda function, *arguments: pool.submit(function, *arguments).result()

@@ -1,1 +1,1 @@
-"""Checks of records: seals, contradictions, second runs, submissions."""
+"""Checks of records: seals, faults, plausibility, second runs, submissions."""

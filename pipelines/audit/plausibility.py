@@ -1,4 +1,4 @@
-"""What one record cannot say: figures that contradict one another, its spec, or arithmetic."""
+"""Plausibility of one record: its figures must fit each other, its spec, and arithmetic."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from pipelines.records.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, Outcome
 from pipelines.records.record import RunRecord
 from pipelines.settings.tolerance import TOLERANCE
 
-#: Statuses of runs that reached their end, and have an outcome.
+#: Statuses of runs that reached the end of their budget. These runs have an outcome.
 FINISHED = ("ok", "off-target")
-#: How far the clocks of two machines may be apart.
-_CLOCKS = timedelta(days=1)
+#: Largest allowed difference between the clocks of two machines.
+_CLOCK_DIFFERENCE = timedelta(days=1)
 
 
 def contradictions(record: RunRecord) -> Iterator[str]:
-    """Say in a sentence each what cannot be true of a record, whatever the others hold."""
+    """Find contradictions within one record, without a look at other records.
+
+    Yields
+    ------
+    str
+        A sentence that says what cannot be true.
+    """
     yield from _wrong_names(record)
     yield from _wrong_status(record)
     yield from _wrong_budget(record)
@@ -36,70 +42,77 @@ def contradictions(record: RunRecord) -> Iterator[str]:
 
 
 def _wrong_names(record: RunRecord) -> Iterator[str]:
-    """Names that would lead out of the folder of records, where they are parts of paths."""
+    """Names are parts of paths: no name may lead out of the folder of records."""
     spec = record.spec
-    for what, name in {
+    names = {
         "workload": spec.workload,
         "method": spec.method,
         "variant": spec.variant,
         "matched method": spec.matched_to,
-    }.items():
+    }
+    for field, name in names.items():
         if name and not re.fullmatch(r"\w[\w.:-]*", name):
-            yield f"has the {what} {name!r}, which is no name."
+            yield f"has the {field} {name!r}, which is not a valid name."
 
 
 def _wrong_status(record: RunRecord) -> Iterator[str]:
-    """A status that the rest of the record does not bear out."""
+    """The status must fit the outcome and the message."""
     status = record.status
-    if (record.outcome is not None) != (status in FINISHED):
-        yield f"is {status} and has {'no' if record.outcome is None else 'an'} outcome."
+    if record.outcome is None and status in FINISHED:
+        yield f"is {status}, but has no outcome."
+    if record.outcome is not None and status not in FINISHED:
+        yield f"is {status}, but has an outcome."
     if (record.message == "") != (status == "ok"):
-        yield f"is {status}, and says {record.message!r} of it."
+        yield f"is {status}, but its message is {record.message!r}."
 
 
 def _sizes(record: RunRecord) -> Size | None:
-    """Samples of each split: accuracies are multiples of them, and budgets too."""
+    """Return the number of samples of each split; None for a data set unknown here."""
     source = SOURCES.get(record.spec.settings.data)
     return source.size if source else None
 
 
 def _wrong_budget(record: RunRecord) -> Iterator[str]:
+    """The budget must be that of the workload, and a finished run must have spent all of it."""
     spent = sum(record.spent.values())
     if any(samples < 0 for samples in record.spent.values()):
-        yield "spent fewer than no samples in a phase."
+        yield "spent a negative number of samples in a phase."
     if spent > record.budget:
-        yield f"spent {spent} samples of {record.budget}."
+        yield f"spent {spent} samples, but its budget is {record.budget}."
     if record.status in FINISHED and spent < record.budget:
-        yield f"is {record.status}, but spent {spent} of {record.budget} samples."
+        yield f"is {record.status}, but spent only {spent} of {record.budget} samples."
     sizes = _sizes(record)
     if sizes is None:
         return
-    given = record.spec.settings.budget(sizes.train, record.spec.track)
-    if record.budget != given:
-        yield f"has a budget of {record.budget} samples, its workload one of {given}."
+    expected = record.spec.settings.budget(sizes.train, record.spec.track)
+    if record.budget != expected:
+        yield f"has a budget of {record.budget} samples, but its workload gives {expected}."
 
 
 def _wrong_curve(record: RunRecord) -> Iterator[str]:
-    """An epoch is one pass over the training split, or what remains of the budget."""
+    """The curve must have one point for each epoch, up to the end of the budget.
+
+    An epoch is one pass over the training split; the last one may end early with the budget.
+    """
     curve, finished = record.curve, record.status in FINISHED
     epoch = record.budget / record.spec.recipe.epochs
     begun = math.ceil(record.spent.get("training", 0) / epoch)
     if len(curve) > begun or (finished and len(curve) < begun):
-        yield f"has a curve of {len(curve)} points, and began {begun} epochs."
+        yield f"has a curve of {len(curve)} points, but began {begun} epochs."
     if any(later.samples <= earlier.samples for earlier, later in pairwise(curve)):
-        yield "has a curve that does not go on."
+        yield "has a curve whose number of samples does not grow."
     if not curve:
         return
     spent, last = sum(record.spent.values()), curve[-1]
     if last.samples > spent or (finished and last.samples != spent):
-        yield f"ends its curve after {last.samples} samples, and spent {spent}."
+        yield f"ends its curve after {last.samples} samples, but spent {spent}."
     outcome = record.outcome
     if outcome and finished and last.validation_accuracy != outcome.validation_accuracy:
-        yield "ends its curve with another validation accuracy than its outcome has."
+        yield "has another validation accuracy at the end of its curve than in its outcome."
 
 
 def _wrong_clock(record: RunRecord) -> Iterator[str]:
-    """Times that run backwards, lie ahead, or do not fit into one another."""
+    """Times must not decrease, lie in the future, or contradict each other."""
     seconds = [0.0, *(point.seconds for point in record.curve), record.train_seconds]
     if any(later < earlier for earlier, later in pairwise([*seconds, record.total_seconds])):
         yield "has a clock that runs backwards."
@@ -107,30 +120,31 @@ def _wrong_clock(record: RunRecord) -> Iterator[str]:
         yield "trained longer than its curve says."
     if record.started_at.tzinfo is None:
         yield "does not say in which time zone it started."
-    elif record.started_at > datetime.now(UTC) + _CLOCKS:
-        yield f"started on {record.started_at:%Y-%m-%d}, which is still to come."
+    elif record.started_at > datetime.now(UTC) + _CLOCK_DIFFERENCE:
+        yield f"started on {record.started_at:%Y-%m-%d}, which is in the future."
 
 
 def _wrong_origin(record: RunRecord) -> Iterator[str]:
-    """What it says of the code, the checkpoint and the parent that it came from."""
+    """The code, the checkpoint, the parent and the threads must fit the spec."""
     if record.code_digest != record.code_digest_end:
         yield "was made by code that changed during the run; run its cell again."
     spec, finished = record.spec, record.status in FINISHED
-    needed = {
+    origins = {
         "checkpoint": (record.checkpoint, spec.track == "post-training"),
         "parent": (record.parent, bool(spec.control)),
     }
-    for what, (digest, wanted) in needed.items():
-        if digest and not (wanted and re.fullmatch(r"[0-9a-f]{64}", digest)):
-            yield f"names a {what} ({digest}) that a {spec.control or spec.track} run cannot have."
-        elif finished and wanted and not digest:
-            yield f"does not say which {what} it has."
-    if record.environment.threads != spec.threads:
-        yield f"ran with {record.environment.threads} threads, its spec asks for {spec.threads}."
+    for field, (digest, required) in origins.items():
+        if digest and not (required and re.fullmatch(r"[0-9a-f]{64}", digest)):
+            yield f"has a {field} ({digest}) that a {spec.control or spec.track} run cannot have."
+        elif finished and required and not digest:
+            yield f"has no digest of its {field}."
+    threads = record.environment.threads
+    if threads != spec.threads:
+        yield f"ran with {threads} threads, but its spec asks for {spec.threads}."
 
 
 def _wrong_metrics(record: RunRecord) -> Iterator[str]:
-    """Metrics that are not finite, or outside their bounds."""
+    """Every metric must be finite, and within its bounds."""
     for name, metric in METRICS.items():
         value = metric.read(record)
         low, high = metric.bounds
@@ -143,7 +157,7 @@ def _range(low: float, high: float) -> str:
 
 
 def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
-    """Accuracies that are no number of right answers."""
+    """An accuracy must be a whole number of correct answers / the samples of the split."""
     sizes = _sizes(record)
     last = record.curve[-1].validation_accuracy if record.curve else None
     for split, accuracy in (
@@ -154,49 +168,57 @@ def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
         if accuracy is None:
             continue
         if not 0 <= accuracy <= 1:
-            if split != "test":  # which `_wrong_metrics` reports
+            if split != "test":  # `_wrong_metrics` reports the test accuracy
                 yield f"has a {split} accuracy of {accuracy:g}, which must be in [0, 1]."
         elif sizes is not None:
             samples: int = getattr(sizes, split)
             if round(accuracy * samples) / samples != accuracy:
-                yield f"has a {split} accuracy of {accuracy:g}, which no {samples} samples give."
-    if not _fits(outcome):
+                yield (
+                    f"has a {split} accuracy of {accuracy:g}, which is no whole number of correct "
+                    f"answers out of {samples}."
+                )
+    if not _confusion_fits(outcome):
         yield "has a confusion matrix that does not give its test accuracy."
 
 
-def _fits(outcome: Outcome) -> bool:
+def _confusion_fits(outcome: Outcome) -> bool:
     """Whether the confusion matrix, if there is one, gives the test accuracy."""
-    if (rows := outcome.confusion) is None:
+    rows = outcome.confusion
+    if rows is None:
         return True
-    right = sum(row[i] for i, row in enumerate(rows) if i < len(row))
-    return right / max(1, sum(map(sum, rows))) == outcome.test_accuracy
+    correct = sum(row[i] for i, row in enumerate(rows) if i < len(row))
+    samples = sum(sum(row) for row in rows)
+    return correct / max(1, samples) == outcome.test_accuracy
 
 
 def _wrong_density(record: RunRecord, cost: Cost) -> Iterator[str]:
-    """A density that misses its target, the status, the curve, or whole weights."""
+    """The density must fit its target, the status, the curve, and a whole number of weights."""
     target, density = record.spec.target, cost.density
-    reinit = record.spec.control == "reinit"  # its density is counted in its parent's weights
+    reinit = record.spec.control == "reinit"  # its density is relative to its parent's weights
     missed = target is not None and abs(density - target) > TOLERANCE[record.spec.granularity]
     if missed and record.status == "ok" and not reinit:
-        yield f"is ok, but its density {density:.4f} misses {target:g}."
+        yield f"is ok, but its density {density:.4f} misses the target {target:g}."
     if record.status == "off-target" and not missed:
-        yield f"is off-target, but its density {density:.4f} is what it should be."
+        yield f"is off-target, but its density {density:.4f} meets the target."
     kept = density * cost.prunable
     if abs(kept - round(kept)) > 1e-6 * cost.prunable:
-        yield f"has a density of {density:g}, which {cost.prunable} weights do not give."
+        yield (
+            f"has a density of {density:g}, which is no whole number of weights out of "
+            f"{cost.prunable}."
+        )
     elif record.curve and not reinit and abs(record.curve[-1].density - density) > 1e-9:
-        yield f"ends its curve at density {record.curve[-1].density:.4f}, and has {density:.4f}."
+        yield f"ends its curve at density {record.curve[-1].density:.4f}, but has {density:.4f}."
 
 
 def _wrong_cost(cost: Cost) -> Iterator[str]:
-    """Totals that are not those of the layers, and energy that is not that of the operations."""
+    """Totals must be the sums over the layers; the energy must follow from the operations."""
     layers = cost.layers.values()
     energy = (PICOJOULE_MAC * cost.effective_macs + PICOJOULE_AC * cost.synops) / 1000
-    for what, total, sum_ in (
+    for name, total, expected in (
         ("MACs", cost.macs, sum(layer.dense_operations for layer in layers)),
         ("effective MACs", cost.effective_macs, sum(layer.effective_macs for layer in layers)),
         ("SynOps", cost.synops, sum(layer.effective_acs for layer in layers)),
         ("energy", cost.energy_nanojoule, energy),
     ):
-        if not math.isclose(total, sum_, rel_tol=1e-9, abs_tol=1e-9):
-            yield f"has {what} of {total:g}, but its parts give {sum_:g}."
+        if not math.isclose(total, expected, rel_tol=1e-9, abs_tol=1e-9):
+            yield f"has {name} of {total:g}, but its parts give {expected:g}."

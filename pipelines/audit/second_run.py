@@ -1,4 +1,4 @@
-"""A second run of a cell, from nothing but its spec: the proof that nobody can edit."""
+"""A second run of a cell from its spec alone: it finds forged but self-consistent records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipelines import data
-from pipelines.audit.faults import differences
+from pipelines.audit.comparison import differences
 from pipelines.common.errors import InputError
 from pipelines.engines.engine import run_cells
 from pipelines.records.record import RunRecord, read_record
@@ -17,13 +17,14 @@ from pipelines.training.machine import find_device
 
 
 def draw(files: Iterable[Path]) -> Path | None:
-    """Choose a record at random among those that can be run here; None if there is none."""
+    """Choose at random a file whose record can be run on this machine; None if there is none."""
     files = list(files)
     random.SystemRandom().shuffle(files)
     return next((file for file in files if _runs_here(read_record(file))), None)
 
 
 def _runs_here(record: RunRecord) -> bool:
+    """Whether this machine has the device of a record's spec."""
     try:
         find_device(record.spec.device)
     except InputError:
@@ -32,22 +33,22 @@ def _runs_here(record: RunRecord) -> bool:
 
 
 def second_run(record: RunRecord, root: Path) -> list[str]:
-    """Run the cell of a record again, and say what differs.
+    """Run the cell of a record again, and say what differs, one sentence for each difference.
 
-    What it starts from is made anew too: the dense checkpoint of a post-training cell, the
-    parent of a control.
+    The second run uses no earlier results. If the cell needs a dense checkpoint (post-training) or
+    a parent (control), that is computed again, too.
 
     Parameters
     ----------
     record
-        Of any status.
+        A record of any status.
     root
-        The project's folder, for the data.
+        The project's folder; data sets are in its subfolder ``data``.
 
     Raises
     ------
     BenchError
-        If the data cannot be had, or the cell cannot be run here.
+        If the data cannot be fetched, or the cell cannot be run on this machine.
     """
     spec = record.spec
     data.fetch(spec.settings.data, root / "data")
@@ -56,6 +57,6 @@ def second_run(record: RunRecord, root: Path) -> list[str]:
         if spec.control:
             (parent,) = run_cells([spec.parent], root / "data", store, "serial", 1)
             if parent.status != "ok":
-                return [f"has a parent that a second run finds {parent.status}: {parent.message}"]
+                return [f"has a parent whose second run is {parent.status}: {parent.message}"]
         (again,) = run_cells([spec], root / "data", store, "serial", 1)
     return differences(record, again)

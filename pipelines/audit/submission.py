@@ -1,4 +1,4 @@
-"""Submissions: the records of somebody's methods on a board, and what it takes to judge them."""
+"""Submissions: a contributor's records of some methods on a board, with what verifying needs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines.audit.faults import SEAL, Fault, broken_seals, seal
-from pipelines.audit.faults import faults as faults_of_records
+from pipelines.audit.faults import Fault
+from pipelines.audit.faults import faults as record_faults
+from pipelines.audit.seal import SEAL, broken_seals, seal_folder
 from pipelines.boards.params import Compute, Params
 from pipelines.common.errors import BenchError, InputError
 from pipelines.common.files import atomic_file, sha256
@@ -22,28 +23,30 @@ from pipelines.records.store import Store, board_folder
 from pipelines.settings.spec import RunSpec
 
 SCHEMA_VERSION = 1
+#: File name of the manifest, a `Submission` as JSON.
 MANIFEST = "submission.json"
-#: Folders of records, as they are below results/.
+#: Folders of records in a submission; they have the same names in the folder of a board.
 FOLDERS = ("records", "controls")
 
 
 class Submission(BaseModel):
-    """What a submission says of itself.
+    """The manifest of a submission.
 
     Parameters
     ----------
     board
-        Whose cells it has.
+        The board whose cells were run.
     names
-        METHOD or METHOD:VARIANT.
+        The submitted methods, each METHOD or METHOD:VARIANT.
     compute, methods, variants
-        What the contributor's params.yaml says of how it was run, and of these methods.
+        The contributor's entries in params.yaml: threads and device, and the hyper-parameters and
+        variants of the submitted methods.
     sources
-        METHOD -> file -> SHA-256.
+        METHOD -> source file -> SHA-256.
     code_digests
         METHOD -> digest of all code that its records depend on.
     environments
-        Where its runs happened.
+        The environments in which the runs happened, each once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,35 +65,42 @@ class Submission(BaseModel):
 def stage(
     params: Params, board: str, names: Sequence[str] | None, store: Store, folder: Path
 ) -> int:
-    """Lay a submission out in an empty folder; return how many records it has.
+    """Write the files of a submission into an empty folder.
 
     Parameters
     ----------
     params
-        The contributor's.
-    board, names
-        Whose cells, and of which of its methods; all if None.
+        The contributor's params.yaml.
+    board
+        The board whose cells are submitted.
+    names
+        The submitted methods; None for all methods of the board.
     store
-        Where the records are.
+        The contributor's records.
     folder
-        Where to write.
+        The empty folder.
+
+    Returns
+    -------
+    int
+        The number of records.
 
     Raises
     ------
     InputError
         If the board has no such method.
     BenchError
-        If a cell has no record.
+        If a cell has no record, or a file cannot be written.
     """
     names = tuple(names or params.board(board).methods)
     records = _records(params, board, names, store)
-    own = Store(folder / FOLDERS[0])
+    copies = Store(folder / FOLDERS[0])
     for record in records:
-        with atomic_file(own.path(record.spec)) as file:
+        with atomic_file(copies.path(record.spec)) as file:
             file.write(store.path(record.spec).read_bytes())
     methods = sorted({name.partition(":")[0] for name in names})
     environments = {record.environment.model_dump_json(): record.environment for record in records}
-    made = Submission(
+    submission = Submission(
         board=board,
         names=names,
         compute=params.compute,
@@ -101,14 +111,14 @@ def stage(
         environments=tuple(environments[text] for text in sorted(environments)),
     )
     with atomic_file(folder / MANIFEST) as file:
-        text = json.dumps(made.model_dump(mode="json"), sort_keys=True, indent=1)
+        text = json.dumps(submission.model_dump(mode="json"), sort_keys=True, indent=1)
         file.write(f"{text}\n".encode())
-    seal(folder)
+    seal_folder(folder)
     return len(records)
 
 
 def _records(params: Params, board: str, names: Sequence[str], store: Store) -> list[RunRecord]:
-    """Records of all cells of some methods: the board's cells, matched runs and controls."""
+    """Return the records of all cells of some methods: grid cells, matched runs and controls."""
     matched = [spec for spec in params.matched(board, store) if spec.name in names]
     specs = [
         *params.cells(board, methods=names),
@@ -125,18 +135,25 @@ def _records(params: Params, board: str, names: Sequence[str], store: Store) -> 
 
 
 def _sources(method: str) -> dict[str, str]:
+    """Return the SHA-256 of each source file of a method."""
     return {f"{file.parent.name}/{file.name}": sha256(file) for file in source_files(method)}
 
 
 def faults(folder: Path, params: Params) -> Iterator[Fault]:
-    """Say what is wrong with a submission.
+    """Find what is wrong with a submission.
 
     Parameters
     ----------
     folder
-        Where it was unpacked.
+        The folder of the unpacked submission.
     params
-        Ours, in which the method's own entries stand in for what is there.
+        The params.yaml of this project. The submission's entries for its own methods replace the
+        entries here.
+
+    Yields
+    ------
+    tuple of Path and str
+        A file, and a sentence that says what is wrong with it.
     """
     manifest = folder / MANIFEST
     if not (folder / SEAL).is_file():
@@ -148,16 +165,23 @@ def faults(folder: Path, params: Params) -> Iterator[Fault]:
     except BenchError as error:
         yield manifest, str(error)
         return
-    yield from faults_of_records(*record_folders(folder))
-    yield from _strangers(folder, submission)
+    yield from record_faults(*record_folders(folder))
+    yield from _not_submitted(folder, submission)
     for method, files in submission.sources.items():
-        yield from ((manifest, sentence) for sentence in _other_source(method, files))
+        for sentence in _different_sources(method, files):
+            yield manifest, sentence
     for spec in missing:
         yield manifest, f"promises {spec.label()}, which has no record ({spec.run_id})."
 
 
 def _read(manifest: Path) -> Submission:
-    """Read what a submission says of itself, or say why that cannot be."""
+    """Read a manifest.
+
+    Raises
+    ------
+    InputError
+        If it is missing, invalid, or of a newer schema.
+    """
     try:
         found = Submission.model_validate_json(manifest.read_bytes())
     except OSError as error:
@@ -165,18 +189,21 @@ def _read(manifest: Path) -> Submission:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"is no submission: {where}: {first['msg']}.") from error
+        raise InputError(f"is not a valid manifest: {where}: {first['msg']}.") from error
     if found.schema_version > SCHEMA_VERSION:
         raise InputError(f"has schema version {found.schema_version}; update dpap-bench.")
     return found
 
 
 def _missing(submission: Submission, params: Params, store: Store) -> list[RunSpec]:
-    """Cells of our board that the submission has no record of, seeds and densities included."""
+    """Return the cells of the board of this project that the submission has no record of.
+
+    The seeds and densities are those of this project, not those of the contributor.
+    """
     board = params.board(submission.board)
-    added = tuple(name for name in submission.names if name not in board.methods)
-    board = board.model_copy(update={"baselines": board.baselines + added})
-    theirs = params.model_copy(
+    new = tuple(name for name in submission.names if name not in board.methods)
+    board = board.model_copy(update={"baselines": board.baselines + new})
+    merged = params.model_copy(
         update={
             "boards": params.boards | {submission.board: board},
             "compute": submission.compute,
@@ -184,47 +211,68 @@ def _missing(submission: Submission, params: Params, store: Store) -> list[RunSp
             "variants": params.variants | submission.variants,
         }
     )
-    cells = theirs.cells(submission.board, methods=submission.names)
+    cells = merged.cells(submission.board, methods=submission.names)
     if missing := [spec for spec in cells if not store.path(spec).exists()]:
         return missing
-    controls = theirs.controls(submission.board, store, methods=submission.names)
+    controls = merged.controls(submission.board, store, methods=submission.names)
     return [spec for spec in controls if not store.path(spec).exists()]
 
 
-def _other_source(method: str, files: dict[str, str]) -> Iterator[str]:
+def _different_sources(method: str, files: dict[str, str]) -> Iterator[str]:
+    """Find source files of a method that differ from the files here."""
     here = _sources(method)
     for name in sorted({*here, *files}):
         if here.get(name) != files.get(name):
-            yield f"was made with another {name} than is here."
+            yield f"was made with a version of {name} that differs from the one here."
 
 
-def _strangers(folder: Path, submission: Submission) -> Iterator[Fault]:
-    """Records of other methods than those that are submitted, and trials."""
+def _not_submitted(folder: Path, submission: Submission) -> Iterator[Fault]:
+    """Find records of methods that are not submitted, and tuning trials."""
     for record_folder in record_folders(folder):
         for path in sorted(record_folder.rglob("*.json")):
-            with suppress(BenchError):  # which `faults_of_records` tells
+            with suppress(BenchError):  # `record_faults` reports it
                 spec = read_record(path).spec
                 if spec.tuning or spec.name not in submission.names:
-                    yield path, f"is not of {', '.join(submission.names)}; pack it apart."
+                    yield path, f"is no run of {', '.join(submission.names)}; leave it out."
 
 
 def board_places(root: Path) -> Iterator[list[Path]]:
-    """Folders of records of each board below results/boards, board by board."""
+    """Yield the folders of records of each board below results/boards, board by board."""
     for folder in sorted((root / "results" / "boards").glob("*/")):
-        if found := record_folders(folder):
+        found = record_folders(folder)
+        if found:
             yield found
 
 
 def record_folders(folder: Path) -> list[Path]:
-    """Folders of records in an unpacked submission, or in the folder of a board."""
+    """Return the folders of records in an unpacked submission, or in the folder of a board."""
     return [folder / name for name in FOLDERS if (folder / name).is_dir()]
 
 
 def take_in(folder: Path, root: Path) -> int:
-    """Copy the records of a submission without fault to its board; return how many changed."""
+    """Copy the records of a submission to its board; call it only if there are no `faults`.
+
+    Parameters
+    ----------
+    folder
+        The folder of the unpacked submission.
+    root
+        The project's folder.
+
+    Returns
+    -------
+    int
+        The number of records that are new or changed.
+
+    Raises
+    ------
+    BenchError
+        If a record cannot be written.
+    """
     results = board_folder(root, _read(folder / MANIFEST).board)
     changed = 0
-    for path in sorted(file for part in record_folders(folder) for file in part.rglob("*.json")):
+    paths = [path for part in record_folders(folder) for path in part.rglob("*.json")]
+    for path in sorted(paths):
         to, content = results / path.relative_to(folder), path.read_bytes()
         if not to.exists() or to.read_bytes() != content:
             changed += 1

@@ -6,9 +6,8 @@ import sys
 
 import typer
 
-from pipelines.cli import authoring, listing, planning, publishing, reporting, running
+from pipelines.cli import authoring, exporting, listing, planning, publishing, reporting, running
 from pipelines.common.errors import BenchError, InputError
-from pipelines.export.bundle import export
 
 app = typer.Typer(
     name="dpap-bench",
@@ -34,7 +33,7 @@ for command in (
     publishing.publish,
     publishing.show,
     planning.plan,
-    export,
+    exporting.export,
 ):
     app.command()(command)
 

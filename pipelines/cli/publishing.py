@@ -37,6 +37,7 @@ def verify(
 ) -> None:
     """Look for records that are edited, removed, doubled or contradict themselves."""
     from pipelines.audit import faults as audit
+    from pipelines.audit.seal import SEAL, seal_folder
     from pipelines.audit.submission import board_places
     from pipelines.boards.project import find_root
 
@@ -54,7 +55,7 @@ def verify(
         raise InputError(f"{path or root / 'results' / 'boards'} holds no record; name a folder.")
     for folders in places if write_seal else ():
         for folder in folders:
-            print(f"{audit.seal(folder)} records sealed in {folder / audit.SEAL}")
+            print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
     found = [fault for folders in places for fault in audit.faults(*folders, any_code=any_code)]
     _conclude([folder for folders in places for folder in folders], found, root, rerun=rerun)
 

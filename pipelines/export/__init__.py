@@ -1,1 +1,1 @@
-"""Pruned networks as files for deployment."""
+"""Export of the pruned network of a run to files for deployment."""

@@ -1,4 +1,4 @@
-"""The file of a finished network, ``network.safetensors``: its weights, and what it is."""
+"""The file of a finished network: its weights, and metadata from which the network is built."""
 
 from __future__ import annotations
 
@@ -16,29 +16,34 @@ from pipelines.common.files import atomic_file
 from pipelines.networks.network import Network
 from pipelines.settings.network import Execution, NetworkSpec
 
+#: Version of the file format; raise it with each change that older programs cannot read.
 SCHEMA = 1
-#: Begins the names of silenced steps, as in the files of masks; no weight has a slash in its name.
+#: Prefix of the tensors that hold silenced time steps, as in files of masks. No weight has a slash
+#: in its name.
 STEPS = "steps/"
 
 
 def write_network(path: Path, network: Network, origin: Mapping[str, str]) -> None:
-    """Write a network; a reader sees the old file or the new one, never a part.
+    """Write a network to a safetensors file, atomically: no reader sees half a file.
 
     Parameters
     ----------
     path
         The file.
     network
-        After physical removal; masked weights are zeros.
+        The network after physical removal; masked weights are zeros.
     origin
-        Where it comes from (run id, code digest); kept beside what `load_network` needs.
+        Where the network comes from (run id, code digest, label). It is added to the metadata that
+        `load_network` needs.
 
     Raises
     ------
     BenchError
-        If the disk does not take it.
+        If the file cannot be written.
     """
-    tensors = network.state_dict() | {f"{STEPS}{n}": kept for n, kept in network.gates.items()}
+    tensors = dict(network.state_dict())
+    for name, kept in network.gates.items():
+        tensors[f"{STEPS}{name}"] = kept
     metadata = {
         "schema": str(SCHEMA),
         "layout": network.layout,
@@ -47,24 +52,29 @@ def write_network(path: Path, network: Network, origin: Mapping[str, str]) -> No
         "input_shape": json.dumps(network.input_shape),
         "classes": str(network.classes),
     }
-    here = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as file:
-        file.write(save(here, {**origin, **metadata}))
+        file.write(save(on_cpu, {**origin, **metadata}))
 
 
 def load_network(path: Path | str) -> Network:
-    """Read a network that `write_network` wrote, ready for evaluation on the CPU.
+    """Read a file that `write_network` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
 
     Returns
     -------
     Network
-        Class scores [B, classes] of inputs [B, C, H, W] or [T, B, C, H, W]; silenced steps are
-        silent.
+        The network on the CPU, in evaluation mode, its silenced time steps included. It maps inputs
+        [B, C, H, W] or [T, B, C, H, W] to class scores [B, classes].
 
     Raises
     ------
     BenchError
-        If the file is none of these, or was written by a newer program.
+        If the file cannot be read, holds no exported network, or was written by a newer program.
     """
     try:
         with safe_open(path, "pt") as file:

@@ -1,19 +1,21 @@
-"""A finished spiking network as a graph of the Neuromorphic Intermediate Representation, NIR.
+"""Export of a finished spiking network to the Neuromorphic Intermediate Representation, NIR.
 
 NIR (Pedersen et al., Nature Communications 2024, arXiv 2311.14641) describes neurons by
-differential equations. Here they mean one Euler step of `DT` seconds per time step, as they do for
-snnTorch:
+differential equations. In these graphs, as in snnTorch, one time step is one Euler step of `DT`
+seconds:
 
-- ``LIF`` with tau = DT / (1 - beta), R = 1 / (1 - beta), v_leak = v_reset = 0 becomes
-  v <- beta * v + I; spike if v > threshold; v <- 0 where it spiked. `snntorch.Leaky` with the reset
-  ``zero`` forgets its potential one step later, before it decays, which gives the same spikes.
-- ``IF`` with R = 1 / DT is the neuron whose beta is 1.
-- The largest of spikes is 1 if their sum is above 0.5: ``SumPool2d``, then ``Threshold``.
-- Inputs of a node are added up, so an identity shortcut is no node: all that drives the neurons
-  before a residual block drives those at its end as well.
+- Leaky neurons are ``LIF`` nodes with tau = DT / (1 - beta), R = 1 / (1 - beta),
+  v_leak = v_reset = 0. An Euler step is v <- beta * v + I; spike if v > threshold; v <- 0 where a
+  neuron spiked. `snntorch.Leaky` with the reset ``zero`` resets its potential one step later,
+  before the decay, which gives the same spikes.
+- Neurons with beta = 1 are ``IF`` nodes with R = 1 / DT.
+- Max pooling of spikes is ``SumPool2d`` followed by ``Threshold``: the maximum is 1 if the sum is
+  above 0.5.
+- NIR adds up all inputs of a node, so an identity shortcut needs no node: the nodes that drive the
+  neurons before a residual block are also connected to the neurons at its end.
 
 Batch norm is folded into the weights before it. The graph gives one vector per time step; the class
-scores are their mean.
+scores are the mean of these vectors.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ try:
 except ModuleNotFoundError:  # an optional extra
     nir = None
 
-#: Seconds per time step; snnTorch's own for NIR.
+#: Seconds per time step; snnTorch uses the same value for NIR.
 DT = 1e-4
 
 Array = NDArray[Any]
@@ -50,7 +52,7 @@ _SCORES = "mean of the output over time_steps."
 
 
 def refusal(network: Network) -> str | None:
-    """Say in a sentence why there can be no graph of a network, or return None."""
+    """Return a sentence that says why a network has no NIR graph; None if it has one."""
     if network.spec.kind == "ann":
         return f"NIR has no ReLU, which layer '{network.stages[0].name}' needs."
     if network.spec.reset == "subtract":
@@ -61,8 +63,8 @@ def refusal(network: Network) -> str | None:
     for stage in network.stages:
         if stage.carries == "current" and isinstance(stage.pool, nn.MaxPool2d):
             return (
-                "NIR has no maximum of currents, which the shortcut behind layer "
-                f"'{stage.name}' carries."
+                "NIR has no maximum of currents, which the shortcut after layer "
+                f"'{stage.name}' needs."
             )
     silenced = [name for name, kept in network.gates.items() if not kept.all()]
     if silenced:
@@ -76,21 +78,22 @@ def refusal(network: Network) -> str | None:
 
 
 def write_graph(path: Path, network: Network, origin: Mapping[str, str]) -> None:
-    """Write the graph of a network that `refusal` has nothing against.
+    """Write the NIR graph of a network for which `refusal` returns None.
 
     Parameters
     ----------
     path
-        The file, HDF5.
+        The HDF5 file.
     network
-        After physical removal.
+        The network after physical removal.
     origin
-        Where it comes from; kept as metadata of the graph, beside `DT` and the time steps.
+        Where the network comes from (run id, code digest, label). It is added to the metadata of
+        the graph, which also holds `DT` and the number of time steps.
 
     Raises
     ------
     BenchError
-        If the disk does not take it.
+        If the file cannot be written.
     """
     buffer = io.BytesIO()
     nir.write(buffer, to_graph(network, origin))
@@ -100,15 +103,15 @@ def write_graph(path: Path, network: Network, origin: Mapping[str, str]) -> None
 
 @torch.no_grad()
 def to_graph(network: Network, origin: Mapping[str, str]) -> Any:
-    """Build the ``nir.NIRGraph`` of a network; see `write_graph`."""
-    graph = _Graph()
+    """Build the ``nir.NIRGraph`` of a network; the parameters are those of `write_graph`."""
+    graph = _GraphBuilder()
     signal = carried = graph.add("input", nir.Input(np.array(network.input_shape)))
     for stage in network.stages:
-        signal = graph.flat(signal) if isinstance(stage.weights, nn.Linear) else signal
+        signal = graph.flatten(signal) if isinstance(stage.weights, nn.Linear) else signal
         current = graph.weights(stage.name, stage.weights, stage.norm, signal)
         if stage.shortcut:
             added = graph.shortcut(stage.shortcut, carried)
-            current = Signal(current.nodes + added.nodes, current.shape)
+            current = Signal(current.nodes + added.nodes, current.shape)  # NIR adds them up
         neurons = _neurons(cast(snn.Leaky, stage.neuron), current.shape)
         spikes = graph.add(f"{stage.name}_neuron", neurons, current)
         signal = graph.pool(f"{stage.name}_pool", stage.pool, spikes)
@@ -117,21 +120,21 @@ def to_graph(network: Network, origin: Mapping[str, str]) -> Any:
         elif stage.carries == "current":
             carried = graph.pool(f"{stage.name}_current_pool", stage.pool, current)
     readout = nir.Affine(weight=_array(network.readout.weight), bias=_array(network.readout.bias))
-    scores = graph.add(READOUT, readout, graph.flat(signal))
+    scores = graph.add(READOUT, readout, graph.flatten(signal))
     graph.add("output", nir.Output(np.array([network.classes])), scores)
     metadata = {"dt": DT, "time_steps": network.steps, "input": _INPUT, "scores": _SCORES}
     return nir.NIRGraph(graph.nodes, graph.edges, {**origin, **metadata})
 
 
 class Signal(NamedTuple):
-    """The sum of what some nodes give, and its shape at one time step."""
+    """The sum of the outputs of some nodes, and its shape at one time step."""
 
     nodes: tuple[str, ...]
     shape: Shape
 
 
-class _Graph:
-    """Nodes and edges, as far as they are built."""
+class _GraphBuilder:
+    """Collects the nodes and edges of a graph."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, Any] = {}
@@ -140,13 +143,16 @@ class _Graph:
     def add(
         self, name: str, node: Any, source: Signal | None = None, shape: Shape | None = None
     ) -> Signal:
-        """Add a node that reads a signal; its shape is needed where the node does not know it."""
+        """Add a node that reads `source`; give `shape` if NIR cannot tell its output shape."""
         self.nodes[name] = node
-        self.edges += [(before, name) for before in source.nodes] if source else []
-        return Signal((name,), shape or tuple(int(n) for n in node.output_type["output"]))
+        if source is not None:
+            self.edges += [(before, name) for before in source.nodes]
+        if shape is None:
+            shape = tuple(int(n) for n in node.output_type["output"])
+        return Signal((name,), shape)
 
-    def flat(self, signal: Signal) -> Signal:
-        """Flatten maps, if there are any."""
+    def flatten(self, signal: Signal) -> Signal:
+        """Flatten feature maps; a vector stays as it is."""
         if len(signal.shape) == 1:
             return signal
         node = nir.Flatten(np.array(signal.shape), start_dim=0, end_dim=-1)
@@ -155,31 +161,32 @@ class _Graph:
     def weights(
         self, name: str, weights: nn.Conv2d | nn.Linear, norm: nn.Module, source: Signal
     ) -> Signal:
-        """Weights with the batch norm after them."""
+        """Add the weights of a layer, with the batch norm after them."""
         node = _affine(weights, cast(nn.BatchNorm2d, norm), source.shape)
         return self.add(name, node, source)
 
     def shortcut(self, shortcut: Shortcut, carried: Signal) -> Signal:
-        """What a shortcut adds to a current; the identity needs no node."""
+        """Return the signal that a shortcut adds to a current; the identity needs no node."""
         if shortcut.weights is None or shortcut.norm is None:
             return carried
         return self.weights(shortcut.name, shortcut.weights, shortcut.norm, carried)
 
     def pool(self, name: str, pool: nn.Module, source: Signal) -> Signal:
-        """Average pooling as it is, max pooling of spikes as a sum and a threshold."""
+        """Add average pooling, or max pooling of spikes as a sum and a threshold."""
         if not isinstance(pool, nn.MaxPool2d | nn.AvgPool2d):
             return source
-        kernel, stride, padding = (
-            np.array([n, n] if isinstance(n, int) else n)
-            for n in (pool.kernel_size, pool.stride, pool.padding)
-        )
-        places = (np.array(source.shape[1:]) + 2 * padding - kernel) // stride + 1
-        kind = nir.AvgPool2d if isinstance(pool, nn.AvgPool2d) else nir.SumPool2d
-        node, shape = kind(kernel, stride, padding), (source.shape[0], *map(int, places))
-        pooled = self.add(name, node, source, shape)
-        if kind is nir.AvgPool2d:
-            return pooled
+        kernel, stride, padding = map(_pair, (pool.kernel_size, pool.stride, pool.padding))
+        height, width = (np.array(source.shape[1:]) + 2 * padding - kernel) // stride + 1
+        shape = (source.shape[0], int(height), int(width))
+        if isinstance(pool, nn.AvgPool2d):
+            return self.add(name, nir.AvgPool2d(kernel, stride, padding), source, shape)
+        pooled = self.add(name, nir.SumPool2d(kernel, stride, padding), source, shape)
         return self.add(f"{name}_any", nir.Threshold(np.full(shape, 0.5)), pooled)
+
+
+def _pair(size: int | tuple[int, ...]) -> Array:
+    """Height and width of a setting of torch, where one number stands for both."""
+    return np.array([size, size] if isinstance(size, int) else size)
 
 
 def _array(tensor: Tensor) -> Array:
@@ -187,7 +194,7 @@ def _array(tensor: Tensor) -> Array:
 
 
 def _affine(weights: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d, shape: Shape) -> Any:
-    """Weights and batch norm as one node, folded in double precision."""
+    """Build one node from weights and batch norm, folded in double precision."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
@@ -207,7 +214,7 @@ def _affine(weights: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d, shape: Shape) 
 
 
 def _neurons(neuron: snn.Leaky, shape: Shape) -> Any:
-    """Neurons of a layer, one entry each; in double precision, so that beta comes back exactly."""
+    """Build the neurons of a layer; double precision lets a reader recover beta exactly."""
     beta = float(neuron.beta.clamp(0, 1))
     threshold, zeros = np.full(shape, float(neuron.threshold)), np.zeros(shape)
     if beta == 1:

@@ -1,1 +1,1 @@
-"""What a run leaves behind: records and checkpoints, and the store that keeps them."""
+"""Results of runs: records, dense checkpoints, and the store that keeps them."""

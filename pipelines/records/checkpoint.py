@@ -1,6 +1,7 @@
-"""Dense networks that post-training starts from: files that say what they are and who made them.
+"""Dense checkpoints: files of trained dense networks that post-training starts from.
 
-Every method of a workload and seed starts from the same file, and each record keeps its hash.
+All methods start from the same checkpoint of a workload and seed. Each record keeps its hash.
+A file's metadata name the run and the code that made it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from pipelines.settings.spec import RunSpec
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a dense network (weights, batch norm statistics, beta), and its hash."""
+    """A trained dense network.
+
+    Parameters
+    ----------
+    state
+        Name -> weights, batch norm statistics and beta, on the CPU.
+    digest
+        `state_digest` of the state.
+    """
 
     state: dict[str, Tensor]
     digest: str
@@ -42,51 +51,80 @@ def dense_cell(spec: RunSpec) -> RunSpec:
 
 
 def checkpoint_path(folder: Path, spec: RunSpec) -> Path:
-    """Where the checkpoint of a post-training cell lies, or would lie."""
+    """Return the path of the checkpoint of a post-training cell, whether it exists or not."""
     return folder / spec.workload / f"{dense_cell(spec).run_id}.safetensors"
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values, in the order of the names."""
-    total = hashlib.sha256()
+    """Return the SHA-256 over names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        here = tensor.detach().cpu().contiguous()
-        total.update(f"{name}\0{here.dtype}\0{tuple(here.shape)}\0".encode())
-        total.update(here.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}\0{values.dtype}\0{tuple(values.shape)}\0".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Tensor], run_id: str, code: str) -> Checkpoint:
-    """Write a dense network; a reader sees the old file or the new one, never a part.
+    """Write a dense network, atomically: no reader sees half a file.
+
+    Parameters
+    ----------
+    path
+        The safetensors file.
+    state
+        State of the dense network.
+    run_id
+        Run id of the dense cell that trained it.
+    code
+        Digest of the code that trained it.
 
     Raises
     ------
     BenchError
-        If the disk does not take it.
+        If the file cannot be written.
     """
-    here = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    made = Checkpoint(here, state_digest(here))
-    metadata = {"run_id": run_id, "code_digest": code, "sha256": made.digest}
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    checkpoint = Checkpoint(on_cpu, state_digest(on_cpu))
+    metadata = {"run_id": run_id, "code_digest": code, "sha256": checkpoint.digest}
     with atomic_file(path) as file:
-        file.write(save(here, metadata))
-    return made
+        file.write(save(on_cpu, metadata))
+    return checkpoint
 
 
 def read_checkpoint(path: Path, run_id: str, code: str) -> Checkpoint | None:
-    """Read a dense network; None unless the file is whole and this code made it for this cell."""
+    """Read a dense network, if it can be used.
+
+    Parameters
+    ----------
+    path
+        The safetensors file.
+    run_id
+        Run id of the dense cell that must have trained it.
+    code
+        Digest of the code that must have trained it.
+
+    Returns
+    -------
+    Checkpoint or None
+        None if the file does not exist or is damaged, or if another cell or other code made it.
+    """
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None
-    found = Checkpoint(state, state_digest(state))
-    wanted = {"run_id": run_id, "code_digest": code, "sha256": found.digest}
-    return found if metadata == wanted else None
+    checkpoint = Checkpoint(state, state_digest(state))
+    expected = {"run_id": run_id, "code_digest": code, "sha256": checkpoint.digest}
+    return checkpoint if metadata == expected else None
 
 
 def stored_digest(path: Path) -> str | None:
-    """The hash that a checkpoint says it has, its weights unread; None if it cannot be read."""
+    """Return the digest that a checkpoint's metadata state; None if the file cannot be read.
+
+    The weights are not read.
+    """
     try:
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("sha256")

@@ -1,4 +1,4 @@
-"""Digest of the code that a result depends on, so that stale records are known."""
+"""Digest of the code that a result depends on; it shows which records are out of date."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import baselines.shared
 import pipelines
 from pipelines.methods.registry import source_files
 
-#: Folders of pipelines/ that a result depends on.
-ROOMS = (
+#: Packages in pipelines/ whose code can change a result.
+PACKAGES = (
     "common",
     "data",
     "kernels",
@@ -24,19 +24,26 @@ ROOMS = (
 
 
 def digest_files(files: Iterable[Path]) -> str:
-    """SHA-256 over names and contents; line ends do not count."""
-    total = hashlib.sha256()
-    for file in sorted(files, key=lambda f: f.parts[-3:]):
+    """Return the SHA-256 over names and contents of files; CRLF counts as LF."""
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.parts[-3:]):
+        name = "/".join(file.parts[-3:])
         content = file.read_bytes().replace(b"\r\n", b"\n")
-        total.update(f"{'/'.join(file.parts[-3:])}\0{len(content)}\0".encode() + content)
-    return total.hexdigest()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def code_digest(method: str) -> str:
-    """Digest of the rooms that results depend on, what methods share, and the method's files."""
-    house = Path(pipelines.__path__[0])
-    folders = [*(house / room for room in ROOMS), Path(baselines.shared.__path__[0])]
-    rooms = {
-        file for folder in folders for file in (*folder.rglob("*.py"), *folder.rglob("*.[ch]"))
-    }
-    return digest_files({*rooms, *source_files(method)})
+    """Return the digest of all code that the results of a method depend on.
+
+    It covers the Python and C files in `PACKAGES` and in ``baselines/shared``, and the method's own
+    files.
+    """
+    harness = Path(pipelines.__path__[0])
+    folders = [harness / package for package in PACKAGES]
+    folders.append(Path(baselines.shared.__path__[0]))
+    files = set(source_files(method))
+    for folder in folders:
+        files.update(folder.rglob("*.py"))
+        files.update(folder.rglob("*.[ch]"))
+    return digest_files(files)

@@ -1,29 +1,32 @@
-"""What a run measures: its curve, and what the finished network reaches and costs."""
+"""The outcome of a run: its curve, and accuracy, loss and cost of the finished network."""
 
 from __future__ import annotations
 
-from pipelines.common.structs import Stored
+from pipelines.common.structs import Struct
 
-#: Energy of one 32-bit operation at 45 nm in pJ, as the field quotes Horowitz (ISSCC 2014).
+#: Energy in pJ of one 32-bit multiply-accumulate (MAC) and of one accumulate (AC) at 45 nm, as
+#: usually cited from Horowitz (ISSCC 2014).
 PICOJOULE_MAC, PICOJOULE_AC = 4.6, 0.9
 
 
-class LayerCost(Stored, frozen=True, kw_only=True):
-    """Cost of one layer; operations are per sample over all steps.
+class LayerCost(Struct, frozen=True, kw_only=True):
+    """Cost of one layer. Operations are counted per sample, over all time steps.
 
     Parameters
     ----------
     density
-        Kept / prunable weights; 1 for the readout.
+        Kept / prunable weights, in [0, 1]; 1 for the readout.
     dense_operations
-        Operations after physical removal, whatever is zero.
+        Operations after physical removal, those on zero weights and zero inputs included.
     effective_macs, effective_acs
-        Operations on weights and inputs that are not zero; one of the two is zero.
+        MACs and ACs on weights and inputs that are not zero. A layer has one kind only: the other
+        is 0.
     membrane_updates
-        Neurons x steps; 0 where no neuron has a membrane. None: not measured then.
+        Neurons x time steps; 0 for neurons without a membrane (ReLU). None in old records, which
+        did not measure it.
     firing_rate
-        1 - the layer's activation sparsity; None for the readout and projection shortcuts, which
-        have no neurons of their own.
+        Fraction of the outputs of the layer's neurons that are not zero, in [0, 1]. None for the
+        readout and for projection shortcuts, which have no neurons of their own.
     """
 
     density: float
@@ -34,34 +37,42 @@ class LayerCost(Stored, frozen=True, kw_only=True):
     firing_rate: float | None
 
 
-class Cost(Stored, frozen=True, kw_only=True):
-    """Cost of a finished network; operations are per sample over all steps.
+class Cost(Struct, frozen=True, kw_only=True):
+    """Cost of a finished network. Operations are counted per sample, over all time steps.
+
+    Figures that are None were not measured by the code that made the record.
 
     Parameters
     ----------
     density
-        Kept / prunable weights.
+        Kept / prunable weights, in [0, 1].
     prunable
-        Prunable weights of the dense network.
+        Number of prunable weights of the dense network.
     parameters
-        Parameters that exist after physical removal; masked entries do not count.
+        Number of parameters after physical removal, without masked weights.
     macs
         Dense operations after physical removal, all counted as MACs. FLOPs are twice that.
-    effective_macs, synops
-        Effective MACs (analogue inputs) and effective ACs (spikes).
+    effective_macs
+        MACs (analogue inputs) on weights and inputs that are not zero.
+    synops
+        Effective ACs (spikes): spikes x existing fan-out.
     membrane_updates
-        Spiking neurons that exist after physical removal x steps. None: not measured then.
+        Spiking neurons after physical removal x time steps.
     activation_sparsity
-        Share of the neurons' outputs that are zero, over all neurons, steps and samples; or None.
+        Fraction of zeros among the outputs of all neurons, time steps and samples, in [0, 1].
     connection_sparsity
-        Zero weights / those that exist after physical removal, the readout's included; or None.
-    timestep_sparsity
-        Silenced (unit, time step) pairs among those of the surviving units.
+        Zero weights / weights after physical removal, those of the readout included, in [0, 1].
     energy_nanojoule
-        Proxy: 4.6 pJ per effective MAC, 0.9 pJ per AC; no memory traffic.
+        Energy proxy in nJ: 4.6 pJ per effective MAC, 0.9 pJ per effective AC. Memory traffic is
+        not counted.
+    timestep_sparsity
+        Fraction of silenced (unit, time step) pairs of the units that remain, in [0, 1].
     latency_milliseconds
-        Median forward time by batch size, after physical removal; `masked_latency_milliseconds`
-        is that of the network with masks alone.
+        Batch size -> median forward time in ms, after physical removal.
+    masked_latency_milliseconds
+        The same before physical removal, when pruned weights are masked only.
+    layers
+        Layer -> its cost.
     """
 
     density: float
@@ -80,25 +91,25 @@ class Cost(Stored, frozen=True, kw_only=True):
     layers: dict[str, LayerCost]
 
 
-class EpochPoint(Stored, frozen=True, kw_only=True):
-    """State after one epoch.
+class EpochPoint(Struct, frozen=True, kw_only=True):
+    """One point of the curve: the state of a run after one epoch.
 
     Parameters
     ----------
     samples
-        Charged so far.
+        Samples charged to the budget since the start.
     train_loss
-        Mean over the epoch, before each step.
+        Mean loss over the samples of the epoch, each computed before its training step.
     validation_accuracy, validation_loss
-        Of the network as it is.
+        Accuracy in [0, 1] and mean loss on the validation split, after the epoch.
     density
-        Kept / prunable weights.
+        Kept / prunable weights, in [0, 1].
     firing_rate
-        Mean over the layers, in [0, 1] per step, on the validation split.
+        Mean firing rate of the layers on the validation split, in [0, 1] per time step.
     learning_rate
-        After the epoch.
+        Learning rate after the epoch.
     seconds
-        Wall-clock of training alone, so far.
+        Wall-clock time of training since the start, without evaluations, in s.
     """
 
     samples: int
@@ -111,25 +122,25 @@ class EpochPoint(Stored, frozen=True, kw_only=True):
     seconds: float
 
 
-class Outcome(Stored, frozen=True, kw_only=True):
-    """What a run reached; the test split was opened once, on the last iterate.
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What the finished network reached and costs.
 
-    A trial of the tuning never opens it: it has no test figures, and its cost is that on the
-    validation split.
+    The test split is opened once, for the network after the last training step. A tuning trial
+    never opens it: it has no test figures, and its cost is measured on the validation split.
 
     Parameters
     ----------
     test_accuracy, validation_accuracy
-        Right / all, in [0, 1].
+        Correct answers / samples, in [0, 1].
     test_loss
-        Mean over the samples.
+        Mean loss over the test samples.
     layout
-        Of the compacted network.
+        Layout of the network after physical removal.
     cost
-        What the compacted network costs.
+        Cost of the network after physical removal.
     confusion
-        Test samples by true class (row) and answer (column). None for more than 20 classes, or
-        not measured then.
+        Confusion matrix: number of test samples by true class (row) and predicted class (column).
+        None for more than 20 classes, and in old records, which did not measure it.
     """
 
     test_accuracy: float | None

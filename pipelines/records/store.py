@@ -1,4 +1,4 @@
-"""The record store: a tree of JSON files, written atomically. To read it does not import torch."""
+"""The record store: a tree of JSON files, written atomically and read without importing torch."""
 
 from __future__ import annotations
 
@@ -56,12 +56,17 @@ class Store:
         return self.folder(spec.workload, name) / file
 
     def write(self, record: RunRecord) -> Path:
-        """Write a record; a reader sees the old file or the new one, never a part.
+        """Write a record, atomically: no reader sees half a file.
+
+        Returns
+        -------
+        Path
+            The path of the file.
 
         Raises
         ------
         BenchError
-            If the disk does not take it.
+            If the file cannot be written.
         """
         path = self.path(record.spec)
         with atomic_file(path) as file:
@@ -69,12 +74,12 @@ class Store:
         return path
 
     def find(self, spec: RunSpec) -> RunRecord | None:
-        """Return the record of a cell, whatever code made it, or None.
+        """Return the record of a cell, whatever version of the code made it; None if there is none.
 
         Raises
         ------
         BenchError
-            If the file there is no record, or that of another cell.
+            If the file of the cell is not a record, or is the record of another cell.
         """
         path = self.path(spec)
         if not path.exists():
@@ -88,35 +93,50 @@ class Store:
         return record
 
     def valid(self, spec: RunSpec, digest: str | None = None) -> RunRecord | None:
-        """Return the record of a cell if a new run would only repeat it.
+        """Return the record of a cell if a new run would give the same; None if the cell must run.
 
-        It was made by the code that is here now, which did not change during the run, and it
-        did not fail for a reason that may be gone. After post-training, it started from the
-        checkpoint that is here, if one is; as a control, it followed the parent that is here.
-        `digest` is that of the code here, computed if not given.
+        A record is valid if all of these hold:
+
+        - The current code made it, and the code did not change during the run.
+        - Its schema is current, and its status is not ``failed`` (the reason may be gone by now).
+        - On the post-training track: it started from the current checkpoint, or there is none.
+        - If it is a control: it followed its parent as the parent is now.
+
+        Parameters
+        ----------
+        spec
+            The cell.
+        digest
+            Digest of the current code for the cell's method; computed if None.
+
+        Raises
+        ------
+        BenchError
+            As `find`.
         """
         from pipelines.records.digest import code_digest
 
         record = self.find(spec)
         if record is None or record.schema_version != SCHEMA_VERSION or record.status == "failed":
             return None
-        here = digest or code_digest(spec.method)
-        digests = {record.code_digest, record.code_digest_end, here}
-        valid = len(digests) == 1 and self._same_start(record) and self.follows(record)
+        current = digest or code_digest(spec.method)
+        same_code = record.code_digest == record.code_digest_end == current
+        valid = same_code and self._has_current_start(record) and self.follows(record)
         return record if valid else None
 
     def parent(self, spec: RunSpec) -> RunRecord | None:
-        """Return the record that a control follows; None if there is none, or it is no control."""
+        """Return the record that a control follows; None if it has no record or is no control."""
         return self.find(spec.parent) if spec.control else None
 
     def follows(self, record: RunRecord) -> bool:
-        """Whether a control followed its parent as that is now; True for any other run."""
+        """Whether a control followed its parent as the parent is now; True for any other run."""
+        if not record.spec.control:
+            return True
         parent = self.parent(record.spec)
-        followed = parent.trajectory.digest if parent else ""
-        return not record.spec.control or record.parent == followed
+        return record.parent == (parent.trajectory.digest if parent else "")
 
-    def _same_start(self, record: RunRecord) -> bool:
-        """Whether a run began with the checkpoint that is here; yes, if none is."""
+    def _has_current_start(self, record: RunRecord) -> bool:
+        """Whether a run started from the current dense checkpoint, or none exists."""
         if record.spec.track == "from-scratch":
             return True
         from pipelines.records.checkpoint import checkpoint_path, stored_digest
@@ -125,7 +145,7 @@ class Store:
         return not path.exists() or record.checkpoint == stored_digest(path)
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
-        """Cells that must be run."""
+        """Return the cells that must be run, because they have no valid record."""
         from pipelines.records.digest import code_digest
 
         specs = list(specs)
@@ -133,7 +153,7 @@ class Store:
         return [spec for spec in specs if self.valid(spec, digests[spec.method]) is None]
 
     def adopt(self, specs: Iterable[RunSpec], others: Sequence[Store]) -> int:
-        """Copy valid records of cells from other stores; return how many.
+        """Copy valid records of cells from other stores; return how many were copied.
 
         Two boards may ask for the same cell, which is computed once.
         """
@@ -152,7 +172,7 @@ class Store:
         return copied
 
     def records(self) -> Iterator[tuple[Path, RunRecord]]:
-        """Every record in the tree, folder by folder, both by name."""
+        """Yield path and record of every file, sorted by folder and then by file name."""
         for name, folders, files in os.walk(self.root):
             folders.sort()
             folder = Path(name)

@@ -1,4 +1,4 @@
-"""How many units and weights a run kept: what changed, each time that its masks did."""
+"""The trajectory of a run: its numbers of kept units, weights and time steps at each change."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from typing import TYPE_CHECKING
 
 from msgspec import field
 
-from pipelines.common.structs import Stored, as_json
+from pipelines.common.structs import Struct, as_json
 
 if TYPE_CHECKING:
     from baselines.shared.groups import Structure
     from baselines.shared.masks import Masks
 
 
-class Moment(Stored, frozen=True, kw_only=True, omit_defaults=True):
-    """Numbers that changed; what was never named is whole.
+class Moment(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One change of the masks: the numbers that it changed.
+
+    A group or layer that is not named keeps its number. A group or layer that no moment has named
+    yet is not pruned by itself: it keeps all units, or all weights and time steps of its kept
+    units.
 
     Parameters
     ----------
     progress
-        Spent part of the budget when the method was asked; 0 before the first training step.
+        Fraction of the budget spent when the method gave the masks, in [0, 1]; 0 before the first
+        training step.
     units
-        Group -> kept units.
+        Group -> number of kept units.
     weights
-        Layer -> kept weights. One that is not named has all that its kept units leave.
+        Layer -> number of kept weights.
     steps
-        Layer -> (unit, time step) pairs of kept units that may spike; likewise.
+        Layer -> number of (unit, time step) pairs of kept units that may spike.
     """
 
     progress: float
@@ -37,7 +42,7 @@ class Moment(Stored, frozen=True, kw_only=True, omit_defaults=True):
     steps: dict[str, int] = field(default_factory=dict)
 
     def then(self, change: Moment) -> Moment:
-        """Return all numbers after a change."""
+        """Return all numbers after a later change, where `self` holds all numbers before it."""
         return Moment(
             progress=change.progress,
             units=self.units | change.units,
@@ -46,19 +51,19 @@ class Moment(Stored, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-#: Where every run begins.
+#: The start of every run: nothing is pruned.
 WHOLE = Moment(progress=0.0)
 
 
-class Trajectory(Stored, frozen=True, kw_only=True):
-    """A whole run.
+class Trajectory(Struct, frozen=True, kw_only=True):
+    """All changes of the masks in a run.
 
     Parameters
     ----------
     restarts
-        Progress values at which training started anew.
+        Progress values in (0, 1) at which optimizer and learning-rate schedule restart.
     moments
-        One for each change, in the order of time.
+        One for each change of the masks, in order of time.
     """
 
     restarts: tuple[float, ...] = ()
@@ -66,28 +71,36 @@ class Trajectory(Stored, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that it holds."""
+        """SHA-256 of the restarts and moments."""
         text = json.dumps(as_json(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def revives(self) -> bool:
-        """Whether some group ever has more units than before."""
+        """Whether the number of kept units of some group ever rises."""
         kept: dict[str, int] = {}
         for moment in self.moments:
-            if any(number > kept.get(name, number) for name, number in moment.units.items()):
-                return True
+            for group, number in moment.units.items():
+                if number > kept.get(group, number):
+                    return True
             kept |= moment.units
         return False
 
 
-class Tally:
-    """Counts what masks keep, and notes what changed.
+class TrajectoryRecorder:
+    """Records the moments of a trajectory: counts what masks keep, and notes what changed.
 
     Parameters
     ----------
     structure
-        What can be pruned.
+        The prunable layers and unit groups.
+
+    Attributes
+    ----------
+    now
+        All numbers after the last change.
+    moments
+        The changes so far.
     """
 
     def __init__(self, structure: Structure) -> None:
@@ -96,28 +109,31 @@ class Tally:
         self.moments: list[Moment] = []
 
     def add(self, masks: Masks, progress: float) -> None:
-        """Count the masks that a method gave at this progress."""
-        structure, now = self.structure, self.now
-        units = {name: int(kept.sum()) for name, kept in masks.units.items()}
-        weights = {x.name: masks.kept(x.weight, x.size) for x in structure.layers}
-        alive = {name: masks.units[structure.group_of(name).name] for name in masks.steps}
-        pairs = {name: kept[alive[name]] for name, kept in masks.steps.items()}
+        """Add the masks that a method gave at this progress, if they change a number."""
+        structure = self.structure
+        units = {group: int(kept.sum()) for group, kept in masks.units.items()}
+        all_units = {group.name: group.size for group in structure.groups}
+        weights = {layer.name: masks.kept(layer.weight, layer.size) for layer in structure.layers}
+        steps, all_steps = {}, {}
+        for layer, may_spike in masks.steps.items():
+            kept_units = masks.units[structure.group_of(layer).name]
+            steps[layer] = int(may_spike[kept_units].sum())
+            all_steps[layer] = may_spike[kept_units].numel()
         change = Moment(
             progress=progress,
-            units=_changed(units, now.units, {g.name: g.size for g in structure.groups}),
-            weights=_changed(weights, now.weights, structure.count(masks.units)),
-            steps=_changed(
-                {name: int(kept.sum()) for name, kept in pairs.items()},
-                now.steps,
-                {name: kept.numel() for name, kept in pairs.items()},
-            ),
+            units=_changed(units, self.now.units, all_units),
+            weights=_changed(weights, self.now.weights, structure.count(masks.units)),
+            steps=_changed(steps, self.now.steps, all_steps),
         )
         if change.units or change.weights or change.steps:
             self.moments.append(change)
-            self.now = now.then(change)
+            self.now = self.now.then(change)
 
 
 def _changed(
-    here: Mapping[str, int], before: Mapping[str, int], whole: Mapping[str, int]
+    now: Mapping[str, int], before: Mapping[str, int], unpruned: Mapping[str, int]
 ) -> dict[str, int]:
-    return {name: n for name, n in here.items() if n != before.get(name, whole[name])}
+    """Return the numbers that differ from the last ones, or from those without pruning."""
+    return {
+        name: number for name, number in now.items() if number != before.get(name, unpruned[name])
+    }

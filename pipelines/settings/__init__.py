@@ -1,1 +1,1 @@
-"""What is asked for: network, workload and recipe, and the specification of one run."""
+"""Settings: network, workload and recipe, and the specification of one run."""

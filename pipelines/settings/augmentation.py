@@ -1,4 +1,4 @@
-"""What augmentation a recipe asks for. How it is done: `pipelines.data.augment`."""
+"""The augmentation that a recipe asks for; `pipelines.data.augment` carries it out."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ _POLICY = re.compile(r"rand-m\d+(-n\d+)?(-mstd\d+(\.\d+)?)?-inc1")
 class Augmentation(BaseModel):
     """Random changes of training samples, drawn anew in each epoch; the default changes nothing.
 
-    They come in the order of the parameters. Frames of one recording are changed alike; only
-    `crop`, `flip` and `rotation` are for recordings.
+    The changes are applied in the order of the parameters. All frames of one recording get the
+    same change. Recordings can have `crop`, `flip` and `rotation` only.
 
     Parameters
     ----------
     resized_crop
-        Whether a random part of an image, 8 to 100 % of its area and 3:4 to 4:3 in shape, becomes
-        the input (arXiv 1409.4842); for images that are read from files of any size.
+        Whether a random part of an image becomes the input (arXiv 1409.4842). The part has 8 to
+        100 % of the area and an aspect ratio of 3:4 to 4:3. For images that are read from files
+        of any size.
     crop
-        Black pixels that are added on each side before a window of the old size is cut out.
+        Number of black pixels that are added on each side before a random window of the original
+        size is cut out.
     flip
-        Whether every second sample is mirrored, left to right.
+        Whether samples are mirrored, left to right, with probability 0.5.
     rotation
-        Degrees; the angle is drawn between minus and plus this, and corners become black.
+        Largest angle in degrees. The angle is drawn between minus and plus this value; empty
+        corners become black.
     policy
-        RandAugment (arXiv 1909.13719) with operations of increasing strength, as timm writes it:
-        ``rand-m9-mstd0.5-inc1`` is magnitude 9 of 10 with a standard deviation of 0.5; ``-n3``
-        makes it three operations instead of two. Colour images only.
+        RandAugment (arXiv 1909.13719) in timm's notation, with operations of increasing strength:
+        ``rand-m9-mstd0.5-inc1`` is magnitude 9 of 10 with a standard deviation of 0.5, and two
+        operations; ``-n3`` asks for three operations. Colour images only.
     colour_jitter
-        Brightness, contrast and saturation are multiplied by a factor between 1 minus and 1 plus
-        this, in random order. Colour images only.
+        Strength j of random colour changes: brightness, contrast and saturation are multiplied by
+        factors between 1 - j and 1 + j, in random order. Colour images only.
     erasing
-        Part of the samples in which a rectangle becomes noise (arXiv 1708.04896), after
+        Fraction of the samples in which a rectangle is replaced by noise (arXiv 1708.04896), after
         normalisation.
     """
 
@@ -50,19 +53,19 @@ class Augmentation(BaseModel):
 
     @field_validator("policy")
     @classmethod
-    def _known(cls, policy: str) -> str:
+    def _check_policy(cls, policy: str) -> str:
         if policy and not _POLICY.fullmatch(policy):
             raise ValueError(
-                f"'{policy}' is no policy of this suite; write one like rand-m9-mstd0.5-inc1"
+                f"'{policy}' is not a known policy; write one like rand-m9-mstd0.5-inc1"
             )
         return policy
 
     @property
     def colours(self) -> bool:
-        """Whether anything is asked for that needs three channels."""
+        """Whether any change needs images of three colour channels."""
         return bool(self.policy or self.colour_jitter)
 
     @property
     def of_images(self) -> bool:
-        """Whether anything is asked for that recordings cannot have."""
+        """Whether any change is for images only, not for recordings of events."""
         return bool(self.resized_crop or self.colours or self.erasing)

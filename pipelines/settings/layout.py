@@ -1,15 +1,25 @@
-"""How a network is written down: a layout such as ``16C3-MP2-32C3-MP2-64FC``, in tokens.
+"""The layout of a network, a text of tokens such as ``16C3-MP2-32C3-MP2-64FC``.
 
-``nCk`` is a convolution of n channels and k x k kernel (padding k // 2) with batch norm, ``nCksS``
-the same with stride S; ``MPk`` / ``APk`` max / average pooling, ``MPksS`` max pooling in windows
-that overlap (stride S, padding k // 2), ``GAP`` the average of the whole map; ``nFC`` a linear
-layer of n neurons with batch norm. A linear readout of one output per class is added; it is never
-pruned.
+========= ========================================================================================
+token     meaning
+========= ========================================================================================
+``nCk``   convolution of n channels with a k x k kernel, padding k // 2, and batch norm
+``nCksS`` the same with stride S
+``MPk``   max pooling in windows of k x k that do not overlap
+``APk``   average pooling in windows of k x k that do not overlap
+``MPksS`` max pooling in windows of k x k that overlap: stride S, padding k // 2
+``GAP``   global average pooling, the average of the whole map
+``nFC``   linear layer of n neurons with batch norm
+========= ========================================================================================
 
-``[nCk-nCk]`` is a residual block: what it reads is added to the current of its last convolution.
-The shortcut is the identity; in a block with a stride, and in one written ``[nCk-nCk]P``, it is a
-projection, a 1 x 1 convolution of the block's stride and output width with batch norm. A block that
-changes its width without a stride has to say so: pruning may make both widths equal.
+Every network ends with a linear readout of one output per class. The layout does not name the
+readout, and it is never pruned.
+
+``[nCk-nCk]`` is a residual block: a shortcut adds the input of the block to the current of its last
+convolution. The shortcut is the identity, or a projection: a 1 x 1 convolution with batch norm that
+has the stride and the output width of the block. The shortcut is a projection in a block with a
+stride, and in a block that is written ``[nCk-nCk]P``. A block without a stride that changes its
+width must be written with ``P``: the widths alone do not tell, because pruning may make them equal.
 """
 
 from __future__ import annotations
@@ -34,17 +44,17 @@ class Token:
     Parameters
     ----------
     kind
-        ``conv``, ``fc``, ``max``, ``avg`` or ``gap``.
+        ``conv``, ``fc``, ``max`` pooling, ``avg`` pooling, or ``gap``.
     size
-        Units, or the side of a pooling window; 0: the whole map.
+        Number of channels or neurons; of pooling, the side of a window, 0 for the whole map.
     kernel
-        Of a convolution.
+        Side of the kernel of a convolution.
     stride
-        Of a convolution, or of windows that overlap; 0: windows lie side by side.
+        Stride of a convolution, or of pooling windows that overlap; 0 if they do not overlap.
     opens, closes
         Whether a residual block begins or ends with this convolution.
     projects
-        Whether ``P`` is written behind the block that it ends.
+        Whether ``P`` follows the block that ends with this convolution.
     """
 
     kind: Literal["conv", "fc", "max", "avg", "gap"]
@@ -67,14 +77,14 @@ class Token:
 
 @cache
 def parse_layout(layout: str) -> tuple[Token, ...]:
-    """Read a layout.
+    """Read the tokens of a layout.
 
     Raises
     ------
     ValueError
-        If a token is unknown, pooling or a residual block comes first or after a linear layer, a
-        convolution follows a linear layer, or a residual block is not closed, holds anything but
-        convolutions of odd kernels, or needs a projection that is not written.
+        If a token is unknown; if pooling or a residual block comes first; if a convolution,
+        pooling or a residual block follows a linear layer; if a residual block is not closed,
+        holds anything but convolutions of odd kernels, or needs a ``P`` that is missing.
     """
     try:
         return tuple(_parse(layout))
@@ -83,16 +93,16 @@ def parse_layout(layout: str) -> tuple[Token, ...]:
 
 
 def with_widths(layout: str, widths: Sequence[int]) -> str:
-    """Write a layout with other widths, one for each of its ``C`` and ``FC`` tokens.
+    """Return a layout with other widths, one for each of its ``C`` and ``FC`` tokens.
 
     Raises
     ------
     ValueError
         If a block whose shortcut is the identity would change its width.
     """
-    left = iter(widths)
+    remaining = iter(widths)
     tokens = [
-        replace(token, size=next(left)) if token.kind in ("conv", "fc") else token
+        replace(token, size=next(remaining)) if token.kind in ("conv", "fc") else token
         for token in parse_layout(layout)
     ]
     text = "-".join(map(str, tokens))
@@ -131,7 +141,7 @@ def _token(text: str) -> Token:
     match = _TOKEN.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"'{text}' is none of nCk, MPk, APk, GAP, nFC, with stride nCksS, MPksS, or in a "
+            f"'{text}' is none of nCk, MPk, APk, GAP, nFC; with a stride nCksS, MPksS; in a "
             "residual block [nCk-nCk]"
         )
     if match["conv"]:
@@ -150,14 +160,18 @@ def _token(text: str) -> Token:
 
 
 def _check_place(token: Token, before: Sequence[Token]) -> None:
-    if token.kind != "fc" and any(t.kind == "fc" for t in before):
+    """Check that a token may follow the tokens before it."""
+    if token.kind != "fc" and any(earlier.kind == "fc" for earlier in before):
         raise ValueError(f"'{token}' follows a linear layer")
-    pools = token.kind in ("max", "avg", "gap")
-    if (pools and (not before or before[-1].kind != "conv")) or (token.opens and not before):
+    after_convolution = bool(before) and before[-1].kind == "conv"
+    if token.kind in ("max", "avg", "gap") and not after_convolution:
+        raise ValueError(f"'{token}' must follow a convolution")
+    if token.opens and not before:
         raise ValueError(f"'{token}' must follow a convolution")
 
 
 def _check_in_block(token: Token) -> None:
+    """Check that a token may be in a residual block."""
     if token.kind != "conv" or token.kernel % 2 == 0:
         raise ValueError(
             f"'{token}' stands in a residual block, which holds convolutions of odd kernels only"
@@ -165,6 +179,7 @@ def _check_in_block(token: Token) -> None:
 
 
 def _check_shortcut(block: Sequence[Token], before: Sequence[Token]) -> None:
+    """Check that a block whose shortcut is the identity keeps its width."""
     width = [token.size for token in before if token.kind == "conv"][-1]
     if width != block[-1].size and not has_projection(block):
         text = "-".join(map(str, block))

@@ -1,4 +1,4 @@
-"""The settings of a network: its layout, by name or in tokens, its neurons, its execution."""
+"""Settings of a network: its layout, its neurons, and how it is computed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ _RESNET18 = (
     "[64C3-64C3]-[128C3s2-128C3]-[128C3-128C3]-[256C3s2-256C3]-[256C3-256C3]-"
     "[512C3s2-512C3]-[512C3-512C3]-GAP"
 )
-#: Networks by the names that papers give them, without the readout, which is always added.
-#: 2Conv2FC and 6Conv2FC: DPAP (arXiv 2211.12714, Table I). VGG16: configuration D of Simonyan and
-#: Zisserman (arXiv 1409.1556) with batch norm, and 512 neurons on top as usual on 32 x 32.
-#: ResNet18, ResNet50: He et al. (arXiv 1512.03385, Table 1, shortcuts of option B), for 224 x 224;
-#: the stride of ResNet50's blocks is in their 3 x 3 convolution, as torchvision has it.
-#: ResNet18-SNN: its first shortcut is a projection, so that no maximum of currents is carried over,
-#: for which neuromorphic hardware, and NIR, have nothing.
-#: ResNet18-CIFAR: the usual form for 32 x 32, with a 3 x 3 stem and no pooling behind it.
+#: Layouts of the networks that papers name. The readout is left out, as in every layout.
+#:
+#: - 2Conv2FC and 6Conv2FC: DPAP (arXiv 2211.12714, Table I).
+#: - VGG16: configuration D of Simonyan and Zisserman (arXiv 1409.1556) with batch norm, and one
+#:   linear layer of 512 neurons, as usual for images of 32 x 32.
+#: - ResNet18 and ResNet50: He et al. (arXiv 1512.03385, Table 1, shortcuts of option B), for images
+#:   of 224 x 224. A ResNet50 block has its stride in the 3 x 3 convolution, as in torchvision.
+#: - ResNet18-SNN: ResNet18 with a projection as first shortcut. An identity would carry a maximum
+#:   of currents, which neither neuromorphic hardware nor NIR can compute.
+#: - ResNet18-CIFAR: the usual variant for 32 x 32, with a 3 x 3 stem and no pooling after it.
 NAMED = {
     "2Conv2FC": "15C3-AP2-40C3-AP2-300FC",
     "6Conv2FC": "128C3-128C3-MP2-256C3-256C3-MP2-512C3-512C3-512FC",
@@ -36,7 +38,7 @@ NAMED = {
     f"[512C1-512C3s2-2048C1]-{2 * '[512C1-512C3-2048C1]-'}GAP",
 }
 
-#: Name of the layer that every network ends with.
+#: Name of the linear layer that gives the class scores; every network ends with it.
 READOUT = "readout"
 
 Reset = Literal["zero", "subtract"]
@@ -51,19 +53,19 @@ class NetworkSpec(BaseModel):
     kind
         ``snn``: `snntorch.Leaky` neurons over `time_steps`; ``ann``: ReLU, one step.
     layout
-        See `pipelines.settings.layout`; or a name in `NAMED`, which stands for its layout.
+        A layout in tokens, see `pipelines.settings.layout`; or a name in `NAMED`.
     time_steps
-        T; a static input is shown T times (direct encoding).
+        Number of time steps T. A static input is shown T times (direct encoding).
     beta
-        Membrane decay per step, in [0, 1], at the start.
+        Initial decay of the membrane potential per step, in [0, 1].
     learn_beta
         Whether each layer learns its beta.
     threshold
         Firing threshold.
     reset
-        ``zero`` (hard, as DPAP's networks) or ``subtract``.
+        ``zero`` (hard reset, as in DPAP's networks) or ``subtract`` (soft reset).
     surrogate
-        Surrogate gradient, snnTorch's defaults.
+        Surrogate gradient, with the default slope of snnTorch.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,7 +81,7 @@ class NetworkSpec(BaseModel):
 
     @field_validator("layout")
     @classmethod
-    def _layout(cls, layout: str) -> str:
+    def _expand_layout(cls, layout: str) -> str:
         layout = NAMED.get(layout, layout)
         parse_layout(layout)
         return layout
@@ -90,21 +92,21 @@ class NetworkSpec(BaseModel):
 
 
 class Execution(BaseModel):
-    """How a network is computed; plans and live shrink change a result by rounding alone.
+    """How a network is computed. `plan` and `live_shrink` change results by rounding only.
 
     Parameters
     ----------
     plan
-        ``step``: snnTorch, one time step after another; the oracle. ``folded``: layer by layer,
-        time folded into the batch. ``fused``: folded, with batch norm, neurons and pooling in one
-        compiled function, and convolutions that skip what is silent; on a GPU the neurons in a
-        kernel of their own.
-        As ``folded`` where there is no C compiler, or no Triton.
+        ``step``: snnTorch computes one time step after another; the other plans are tested against
+        this one. ``folded``: layer by layer, with time folded into the batch. ``fused``: as
+        ``folded``, but one compiled function computes batch norm, neurons and pooling, and
+        convolutions skip inputs without spikes; on a GPU, a Triton kernel computes the neurons.
+        Without a C compiler (CPU) or Triton (GPU), ``fused`` is computed as ``folded``.
     precision
-        ``float32``, or ``bfloat16``: weights and state in float32, convolutions and linear
-        layers in bfloat16.
+        ``float32``; or ``bfloat16``: convolutions and linear layers in bfloat16, weights and state
+        in float32.
     live_shrink
-        Whether dead units are removed while training goes on.
+        Whether dead units are removed during training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""RunSpec: all that identifies a run, and the hash that names it."""
+"""RunSpec: everything that identifies a run, and the hash that names it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from msgspec import NODEFAULT, Meta, field
 from msgspec.structs import fields, replace
 
 from baselines.shared.info import Granularity, Track
-from pipelines.common.structs import Stored
+from pipelines.common.structs import Struct
 from pipelines.settings.workload import Recipe, Workload
 
 Device = Literal["cpu", "cuda"]
 Control = Literal["shuffled", "reinit"]
+#: The target density of a run whose method finds the density by itself.
 EMERGENT: Literal["emergent"] = "emergent"
-#: The method that is the control of all others.
+#: Name of the method that prunes at random, the control of all other methods.
 RANDOM = "random"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @lru_cache
 def _canonical_settings(settings: Workload) -> str:
-    """Return what thousands of cells have in common."""
+    """Encode the settings of a workload; cached, because thousands of cells share them."""
     return _CANONICAL.encode(settings.model_dump(mode="json", exclude_defaults=True))
 
 
-class RunSpec(Stored, frozen=True, kw_only=True):
+class RunSpec(Struct, frozen=True, kw_only=True):
     """One cell of a grid: everything that its result depends on, except the code.
 
     Parameters
@@ -36,34 +37,35 @@ class RunSpec(Stored, frozen=True, kw_only=True):
     workload
         Name of the workload.
     settings
-        The workload in full.
+        All settings of the workload.
     method
         Name of the method.
-    variant
-        Name of a set of options, for people; the options themselves are in `options`.
     granularity
-        What it removes.
+        What the method removes: single weights, whole units, both, or time steps.
     density
-        Target, kept / prunable weights in (0, 1], or ``emergent``.
+        Target density, kept / prunable weights in (0, 1], or ``emergent``.
     seed
         Seed of the initial network, the batch order and the method.
     options
         Hyper-parameters of the method.
+    variant
+        Name of the set of hyper-parameters in `options`; empty for the method's default set.
     matched_to
-        ``METHOD`` if this is a matched run: its target is the density that METHOD found by itself
-        for this workload, granularity and seed. Matched runs form rows of their own. Records have
-        it as ``twin_of``.
+        Of a matched run, the METHOD that it is matched to: the target is the density that METHOD
+        found by itself for the same workload, granularity and seed. Matched runs have rows of
+        their own in the tables. Empty for all other runs. In records, the field is ``twin_of``.
     track
-        ``from-scratch``, or ``post-training``: from the checkpoint of the workload and the seed.
+        ``from-scratch``; or ``post-training``, which starts from the dense checkpoint of the
+        workload and the seed.
     control
-        ``shuffled`` or ``reinit``: a control of the cell that is `parent`.
+        ``shuffled`` or ``reinit`` if the run is a control of the cell `parent`; else empty.
     tuning
-        Whether this is a trial: it is judged on the validation split, and never opens the test
-        split.
+        Whether the run is a tuning trial. It is judged on the validation split, and never opens
+        the test split.
     threads
-        CPU threads of the run; results are bit-identical for the same number only.
+        Number of CPU threads. Results are bit-identical for the same number only.
     device
-        ``cpu``, or ``cuda``: one GPU. Initial network and order of the batches are the same.
+        ``cpu``; or ``cuda``, one GPU. Both have the same initial network and order of batches.
     """
 
     workload: str
@@ -83,17 +85,17 @@ class RunSpec(Stored, frozen=True, kw_only=True):
 
     @property
     def run_id(self) -> str:
-        """16 hexadecimal digits, from the canonical form."""
+        """Name of the cell: the first 16 hexadecimal digits of the SHA-256 of `canonical`."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
     @property
     def recipe(self) -> Recipe:
-        """How it is trained: the workload's recipe, or that of fine-tuning."""
+        """The recipe of the run's track."""
         return self.settings.recipe_of(self.track)
 
     @property
     def parent(self) -> RunSpec:
-        """The cell that a control follows."""
+        """The cell that a control follows; the cell itself if it is no control."""
         return replace(self, control="")
 
     @property
@@ -103,25 +105,26 @@ class RunSpec(Stored, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Method, and variant if it is one: ``dpap`` or ``dpap:hebb``."""
+        """METHOD, or METHOD:VARIANT: ``dpap`` or ``dpap:hebb``."""
         return f"{self.method}:{self.variant}" if self.variant else self.method
 
     def canonical(self) -> str:
-        """JSON with sorted keys; fields at their default are left out.
+        """Return the canonical form: JSON with sorted keys, without fields at their default.
 
-        A field added later with a default that keeps the old behaviour changes no run_id.
+        A new field changes no run_id, if its default keeps the old behaviour.
         """
-        values = {
-            name: getattr(self, attribute)
-            for attribute, (name, default) in _defaults().items()
-            if getattr(self, attribute) != default
-        }
-        # Behind its settings a spec has plain values: the last such key is that of the settings.
-        first, key, last = _CANONICAL.encode(values | {"settings": 0}).rpartition('"settings":')
-        return f"{first}{key}{_canonical_settings(self.settings)}{last[1:]}"
+        values = {}
+        for attribute, (name, default) in _defaults().items():
+            value = getattr(self, attribute)
+            if value != default:
+                values[name] = value
+        # The settings are encoded once for many cells: a 0 holds their place. The fields that sort
+        # after "settings" hold no key of this name, so its last occurrence is the right one.
+        before, key, after = _CANONICAL.encode(values | {"settings": 0}).rpartition('"settings":')
+        return f"{before}{key}{_canonical_settings(self.settings)}{after[1:]}"
 
     def label(self) -> str:
-        """Name the cell for people."""
+        """Return a description of the cell for people."""
         matched = f" (as {self.matched_to})" if self.matched_to else ""
         name = f"{self.name}-{self.control}" if self.control else self.name
         track = "" if self.track == "from-scratch" else f" {self.track}"
@@ -133,14 +136,13 @@ class RunSpec(Stored, frozen=True, kw_only=True):
 
 @cache
 def _defaults() -> dict[str, tuple[str, Any]]:
-    """Return the name in JSON and the default of each field.
+    """Return field -> its name in JSON, and its default.
 
-    A field without a default has one that no value equals.
+    The default of a field without one is `NODEFAULT`, which no value equals.
     """
-    return {
-        x.name: (
-            x.encode_name,
-            x.default if x.default_factory is NODEFAULT else x.default_factory(),
-        )
-        for x in fields(RunSpec)
-    }
+    defaults = {}
+    for one in fields(RunSpec):
+        has_factory = one.default_factory is not NODEFAULT
+        default = one.default_factory() if has_factory else one.default
+        defaults[one.name] = (one.encode_name, default)
+    return defaults

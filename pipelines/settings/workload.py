@@ -1,4 +1,4 @@
-"""Workloads: data, network, time steps, loss and recipe; the same for every method."""
+"""Workloads: data set, network and training recipe, the same for every method."""
 
 from __future__ import annotations
 
@@ -23,27 +23,29 @@ class Recipe(BaseModel):
     epochs
         Budget in passes over the training split.
     batch_size
-        Samples per step; the last batch of an epoch may be smaller.
+        Samples per training step. The last batch of an epoch may be smaller, or have one more.
     optimizer
         ``sgd`` (momentum 0.9), ``adam`` or ``adamw``.
     learning_rate
-        At its peak.
+        Peak of the learning rate.
     weight_decay
-        The optimizer's own.
+        Weight decay of the optimizer.
     warmup
-        Part of the budget over which the learning rate rises from zero.
+        Fraction of the budget over which the learning rate rises linearly from zero.
     schedule
-        How it falls: ``cosine``, over what is left of the budget, or ``step``, at once, to
-        `step_factor` of what it was after each `step_every` of the whole budget.
+        How the learning rate falls after the warm-up. ``cosine``: over the rest of the budget.
+        ``step``: it is multiplied by `step_factor` after each `step_every` of the budget.
     floor
-        Learning rate below which it does not fall.
-    step_every, step_factor
-        See `schedule`.
+        Smallest learning rate after the warm-up.
+    step_every
+        Fraction of the whole budget between two steps of the ``step`` schedule.
+    step_factor
+        Factor of each step of the ``step`` schedule.
     loss
-        ``cross-entropy`` of the class scores, or their ``mse``: mean squared error to one-hot
+        ``cross-entropy`` of the class scores; or ``mse``, their mean squared error to one-hot
         labels.
     augmentation
-        Of training samples in training steps; all others are never changed.
+        Changes of the samples of training steps. Evaluation and saliency use unchanged samples.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,14 +65,14 @@ class Recipe(BaseModel):
 
 
 class FineTuning(BaseModel):
-    """What differs from the recipe when a dense checkpoint is trained further.
+    """Changes of the recipe on the post-training track, which starts from a dense checkpoint.
 
     Parameters
     ----------
     epochs
         Budget in passes over the training split.
     learning_rate
-        At its peak.
+        Peak of the learning rate.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,11 +87,11 @@ class Frames(BaseModel):
     Parameters
     ----------
     by
-        ``time``: frames of the same duration; ``count``: of the same number of events.
+        ``time``: all frames have the same duration; ``count``: the same number of events.
     values
-        ``binary``: whether there was an event; ``counts``: how many.
+        Value of a pixel. ``binary``: whether there was an event; ``counts``: the number of events.
     scale
-        Side of the square of pixels that become one.
+        Downscaling factor: squares of `scale` x `scale` sensor pixels become one pixel.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -107,19 +109,20 @@ class Workload(BaseModel):
     data
         Name of a data set.
     network
-        What is pruned.
+        The network that is pruned.
     recipe
-        How it is trained.
+        How the network is trained.
     execution
-        How it is computed.
+        How the network is computed.
     fine_tuning
-        How its dense checkpoint is trained further; None where there is no post-training track.
+        Changes of the recipe on the post-training track; None if there is no such track.
     frames
         How recordings become frames; None for images.
     normalization
-        What the pixels of images are normalised by: ``data``, the channels of the training split;
-        ``none``, so that they stay in [0, 1]; or ``released``, the constants of DPAP's code for
-        CIFAR-10, which differ between training and test. Frames of recordings stay as they are.
+        How pixels of images are normalised. ``data``: by mean and standard deviation of each
+        channel of the training split. ``none``: pixels stay in [0, 1]. ``released``: by the
+        constants of DPAP's released code for CIFAR-10, which differ between training and test.
+        Frames of recordings are never normalised.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -133,22 +136,25 @@ class Workload(BaseModel):
     normalization: Normalization = "data"
 
     @model_validator(mode="after")
-    def _fits_the_data(self) -> Workload:
+    def _check_against_data(self) -> Workload:
         if self.normalization == "released" and self.data != "cifar-10":
-            raise ValueError("the released normalization is that of cifar-10 alone")
+            raise ValueError("normalization released exists for cifar-10 only")
         if self.frames is not None and self.normalization != "data":
-            raise ValueError("recordings are not normalised; leave normalization out")
+            raise ValueError("recordings are never normalised; leave normalization out")
         if self.frames is not None and self.recipe.augmentation.of_images:
-            raise ValueError("of the augmentation, recordings can have crop, flip and rotation")
+            raise ValueError("recordings can have the augmentations crop, flip and rotation only")
         return self
 
     def recipe_of(self, track: Track) -> Recipe:
-        """Return the recipe of a track: fine-tuning is the recipe, warm-up included, but shorter.
+        """Return the recipe of a track.
+
+        On the post-training track, `fine_tuning` replaces epochs and learning rate; all else, the
+        warm-up included, is as in `recipe`.
 
         Raises
         ------
         InputError
-            If the workload has no fine-tuning, and the track asks for it.
+            If the track is post-training, and the workload has no `fine_tuning`.
         """
         if track == "from-scratch":
             return self.recipe
@@ -160,9 +166,17 @@ class Workload(BaseModel):
         return self.recipe.model_copy(update=dict(self.fine_tuning))
 
     def of_track(self, track: str) -> Workload:
-        """Return what a run of this track depends on: from scratch, nothing of fine-tuning."""
+        """Return the settings that runs of a track depend on: from scratch, without fine-tuning."""
         return self.model_copy(update={"fine_tuning": None}) if track == "from-scratch" else self
 
     def budget(self, train_samples: int, track: Track = "from-scratch") -> int:
-        """Return the training samples that a run of a track may spend, given those of the split."""
+        """Return the budget of a run in training samples.
+
+        Parameters
+        ----------
+        train_samples
+            Size of the training split.
+        track
+            Track of the run.
+        """
         return self.recipe_of(track).epochs * train_samples

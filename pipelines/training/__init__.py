@@ -1,1 +1,1 @@
-"""One run from start to end: the training loop, its measurements, and the record it makes."""
+"""One run from start to end: the training loop, its measurements, and its record."""

@@ -1,4 +1,4 @@
-"""The budget: training samples that pass forward and backward, in every phase of a run."""
+"""The budget of a run: the number of samples that it may pass forward and backward."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ from dataclasses import dataclass, field
 
 
 class BudgetExceededError(Exception):
-    """A run asked for more training samples than its budget holds."""
+    """A run asked for more training samples than remain in its budget."""
 
 
 @dataclass
 class BudgetMeter:
-    """Charges samples to phases and refuses what the budget does not hold.
+    """Counts the samples that a run uses, and refuses those beyond the budget.
 
     Parameters
     ----------
     budget
-        Samples with forward and backward pass that a run may spend; at least one.
+        Number of samples that the run may pass forward and backward; at least one.
+
+    Attributes
+    ----------
+    phases
+        Phase (``training``, ``saliency``) -> samples charged so far.
+
+    Raises
+    ------
+    ValueError
+        If `budget` is less than one.
     """
 
     budget: int
@@ -25,7 +35,7 @@ class BudgetMeter:
 
     def __post_init__(self) -> None:
         if self.budget < 1:
-            raise ValueError(f"a budget holds at least one sample, not {self.budget}")
+            raise ValueError(f"a budget must hold at least one sample, not {self.budget}")
 
     @property
     def spent(self) -> int:
@@ -34,21 +44,28 @@ class BudgetMeter:
 
     @property
     def remaining(self) -> int:
-        """Samples left."""
+        """Samples that may still be used."""
         return self.budget - self.spent
 
     @property
     def progress(self) -> float:
-        """Spent part of the budget, in [0, 1]."""
+        """Spent fraction of the budget, in [0, 1]."""
         return self.spent / self.budget
 
     def charge(self, samples: int, phase: str) -> None:
-        """Charge `samples` before they are used.
+        """Charge samples to a phase, before they are used.
+
+        Parameters
+        ----------
+        samples
+            Number of samples.
+        phase
+            ``training`` or ``saliency``.
 
         Raises
         ------
         BudgetExceededError
-            If fewer remain; nothing is charged then.
+            If fewer samples remain. Nothing is charged then.
         ValueError
             If `samples` is negative.
         """

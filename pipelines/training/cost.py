@@ -1,12 +1,13 @@
-"""What a network costs: density, parameters, operations, sparsity, energy proxy, latency.
+"""Cost of a network: density, parameters, operations, sparsity, energy proxy, latency.
 
-One operation is one multiply-accumulate (MAC) or, where the input is a spike, one accumulate
-(AC). Both are counted per sample over all time steps. Bias, pooling and batch norm are left out
-(batch norm folds into the weights before it).
+One operation is one multiply-accumulate (MAC) or, if all inputs of the layer are spikes, one
+accumulate (AC). Operations are counted per sample, over all time steps. Bias, pooling and batch
+norm are not counted (batch norm folds into the weights before it).
 
-*Dense* counts are what hardware does that skips nothing. *Effective* counts skip zero weights
-and zero inputs; the effective ACs are the SynOps: spikes times existing fan-out. Every figure is
-defined in docs/costs.md, where a tiny network is worked out by hand.
+*Dense* operations are those of hardware that skips nothing. *Effective* operations skip zero
+weights and zero inputs. Effective ACs are also called SynOps: spikes x existing fan-out. They
+depend on the activity of the network, which `ActivityCounter` counts over a split. docs/costs.md
+defines each figure, and works out a small network by hand.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.shared.groups import PrunableLayer, Structure
+from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
 from pipelines.networks.network import Network
 from pipelines.networks.stages import has_neurons
@@ -30,27 +31,48 @@ from pipelines.training.machine import clock
 
 @dataclass
 class ActivityCounter:
-    """Adds up which inputs of which layers are active, over batches of a split.
+    """Counts the active inputs and outputs of all layers, over the batches of a split.
 
     Parameters
     ----------
     steps
-        Time steps of a sample; a static input counts once per step.
+        Time steps of a sample. A static input is counted once for each step.
+
+    Attributes
+    ----------
+    samples
+        Number of samples.
+    active
+        Layer -> number of times that each input was not zero, of the shape of the input.
+    binary
+        Layer -> whether all its inputs were 0 or 1.
+    rate_sums
+        Layer with neurons -> sum over the samples of the mean firing rate.
+    neurons
+        Layer with neurons -> number of its neurons.
+    fired
+        Layer with neurons -> number of outputs that were not zero.
     """
 
     steps: int
     samples: int = field(default=0, init=False)
     active: dict[str, Tensor] = field(default_factory=dict, init=False)
     binary: dict[str, bool] = field(default_factory=dict, init=False)
-    spikes: dict[str, float] = field(default_factory=dict, init=False)
+    rate_sums: dict[str, float] = field(default_factory=dict, init=False)
     neurons: dict[str, int] = field(default_factory=dict, init=False)
     fired: dict[str, int] = field(default_factory=dict, init=False)
 
     @torch.no_grad()
     def add(self, activity: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-        """Take one batch: layer -> (input, output), [T, B, ...]."""
+        """Add one batch.
+
+        Parameters
+        ----------
+        activity
+            Layer -> its input and output, each [T, B, ...]; a static input has T = 1.
+        """
         for name, (pre, post) in activity.items():
-            repeat = self.steps // pre.shape[0]
+            repeat = self.steps // pre.shape[0]  # a static input is shown at each step
             active = (pre != 0).sum((0, 1), dtype=torch.float64) * repeat
             self.active[name] = self.active.get(name, torch.zeros_like(active)) + active
             spikes_only = bool(((pre == 0) | (pre == 1)).all())
@@ -58,41 +80,62 @@ class ActivityCounter:
             if has_neurons(name):
                 fired = post != 0
                 rate = float(fired.double().mean()) * post.shape[1]
-                self.spikes[name] = self.spikes.get(name, 0.0) + rate
+                self.rate_sums[name] = self.rate_sums.get(name, 0.0) + rate
                 self.neurons[name] = post[0, 0].numel()
                 self.fired[name] = self.fired.get(name, 0) + int(fired.sum())
         self.samples += pre.shape[1]
 
     def firing_rates(self) -> dict[str, float]:
-        """Mean activity of each layer's neurons, in [0, 1] per step, where it has any."""
-        return {name: total / self.samples for name, total in self.spikes.items()}
+        """Return layer with neurons -> mean firing rate of the neurons, in [0, 1] per step."""
+        return {name: total / self.samples for name, total in self.rate_sums.items()}
 
     def activation_sparsity(self) -> float:
-        """Share of zeros among the outputs of all neurons, steps and samples, in [0, 1]."""
+        """Return the fraction of zeros among the outputs of all neurons, steps and samples."""
         outputs = sum(self.neurons.values()) * self.steps * self.samples
         return (outputs - sum(self.fired.values())) / outputs
 
 
 def fan_out(layer: nn.Module, weight: Tensor, input_shape: torch.Size) -> Tensor:
-    """Connections that leave each input position of a layer, of shape `input_shape`.
+    """Count the connections that leave each input of a layer.
 
-    Counts the weights that are not zero, at every position where they are applied: stride,
-    padding, dilation and groups are seen.
+    A weight that is not zero is counted at each position where the layer applies it, so stride,
+    padding, dilation and groups have their effect.
+
+    Parameters
+    ----------
+    layer
+        A convolution or linear layer.
+    weight
+        Weights to count, of the shape of the layer's weight.
+    input_shape
+        Shape of one input at one step.
+
+    Returns
+    -------
+    Tensor
+        Fan-out of each input, of shape `input_shape`.
     """
     existing = (weight != 0).double()
     if isinstance(layer, nn.Linear):
         return existing.sum(0)
     assert isinstance(layer, nn.Conv2d)
-    probe = torch.zeros(1, *input_shape, dtype=torch.float64, requires_grad=True)
+    # The gradient of a sum over all outputs adds up the weights that each input meets.
+    inputs = torch.zeros(1, *input_shape, dtype=torch.float64, requires_grad=True)
     outputs = functional.conv2d(
-        probe, existing.cpu(), None, layer.stride, layer.padding, layer.dilation, layer.groups
+        inputs, existing.cpu(), None, layer.stride, layer.padding, layer.dilation, layer.groups
     )
-    (fan,) = torch.autograd.grad(outputs.sum(), probe)
+    (fan,) = torch.autograd.grad(outputs.sum(), inputs)
     return fan[0]
 
 
 def operations(network: Network, counter: ActivityCounter) -> dict[str, tuple[int, float, float]]:
-    """Count per layer: (dense operations, effective MACs, effective ACs) of one sample."""
+    """Count the operations of one sample.
+
+    Returns
+    -------
+    dict
+        Layer -> (dense operations, mean effective MACs, mean effective ACs).
+    """
     modules = dict(network.named_modules())
     counts = {}
     for name, active in counter.active.items():
@@ -101,15 +144,30 @@ def operations(network: Network, counter: ActivityCounter) -> dict[str, tuple[in
         assert isinstance(weight, Tensor)
         dense = fan_out(layer, torch.ones_like(weight), active.shape).sum() * counter.steps
         effective = fan_out(layer, weight.detach(), active.shape).cpu() * active.cpu()
-        each = float(effective.sum()) / counter.samples
-        macs, acs = (0.0, each) if counter.binary[name] else (each, 0.0)
+        per_sample = float(effective.sum()) / counter.samples
+        macs, acs = (0.0, per_sample) if counter.binary[name] else (per_sample, 0.0)
         counts[name] = (round(float(dense)), macs, acs)
     return counts
 
 
 @torch.no_grad()
 def latency(network: nn.Module, inputs: Tensor, batch_sizes: tuple[int, ...]) -> dict[int, float]:
-    """Median forward time in milliseconds by batch size."""
+    """Measure the forward time of a network in evaluation mode.
+
+    Parameters
+    ----------
+    network
+        The network; its mode is restored.
+    inputs
+        Samples [B, C, H, W] or [T, B, C, H, W]; repeated if a batch needs more.
+    batch_sizes
+        Numbers of samples of the batches.
+
+    Returns
+    -------
+    dict
+        Batch size -> median time of ten forward passes, after two passes of warm-up, in ms.
+    """
     training = network.training
     network.eval()
     result = {}
@@ -121,22 +179,20 @@ def latency(network: nn.Module, inputs: Tensor, batch_sizes: tuple[int, ...]) ->
             start = clock(inputs.device)
             network(batch)
             times.append(clock(inputs.device) - start)
-        result[size] = round(median(times[2:]) * 1000, 4)
+        result[size] = round(median(times[2:]) * 1000, 4)  # the first two are warm-up
     network.train(training)
     return result
 
 
 def layer_densities(structure: Structure, masks: Masks) -> dict[str, float]:
-    """Kept / prunable weights of every prunable layer."""
-
-    def density(layer: PrunableLayer) -> float:
-        return masks.kept(layer.weight, layer.size) / layer.size
-
-    return {layer.name: density(layer) for layer in structure.layers}
+    """Return prunable layer -> kept / prunable weights."""
+    return {
+        layer.name: masks.kept(layer.weight, layer.size) / layer.size for layer in structure.layers
+    }
 
 
 def existing_parameters(network: nn.Module, structure: Structure, masks: Masks) -> int:
-    """Parameters of the compacted network, less those that a mask keeps at zero."""
+    """Count the parameters of the network, without weights that a mask keeps at zero."""
     total = sum(p.numel() for p in network.parameters())
     weights = dict(network.named_parameters())
     for layer in structure.layers:
@@ -145,23 +201,23 @@ def existing_parameters(network: nn.Module, structure: Structure, masks: Masks) 
 
 
 def timestep_sparsity(network: Network) -> float:
-    """Silenced share of the (unit, time step) pairs of a network."""
+    """Return the fraction of silenced (unit, time step) pairs of a network."""
     units = sum(stage.weights.weight.shape[0] for stage in network.stages)
     silenced = sum(int((~gate).sum()) for gate in network.gates.values())
     return silenced / (units * network.steps)
 
 
 def connection_sparsity(network: nn.Module) -> float:
-    """Zero share of the weights of all convolutions and linear layers, the readout's included."""
+    """Return the fraction of zeros among the weights of all layers, the readout included."""
     weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     return zeros / sum(weight.numel() for weight in weights)
 
 
 def membrane_updates(network: Network, counter: ActivityCounter) -> dict[str, int]:
-    """Updates of membrane potentials, one per neuron and step, by layer; a ReLU has none.
+    """Return layer -> updates of membrane potentials, one per neuron and step; a ReLU has none.
 
-    A silenced unit integrates as if it fired, so its updates count.
+    Updates of silenced neurons are counted, because these neurons still integrate their input.
     """
     steps = counter.steps if network.spec.kind == "snn" else 0
     return {name: counter.neurons.get(name, 0) * steps for name in counter.active}
@@ -175,18 +231,20 @@ def measure(
     compact_latency: dict[int, float],
     masked_latency: dict[int, float],
 ) -> Cost:
-    """Put the cost of a compacted network together.
+    """Measure the cost of a finished network.
 
     Parameters
     ----------
     network
-        After physical removal.
-    structure, masks
-        Of the network before it.
+        The network after physical removal.
+    structure
+        Structure of the network before physical removal.
+    masks
+        The last masks, of the network before physical removal.
     counter
-        Activity of the compacted network on the test split.
+        Activity of `network` on the test split; of a tuning trial, on the validation split.
     compact_latency, masked_latency
-        What `latency` measured after and before removal.
+        Latencies after and before physical removal, as `latency` returns them, in ms.
     """
     counts = operations(network, counter)
     densities = layer_densities(structure, masks) | {READOUT: 1.0}

@@ -1,4 +1,4 @@
-"""Evaluation: on validation during a run, and once, at its end, on the test split."""
+"""Evaluation of a network on a split: accuracy, loss, activity and confusion matrix."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from pipelines.settings.workload import Loss, Workload
 from pipelines.training.cost import ActivityCounter
 from pipelines.training.loss import loss_of
 
-#: Classes up to which a record keeps the confusion matrix; ImageNet's is a million numbers.
-CONFUSED = 20
-#: Samples of a batch, and numbers in it at one step, at most.
-_BATCH, _NUMBERS = 512, 2**24
+#: Largest number of classes for which a record keeps the confusion matrix. That of ImageNet would
+#: have a million numbers.
+MAX_CONFUSION_CLASSES = 20
+#: Limits of a batch: its samples, and the numbers in its inputs at one time step.
+_MAX_SAMPLES, _MAX_NUMBERS = 512, 2**24
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Result on one split.
+    """Result of a network on one split.
 
     Parameters
     ----------
     accuracy
-        Right / all, in [0, 1].
+        Correct answers / samples, in [0, 1].
     loss
-        Mean over the samples.
+        Mean loss over the samples.
     activity
-        Counted inputs and spikes of every layer.
+        Counts of the active inputs and outputs of every layer.
     confusion
-        Samples by true class (row) and answer (column).
+        Confusion matrix [classes, classes]: number of samples by true class (row) and predicted
+        class (column).
     """
 
     accuracy: float
@@ -47,35 +49,63 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(network: Network, split: Samples, kind: Loss = "cross-entropy") -> Evaluation:
-    """Run a split through the network in evaluation mode; the mode is restored."""
+    """Evaluate a network on a split, in evaluation mode; the network's mode is restored.
+
+    Parameters
+    ----------
+    network
+        The network.
+    split
+        The samples.
+    kind
+        The loss to compute.
+    """
     training = network.training
     network.eval()
     counter = ActivityCounter(network.steps)
     classes, loss = network.classes, 0.0
     confusion = torch.zeros(classes**2, dtype=torch.long)
-    size = min(_BATCH, max(1, _NUMBERS // math.prod(split.shape)))
+    size = min(_MAX_SAMPLES, max(1, _MAX_NUMBERS // math.prod(split.shape)))
     cuts = [slice(start, start + size) for start in range(0, len(split), size)]
     for inputs, labels in split.batches(cuts):
         scores, activity = network.run(inputs)
         counter.add(activity)
-        places = labels * classes + scores.argmax(1)
-        confusion += torch.bincount(places.cpu(), minlength=classes**2)
+        cells = labels * classes + scores.argmax(1)  # in the flattened matrix
+        confusion += torch.bincount(cells.cpu(), minlength=classes**2)
         loss += float(loss_of(kind, scores, labels, "sum"))
     network.train(training)
     confusion = confusion.view(classes, classes)
-    right = int(confusion.trace())
-    return Evaluation(right / len(split), loss / len(split), counter, confusion)
+    correct = int(confusion.trace())
+    return Evaluation(correct / len(split), loss / len(split), counter, confusion)
 
 
 def evaluate_test(network: Network, workload: Workload, root: Path) -> Evaluation:
-    """Open the test split of a workload; a run calls this once, on its last iterate."""
+    """Evaluate a network on the test split of its workload.
+
+    A run calls this once, after the last training step.
+
+    Parameters
+    ----------
+    network
+        The network.
+    workload
+        The workload, which names the data set and the loss.
+    root
+        The folder of the data sets.
+    """
     split = load_test(workload.data, root, binning_of(workload), workload.normalization)
     return evaluate(network, split.to(network.readout.weight.device), workload.recipe.loss)
 
 
 def confusion_of(test: Evaluation | None) -> list[list[int]] | None:
-    """Confusion matrix of the test split as a record keeps it; None for very many classes."""
-    if test is None or len(test.confusion) > CONFUSED:
+    """Return the confusion matrix of the test split as a record keeps it.
+
+    Returns
+    -------
+    list or None
+        None without a test evaluation, and for more than `MAX_CONFUSION_CLASSES` classes.
+    """
+    if test is None or len(test.confusion) > MAX_CONFUSION_CLASSES:
         return None
     rows: list[list[int]] = test.confusion.tolist()
     return rows

@@ -1,4 +1,4 @@
-"""The loss of a workload: of a training step, of an evaluation, and of saliency."""
+"""The loss of a workload, for training, evaluation and saliency."""
 
 from __future__ import annotations
 
@@ -13,24 +13,30 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 def loss_of(kind: Loss, scores: Tensor, labels: Tensor, reduction: Reduction = "mean") -> Tensor:
-    """Loss of a batch.
+    """Compute the loss of a batch.
 
     Parameters
     ----------
     kind
-        ``cross-entropy``, or ``mse``: of a sample, the mean over the classes of the squared
-        distance to 1 for its class and to 0 for others.
+        ``cross-entropy``; or ``mse``, the mean over the classes of the squared difference between
+        the scores and the one-hot label.
     scores
-        [B, classes].
+        Class scores [B, classes].
     labels
-        [B].
+        True classes [B], int64.
     reduction
-        Over the samples; with ``none`` the loss has shape [B].
+        How the losses of the samples are reduced: to their ``mean``, to their ``sum``, or not at
+        all (``none``).
+
+    Returns
+    -------
+    Tensor
+        A scalar; with ``none``, the loss of each sample, [B].
     """
     if kind == "cross-entropy":
         return functional.cross_entropy(scores, labels, reduction=reduction)
-    wanted = functional.one_hot(labels, scores.shape[1]).to(scores.dtype)
-    each = (scores - wanted).square().mean(1)
+    one_hot = functional.one_hot(labels, scores.shape[1]).to(scores.dtype)
+    losses = (scores - one_hot).square().mean(1)
     if reduction == "none":
-        return each
-    return each.mean() if reduction == "mean" else each.sum()
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()

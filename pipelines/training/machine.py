@@ -1,4 +1,4 @@
-"""The machine of a run: its device, its clock and its memory."""
+"""The machine of a run: its device, its clock and its memory settings."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ import torch
 
 from pipelines.common.errors import InputError
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # malloc.h
+#: Parameters of glibc's mallopt, from malloc.h.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device of a run, and make float32 mean float32 on it.
+    """Return the device of a run, and switch off TF32 on a GPU.
 
-    Ampere and later GPUs would otherwise round the inputs of float32 convolutions to the ten bits
-    of TF32, which no other device does; `Execution.precision` is how a workload asks for less.
+    With TF32, Ampere and later GPUs round the inputs of float32 convolutions to ten bits of
+    mantissa, which no other device does. A workload asks for a lower precision by
+    `Execution.precision`.
+
+    Parameters
+    ----------
+    name
+        ``cpu`` or ``cuda``.
 
     Raises
     ------
     InputError
-        If it is ``cuda`` and torch finds no GPU.
+        If `name` is ``cuda``, and torch finds no GPU.
     """
     if name == "cuda":
         if not torch.cuda.is_available():
@@ -36,42 +43,43 @@ def find_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Name of the GPU, or ``cpu``."""
+    """Return the name of the GPU, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def clock(device: torch.device) -> float:
-    """Seconds of the performance counter, once the device has done all that it was given."""
+    """Return the performance counter in s, after the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep what is freed, instead of giving it back and asking for it again.
+    """Make glibc keep freed memory, instead of returning it to the operating system.
 
-    Every training step frees and allocates the same large activations. By default glibc maps
-    them anew each time, and the kernel clears every page again, which can cost a good part of a
-    step. Other C libraries are left as they are.
+    Each training step frees and allocates the same large activations. By default, glibc maps new
+    memory for them each time, and the operating system clears every page of it, which can take a
+    good part of a step. C libraries other than glibc are left as they are.
 
     Returns
     -------
     bool
-        Whether this C library took the settings.
+        Whether the C library accepted the settings.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return False
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**26))
-    taken = [mallopt(what, value) == 1 for what, value in settings]
-    return all(taken)
+    accepted = [mallopt(parameter, value) == 1 for parameter, value in settings]
+    return all(accepted)
 
 
 def prefer_huge_pages() -> None:
-    """Let torch ask the kernel for pages of 2 MB; call it before the first tensor is made.
+    """Make torch ask the operating system for memory pages of 2 MB.
 
-    A step touches hundreds of megabytes, more 4 kB pages than a processor remembers. The kernel may
-    decline, and a setting of the user's own stays.
+    A training step uses hundreds of megabytes. In pages of 4 kB these are more pages than the
+    processor's TLB holds. Call this before the first tensor is made. The operating system may
+    decline; a setting of the user is kept.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -1,4 +1,4 @@
-"""The one training loop."""
+"""The training loop, the same for every method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.data.augment import Augmenter
 from pipelines.data.splits import TrainingData, batch_sizes
 from pipelines.networks.network import Network
 from pipelines.records.outcome import EpochPoint
-from pipelines.records.trajectory import Tally, Trajectory
+from pipelines.records.trajectory import Trajectory, TrajectoryRecorder
 from pipelines.settings.augmentation import Augmentation
 from pipelines.settings.workload import Recipe
 from pipelines.training.budget import BudgetMeter
@@ -28,18 +28,24 @@ from pipelines.training.schedule import RateSchedule
 
 
 class DivergedError(Exception):
-    """The loss is no longer a finite number."""
+    """The loss is not a finite number."""
 
 
 def require_finite(loss: float, meter: BudgetMeter) -> None:
-    """Raise DivergedError unless a loss is a finite number."""
+    """Check a loss.
+
+    Raises
+    ------
+    DivergedError
+        If it is not a finite number.
+    """
     if not math.isfinite(loss):
         raise DivergedError(f"loss is {loss} after {meter.spent} samples")
 
 
 @dataclass
 class Training:
-    """What training leaves behind.
+    """Result of training.
 
     Parameters
     ----------
@@ -48,9 +54,9 @@ class Training:
     curve
         One point per epoch.
     seconds
-        Wall-clock of training, evaluations left out.
+        Wall-clock time of training without evaluations, in s.
     shrunk_at
-        Progress at which dead units were removed.
+        Progress values at which live shrink removed dead units.
     """
 
     masks: Masks = field(default_factory=Masks)
@@ -60,12 +66,12 @@ class Training:
 
 
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer; batch norm and beta are not decayed."""
-    decayed = [p for p in network.parameters() if p.dim() > 1]
-    rest = [p for p in network.parameters() if p.dim() <= 1]
+    """Build the recipe's optimizer, without weight decay for biases, batch norm and beta."""
+    decayed = [parameter for parameter in network.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+        {"params": others, "weight_decay": 0.0},
     ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9)
@@ -78,17 +84,27 @@ class Trainer:
 
     Parameters
     ----------
-    network, pruner, structure
-        What is trained (dense, and up to date when `run` ends), who prunes it, and what can be
-        pruned.
+    network
+        The dense network. It holds the trained weights when `run` ends.
+    pruner
+        The method that prunes it.
+    structure
+        The prunable layers and unit groups.
     data, recipe
-        The workload's.
+        Training data and recipe of the workload.
     meter
-        Charged before every step.
+        The budget, charged before every step.
     generator
-        Orders the batches.
-    chance
-        Draws what augmentation changes; needed if the recipe has any.
+        Source of the random order of the samples.
+    augmentation_generator
+        Source of the random changes of the samples; needed if the recipe has an augmentation.
+
+    Attributes
+    ----------
+    live
+        The network in training, which live shrink makes smaller.
+    result
+        Result of the training so far.
     """
 
     def __init__(
@@ -100,7 +116,7 @@ class Trainer:
         recipe: Recipe,
         meter: BudgetMeter,
         generator: torch.Generator,
-        chance: torch.Generator | None = None,
+        augmentation_generator: torch.Generator | None = None,
     ) -> None:
         self.pruner = pruner
         self.structure = structure
@@ -108,7 +124,7 @@ class Trainer:
         self.recipe = recipe
         self.meter = meter
         self.generator = generator
-        self.chance = chance
+        self.augmentation_generator = augmentation_generator
         self.live = LiveNetwork(
             network,
             structure,
@@ -119,14 +135,14 @@ class Trainer:
         )
         self.forward = ForwardPass(recipe.loss)
         self.rates = RateSchedule(recipe, pruner.restarts())
-        self.total = torch.zeros(())  # loss x samples in this epoch
+        self.total = torch.zeros(())  # sum of the losses of all samples in this epoch
         self.result = Training()
-        self.tally = Tally(structure)
+        self.recorder = TrajectoryRecorder(structure)
 
     @property
     def trajectory(self) -> Trajectory:
-        """What was kept so far, and when training starts anew."""
-        return Trajectory(restarts=self.rates.restarts, moments=tuple(self.tally.moments))
+        """The restarts, and the changes of the masks so far."""
+        return Trajectory(restarts=self.rates.restarts, moments=tuple(self.recorder.moments))
 
     def run(self) -> Training:
         """Train to the end of the budget.
@@ -134,28 +150,36 @@ class Trainer:
         Raises
         ------
         DivergedError
-            If the loss is not finite; `result` holds the epochs before.
+            If the loss is not finite. `result` then holds the epochs before.
+        BudgetExceededError
+            If the method asks for more samples than remain.
         """
         for _ in self.epochs():
             pass
         return self.result
 
     def epochs(self) -> Iterator[EpochPoint]:
-        """Train as `run` does, and stop after each epoch with its point of the curve."""
+        """Train as `run` does; yield the point of the curve after each epoch."""
         self.live.network.train()
         start = clock(self.data.device)
-        self._prune()  # at initialisation, for a method that wants to
+        self._prune()  # some methods prune at initialisation
         while self.meter.remaining:
             loss = self._epoch()
             self.result.seconds += clock(self.data.device) - start
-            self._note(loss)
+            self._add_point(loss)
             yield self.result.curve[-1]
             start = clock(self.data.device)
         self.live.sync()
         self.result.masks, self.result.shrunk_at = self.live.masks, self.live.shrunk_at
 
     def _epoch(self) -> float:
-        """One pass over the training split, or what remains of the budget; the mean loss."""
+        """Train for one pass over the training split, or for the rest of the budget.
+
+        Returns
+        -------
+        float
+            The mean loss.
+        """
         train, device = self.data.train, self.data.device
         order = torch.randperm(len(train), generator=self.generator).to(device)
         augmenter = self._augmenter()
@@ -165,23 +189,23 @@ class Trainer:
             for inputs, labels in train.batches(cuts, augmenter):
                 self._step(inputs, labels)
                 done, left = done + len(labels), left - len(labels)
-                if self.meter.remaining < left:  # a probe spent of it too: cut the rest anew
+                if self.meter.remaining < left:  # saliency used samples too: cut new batches
                     break
         loss = self.total.item() / done
         require_finite(loss, self.meter)
         return loss
 
     def _augmenter(self) -> Augmenter | None:
-        """Draw what changes in this epoch, the same for every method."""
-        asked = self.recipe.augmentation
-        if asked == Augmentation():
+        """Draw the augmentation of this epoch, which is the same for every method."""
+        augmentation, generator = self.recipe.augmentation, self.augmentation_generator
+        if augmentation == Augmentation():
             return None
-        if self.chance is None:
-            raise ValueError("a recipe with augmentation needs a generator that draws it")
-        return Augmenter.of_epoch(asked, len(self.data.train), self.chance, self.data.device)
+        if generator is None:
+            raise ValueError("a recipe with augmentation needs an augmentation_generator")
+        return Augmenter.of_epoch(augmentation, len(self.data.train), generator, self.data.device)
 
     def _step(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
-        """One batch forward, backward, step, masks."""
+        """Train on one batch: forward pass, backward pass, optimizer step, masks."""
         self.meter.charge(len(labels), "training")
         rate, live = self.rates.rate(self.meter.progress), self.live
         for group in live.optimizer.param_groups:
@@ -190,7 +214,7 @@ class Trainer:
         if self.pruner.info.needs_activity:
             self.pruner.observe(live.activity(activity))
         self.total += loss.detach() * len(labels)
-        if loss.device.type == "cpu":  # elsewhere a look at it would wait for the device
+        if loss.device.type == "cpu":  # on a GPU, reading the loss would wait for the device
             require_finite(loss.item(), self.meter)
         live.backward(loss, self._penalty())
         if self.pruner.info.needs_gradients:
@@ -201,40 +225,42 @@ class Trainer:
         self._prune()
 
     def _prune(self) -> None:
-        """Enforce the masks, new ones or old; let training start anew where the method says so."""
-        # What is sampled before the first step is no time in which a twin could train.
+        """Enforce the masks, new or old; restart the optimizer where the method asks for it."""
+        # Masks before the first training step count as masks at progress 0, although saliency may
+        # have used samples: a shuffled control uses none, and must prune at the same time.
         asked_at = self.meter.progress if self.meter.phases["training"] else 0.0
         masks = self._masks()
         if masks is not None:
-            self.tally.add(masks, asked_at)
+            self.recorder.add(masks, asked_at)
         self.live.prune(masks, self.meter.progress)
         if self.rates.restart(self.meter.progress):
             self.live.optimizer.state.clear()
 
     def _masks(self) -> Masks | None:
-        """Ask the method for new masks, if it has any, with dense weights that are up to date."""
+        """Ask the method for new masks, after an update of the dense weights that it reads."""
         if not self.pruner.due(self.meter.progress):
             return None
-        require_finite(self.total.item(), self.meter)  # no method is asked about broken weights
+        require_finite(self.total.item(), self.meter)  # masks of NaN weights mean nothing
         self.live.sync()
         masks = self.pruner.masks(self.meter.progress)
         self.live.load()
         return masks
 
     def _penalty(self) -> torch.Tensor | None:
-        """Ask the method for its penalty, on dense weights that are up to date."""
+        """Ask the method for its penalty, after an update of the dense weights that it reads."""
         if type(self.pruner).penalty is Pruner.penalty:
             return None
         self.live.sync()
         return self.pruner.penalty()
 
-    def _note(self, loss: float) -> None:
-        """Add a point to the curve."""
+    def _add_point(self, loss: float) -> None:
+        """Add a point to the curve: evaluate the network on the validation split."""
         live = self.live
         validation = evaluate(live.network, self.data.validation, self.recipe.loss)
-        require_finite(validation.loss, self.meter)  # the last step may have broken the weights
+        require_finite(validation.loss, self.meter)  # the last step may have made weights NaN
         rates = validation.activity.firing_rates()
-        share = dict(zip(rates, live.extent.shares, strict=True))  # removed units are silent
+        # Units that live shrink removed are silent, but count in the dense network.
+        share = dict(zip(rates, live.extent.shares, strict=True))
         self.result.curve.append(
             EpochPoint(
                 samples=self.meter.spent,

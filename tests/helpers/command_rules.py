@@ -1,4 +1,4 @@
-"""How a command of a document is parsed, and which rules keep one from being run by the tests."""
+"""Rules for the commands of documents: how each is parsed, and which are not run by tests."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from pipelines import data
 from pipelines.boards.params import Params, read_density
 from pipelines.cli.main import app
 from pipelines.common.errors import BenchError
-from pipelines.export.bundle import PLACES
+from pipelines.export.rerun import RECORD_FOLDERS
 from pipelines.methods.catalogue import canonical
 from tests.helpers.documents import Command
 from tests.helpers.paths import ROOT
 
-#: Cells of a board that the tests compute.
-FEW = 30
-TEACH = "teach tests/helpers/command_rules.py what it does, or show another command"
+#: Tests run commands on boards of at most this many cells.
+MAX_CELLS = 30
+_ADD_RULE = "teach tests/helpers/command_rules.py what it does, or show another command"
 
 
 class Checker:
-    """Parses the commands of one page, in order; it knows what earlier ones have made."""
+    """Parses the commands of one page, in order, and remembers what earlier commands create."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
         self.new_methods: set[str] = set()
         self.run_ids: set[str] = set()
-        self.made = {"FOLDER", "FILE", *(f"results/{place}" for place in PLACES)}
+        self.made = {"FOLDER", "FILE", *(f"results/{place}" for place in RECORD_FOLDERS)}
 
     def fault(self, command: Command) -> str:
-        """Return what is wrong with a command, in a sentence, or nothing."""
+        """Return a sentence that says what is wrong with a command; empty if nothing is."""
         try:
             if command.kind == "params":
                 self.params = with_block(self.params, command.text)
@@ -55,12 +55,12 @@ class Checker:
 
     def _line(self, words: Sequence[str], loose: bool) -> None:
         if words[0] not in _PARSERS:
-            raise ValueError(f"no rule covers '{words[0]}'; {TEACH}")
+            raise ValueError(f"no rule covers '{words[0]}'; {_ADD_RULE}")
         _PARSERS[words[0]](self, words[1:], loose)
 
     def dpap_bench(self, words: Sequence[str], loose: bool) -> None:
         if loose and (len(words) < 2 or "..." in words):
-            _verb(words[0])  # the name of a command, no more
+            _verb(words[0])  # the name of a command alone
             return
         choices = [word.strip("[]").split("|") for word in words]
         for chosen in product(*choices):
@@ -69,57 +69,61 @@ class Checker:
             self._cells(asked)
 
     def _names(self, asked: dict[str, Any]) -> None:
-        """Refuse a name or a folder that nothing has; NAME and FOLDER stand for any."""
+        """Refuse names and folders that do not exist; NAME and FOLDER stand for any."""
         if asked["verb"] == "new-method":
             self.new_methods.add(asked["name"])
             return
         methods = {*self.params.methods, *self.new_methods}
         for kind, keys, known in (
             ("workload", ("workload",), set(self.params.workloads)),
-            ("method", ("method", "methods", "names"), {canonical(one) for one in methods}),
+            ("method", ("method", "methods", "names"), {canonical(method) for method in methods}),
             ("board", ("board",), set(self.params.boards)),
             ("data set", ("name",), set(data.SOURCES)),
         ):
-            for name in (name for key in keys for name in _listed(asked.get(key))):
+            names = [name for key in keys for name in _listed(asked.get(key))]
+            for name in names:
                 plain = canonical(name.partition(":")[0]) if kind == "method" else name
                 if plain not in known | {"NAME"}:
                     raise ValueError(f"there is no {kind} '{name}'")
-        for place in (str(asked[key]) for key in ("update", "path") if asked.get(key)):
-            if place not in self.made and not (ROOT / place).exists():
-                raise ValueError(f"there is no {place}")
+        for key in ("update", "path"):
+            if not asked.get(key):
+                continue
+            path = str(asked[key])
+            if path not in self.made and not (ROOT / path).exists():
+                raise ValueError(f"there is no {path}")
         if asked["verb"] == "submit":
             self.made.add(str(asked["to"]))
 
     def _cells(self, asked: dict[str, Any]) -> None:
-        """Refuse a cell that cannot be, or a run id that no cell above has."""
+        """Refuse cells that cannot be run, and run ids that no earlier command computes."""
         if asked["verb"] == "run" and asked["method"] not in self.new_methods:
             self.run_ids.add(run_id(self.params, asked))
         ids = [*self.run_ids, "RUN_ID"]
-        if asked["verb"] == "export" and not any(one.startswith(asked["run"]) for one in ids):
+        if asked["verb"] == "export" and not any(known.startswith(asked["run"]) for known in ids):
             raise ValueError(f"no run above has the id {asked['run']}: {ids}")
 
     def make(self, words: Sequence[str], loose: bool) -> None:
-        """Parse what the verb would do."""
+        """Parse the commands that ``make`` would run."""
         for line in _recipe(tuple(words)).splitlines():
             if line.startswith(("dpap-bench ", "dvc ")):
                 self._line(shlex.split(line), loose=False)
 
     def dvc(self, words: Sequence[str], loose: bool) -> None:
         if words[0] != "repro":
-            raise ValueError(f"no rule covers 'dvc {words[0]}'; {TEACH}")
+            raise ValueError(f"no rule covers 'dvc {words[0]}'; {_ADD_RULE}")
         for word in words[1:]:
             file, _, stage = word.rpartition(":")
             if not (ROOT / word).is_file() and stage not in self._stages(file or "dvc.yaml"):
                 raise ValueError(f"there is no stage or file '{word}'")
 
     def _stages(self, file: str) -> set[str]:
-        """Names of the stages of a pipeline, and of their parts, for each workload or board."""
+        """Names of the stages of a pipeline file, with and without ``@WORKLOAD`` or ``@BOARD``."""
         stages = yaml.safe_load((ROOT / file).read_text())["stages"]
-        return {*stages} | {
-            f"{name}@{part}"
-            for name, stage in stages.items()
-            for part in stage.get("matrix", {}).get("board", self.params.workloads)
-        }
+        names = {*stages}
+        for name, stage in stages.items():
+            parts = stage.get("matrix", {}).get("board", self.params.workloads)
+            names.update(f"{name}@{part}" for part in parts)
+        return names
 
     def python(self, words: Sequence[str], loose: bool) -> None:
         if words[0] == "-c":
@@ -162,20 +166,22 @@ _PARSERS: dict[str, Callable[[Checker, Sequence[str], bool], None]] = {
 
 
 def _shell(text: str) -> None:
-    """Let the shell parse a command that is not run, and is none of ours."""
+    """Let bash parse a command that is marked as not run, and that no rule covers."""
     done = subprocess.run(["bash", "-n", "-c", text], capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(done.stderr.strip())
 
 
 def _listed(value: Any) -> list[str]:
-    """The value or values of an option."""
-    return list(value) if isinstance(value, (list, tuple)) else [value] if value else []
+    """The values of an option that may be given several times, once, or not at all."""
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return [value] if value else []
 
 
 @cache
 def _recipe(words: tuple[str, ...]) -> str:
-    """What make would run."""
+    """The output of a dry run of ``make``: the commands that it would run."""
     dry = ["make", "--dry-run", "--old-file=.venv/.installed", *words]
     done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -185,7 +191,7 @@ def _recipe(words: tuple[str, ...]) -> str:
 
 @cache
 def verbs() -> dict[str, Any]:
-    """All commands of dpap-bench."""
+    """Name -> command of dpap-bench."""
     group: Any = get_command(app)
     return dict(group.commands)
 
@@ -197,16 +203,16 @@ def _verb(name: str) -> Any:
 
 
 def parse(words: Sequence[str]) -> dict[str, Any]:
-    """Let the command line itself parse what follows ``dpap-bench``; nothing is run.
+    """Parse the words after ``dpap-bench`` by the command line itself; nothing is run.
 
     Raises
     ------
     ValueError
-        With the command line's own sentence.
+        If the command line refuses them; the message is that of the command line.
     """
     try:
         context = _verb(words[0]).make_context(words[0], list(words[1:]))
-    except Exception as error:  # of click, which typer may bring under another name
+    except Exception as error:  # click's; typer may bring its own copy of click
         if not hasattr(error, "format_message"):
             raise
         raise ValueError(error.format_message()) from None
@@ -214,14 +220,21 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
 
 
 def run_id(params: Params, asked: dict[str, Any]) -> str:
-    """Name of the cell that ``dpap-bench run`` computes."""
+    """Run id of the cell that a ``dpap-bench run`` computes."""
     density = read_density(asked["method"], asked["density"])
-    places = (asked[key] for key in ("workload", "method", "granularity"))
-    return params.spec(*places, density, asked["seed"], asked["track"]).run_id
+    spec = params.spec(
+        asked["workload"],
+        asked["method"],
+        asked["granularity"],
+        density,
+        asked["seed"],
+        asked["track"],
+    )
+    return spec.run_id
 
 
 def with_block(params: Params, text: str) -> Params:
-    """Add the entries of a block to params.yaml."""
+    """Return params.yaml with the entries of a block added."""
     fields = params.model_dump(exclude_defaults=True)
     for key, entries in yaml.safe_load(text).items():
         fields[key] = fields[key] | entries
@@ -229,41 +242,46 @@ def with_block(params: Params, text: str) -> Params:
 
 
 def reason(command: Command, params: Params) -> str:
-    """Why a command is not run by the tests, or nothing if it is."""
+    """Return why tests do not run a command; empty if they run it."""
     if command.marker:
         return command.marker
+    if command.kind == "python" and command.page == "docs/loop.md":
+        return "tests/dpap/test_attachment.py runs it, and looks at what it leaves"
     if command.kind != "shell":
-        standalone = command.kind == "python" and command.page == "docs/loop.md"
-        return (
-            "tests/dpap/test_attachment.py runs it, and looks at what it leaves"
-            if standalone
-            else ""
-        )
+        return ""
     if command.synopsis:
         return "a synopsis"
     program, *words = command.words
+    if program == "python" and words[0] in ("-m", "-c"):
+        return ""
     if program != "dpap-bench":
-        return "" if program == "python" and words[0] in ("-m", "-c") else _OTHERS[program]
+        return _OTHERS[program]
+    return _reason_of_dpap_bench(words, params)
+
+
+def _reason_of_dpap_bench(words: Sequence[str], params: Params) -> str:
+    """Return why tests do not run a command of dpap-bench; empty if they run it."""
     asked = parse(words)
     boards, workload = _listed(asked.get("board")), asked.get("workload")
     known = isinstance(workload, str) and workload in params.workloads
-    wanted = params.workloads[workload].data if known else asked.get("name")
-    if words[0] in ("fetch", "show", "run") and wanted not in (None, "digits"):
+    data_set = params.workloads[workload].data if known else asked.get("name")
+    if words[0] in ("fetch", "show", "run") and data_set not in (None, "digits"):
         return "its data are downloaded"
     if asked.get("device") == "cuda":
         return "needs a GPU"
     if asked.get("everything"):
         return "takes hours: every method"
-    if any(params.size(board) > FEW for board in boards if board in params.boards):
+    if any(params.size(board) > MAX_CELLS for board in boards if board in params.boards):
         return "a board of many cells"
     return ""
 
 
+#: Program -> why tests do not run it.
 _OTHERS = {
-    "make": "what it runs is parsed; stages have tests of their own",
+    "make": "the commands that it runs are parsed; stages have tests of their own",
     "dvc": "tests/repository/test_dvc.py runs the whole pipeline at a small size",
     "python": "needs a GPU",
     "pip": "needs a package index",
     "pre-commit": "belongs to a clone",
-    ".": "the tests are in their environment",
+    ".": "the tests already run in an environment",
 }

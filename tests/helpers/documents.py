@@ -1,12 +1,12 @@
-"""The commands in the documents.
+"""Finds the commands in the documents; tests parse all of them, and run most.
 
 A command is a line of a ``console`` or ``bash`` block, a ``python`` block, or inline code that
 begins with one of `PROGRAMS`. Inline code with placeholders (``NAME``, ``[FOLDER]``, ``...``), or
-of a verb alone, is a synopsis: it is parsed, and not run. A ``yaml`` block that begins with
-``# params.yaml`` is written into that file before the commands that follow it.
+with the name of a command alone, is a synopsis: tests parse it, but do not run it. A ``yaml`` block
+that begins with ``# params.yaml`` is added to that file before the commands after it are run.
 
-To keep a command from being run that no rule of tests/helpers/command_rules.py exempts, put a
-comment before its block: ``<!-- not run in tests: REASON -->``. It is parsed all the same.
+tests/helpers/command_rules.py decides which commands are not run. To exempt another command, put a
+comment before its block: ``<!-- not run in tests: REASON -->``. Tests still parse it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,26 @@ from tests.helpers.paths import ROOT
 PARAMS_BLOCK = "# params.yaml\n"
 SHELL = ("console", "bash", "sh", "shell")
 PROGRAMS = ("dpap-bench", "make", "dvc", "python", "pip", "pre-commit")
+_BEGINNINGS = tuple(f"{program} " for program in PROGRAMS)
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command of a document, or a block of Python or of params.yaml."""
+    """One command of a document, or a block of Python or of params.yaml.
+
+    Parameters
+    ----------
+    page, line
+        Where it is: the document and the line.
+    kind
+        ``shell``, ``python`` or ``params``.
+    text
+        The command.
+    inline
+        Whether it is inline code.
+    marker
+        Reason not to run it, from a comment before its block; or empty.
+    """
 
     page: str
     line: int
@@ -40,13 +55,15 @@ class Command:
 
     @property
     def words(self) -> list[str]:
+        """The command, split as a shell does."""
         return shlex.split(self.text, comments=True)
 
     @property
     def synopsis(self) -> bool:
+        """Whether it has placeholders, or names a command without arguments."""
         placeholder = re.search(r"\b[A-Z][A-Z_]+\b(?!=)|\[|\.\.\.", self.text)
-        name = len(self.words) < (4 if self.words[1] == "-m" else 3)
-        return self.inline and (placeholder is not None or name)
+        no_arguments = len(self.words) < (4 if self.words[1] == "-m" else 3)
+        return self.inline and (placeholder is not None or no_arguments)
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}: {self.text.splitlines()[0]}"
@@ -54,19 +71,19 @@ class Command:
 
 def pages() -> list[str]:
     """Every document, in the order in which people read them."""
-    found = sorted((ROOT / "docs").rglob("*.md"))
-    top = ["README.md", "RULES.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-    return [*top, *(str(p.relative_to(ROOT)) for p in found)]
+    paths = sorted((ROOT / "docs").rglob("*.md"))
+    docs = [str(path.relative_to(ROOT)) for path in paths]
+    return ["README.md", "RULES.md", "CONTRIBUTING.md", "CHANGELOG.md", *docs]
 
 
 @cache
 def commands(page: str) -> tuple[Command, ...]:
-    """All commands of a page, in its order."""
+    """All commands of a page, in the order of the page."""
     return tuple(find(page, (ROOT / page).read_text()))
 
 
 def find(page: str, text: str) -> Iterator[Command]:
-    """Commands of a text, in its order."""
+    """Find the commands of a text, in the order of the text."""
     marker = ""
     for token in MarkdownIt().enable("table").parse(text):
         line = token.map[0] + 1 if token.map else 0
@@ -77,17 +94,17 @@ def find(page: str, text: str) -> Iterator[Command]:
             yield from _block(page, line, token, marker)
             marker = ""
         elif token.type == "inline":
-            for code in (one.content for one in token.children or () if one.type == "code_inline"):
-                if code.startswith(tuple(f"{program} " for program in PROGRAMS)):
-                    yield Command(page, line, "shell", code, True, marker)
+            for child in token.children or ():
+                if child.type == "code_inline" and child.content.startswith(_BEGINNINGS):
+                    yield Command(page, line, "shell", child.content, True, marker)
             marker = ""
 
 
 def _block(page: str, line: int, token: Token, marker: str) -> Iterator[Command]:
     if token.info in SHELL:
-        for number, one in enumerate(token.content.splitlines(), start=line + 1):
-            if shlex.split(one, comments=True):
-                yield Command(page, number, "shell", one, marker=marker)
+        for number, text in enumerate(token.content.splitlines(), start=line + 1):
+            if shlex.split(text, comments=True):
+                yield Command(page, number, "shell", text, marker=marker)
     elif token.info == "python":
         yield Command(page, line, "python", token.content, marker=marker)
     elif token.info == "yaml" and token.content.startswith(PARAMS_BLOCK):

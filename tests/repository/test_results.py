@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.audit import faults as audit
+from pipelines.audit.faults import faults as record_faults
+from pipelines.audit.seal import SEAL
 from pipelines.boards.params import Params
 from pipelines.records.record import read_record
 from pipelines.records.store import Store
@@ -32,7 +33,7 @@ def in_git() -> list[Path]:
 
 
 def sealed_folders() -> list[Path]:
-    return sorted(path.parent for path in RESULTS.rglob(audit.SEAL))
+    return sorted(path.parent for path in RESULTS.rglob(SEAL))
 
 
 def test_no_record_is_edited_removed_or_added() -> None:
@@ -41,7 +42,7 @@ def test_no_record_is_edited_removed_or_added() -> None:
     faults = [
         f"{path.relative_to(ROOT)} {sentence}"
         for folder in sealed_folders()
-        for path, sentence in audit.faults(folder, any_code=True)
+        for path, sentence in record_faults(folder, any_code=True)
     ]
     assert not faults, "\n".join(faults)
 
@@ -54,7 +55,7 @@ def test_every_record_in_git_is_there_and_under_a_seal() -> None:
     for path in records:
         assert path.is_file(), f"{path.relative_to(ROOT)} is in git, but gone"
         over = [folder for folder in sealed if folder in path.parents]
-        assert over, f"{path.relative_to(ROOT)} is in no folder with a {audit.SEAL}"
+        assert over, f"{path.relative_to(ROOT)} is in no folder with a {SEAL}"
 
 
 def test_records_lie_where_a_store_puts_them() -> None:

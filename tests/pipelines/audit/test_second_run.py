@@ -1,4 +1,4 @@
-"""Second runs of cells that start from something: a dense checkpoint, a parent."""
+"""Second runs of cells that depend on other runs: a dense checkpoint, or a parent."""
 
 from __future__ import annotations
 
@@ -19,46 +19,51 @@ from pipelines.settings.workload import Workload
 
 @pytest.fixture
 def root(tmp_path: Path, data_root: Path) -> Path:
+    """A project folder with the digits."""
     (tmp_path / "data").symlink_to(data_root)
     return tmp_path
 
 
 def run(spec: RunSpec, root: Path) -> RunRecord:
+    """Run a cell, and store its record."""
     store = Store(root / "results" / "boards" / "quick" / "records")
     (record,) = run_cells([spec], root / "data", store, "serial", 1)
     assert record.status == "ok", record.message
     return record
 
 
-def better(record: RunRecord) -> RunRecord:
+def claim(record: RunRecord) -> RunRecord:
+    """The record with a forged test accuracy."""
     assert record.outcome is not None
     outcome = replace(record.outcome, test_accuracy=1.0)
     return replace(record, outcome=outcome)
 
 
-def test_a_post_training_cell(params: Params, tiny: dict[str, Workload], root: Path) -> None:
+def test_second_run_of_a_post_training_cell(
+    params: Params, tiny: dict[str, Workload], root: Path
+) -> None:
     spec = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0, "post-training")
     record = run(replace(spec, settings=tiny["digits-ann"]), root)
     assert record.checkpoint
     assert second_run(record, root) == []
-    assert second_run(better(record), root) == ["outcome differs in a second run."]
+    assert second_run(claim(record), root) == ["outcome differs in a second run."]
     other = replace(record, checkpoint="0" * 64)
     assert second_run(other, root) == ["checkpoint differs in a second run."]
 
 
-def test_a_control_and_its_parent(params: Params, tiny: dict[str, Workload], root: Path) -> None:
+def test_second_run_of_a_control(params: Params, tiny: dict[str, Workload], root: Path) -> None:
     settings = tiny["digits-ann"].of_track("from-scratch")
     cell = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0)
     parent = run(replace(cell, settings=settings), root)
     control = run(replace(parent.spec, control="shuffled"), root)
     assert second_run(control, root) == []
-    assert second_run(better(control), root) == ["outcome differs in a second run."]
+    assert second_run(claim(control), root) == ["outcome differs in a second run."]
 
 
-def test_a_control_whose_parent_does_not_end_well(
+def test_a_control_whose_parent_is_not_ok_in_a_second_run(
     params: Params, tiny: dict[str, Workload], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TOLERANCE, "structured", -1.0)  # no density is near enough
+    monkeypatch.setitem(TOLERANCE, "structured", -1.0)  # no density meets the target
     settings = tiny["digits-ann"].of_track("from-scratch")
     cell = params.spec("digits-ann", "magnitude", "structured", 0.5, 0)
     spec = replace(cell, settings=settings)
@@ -68,10 +73,10 @@ def test_a_control_whose_parent_does_not_end_well(
     claimed = replace(spec, control="shuffled")
     record = replace(parent, spec=claimed, status="ok", message="")
     (sentence,) = second_run(record, root)
-    assert sentence.startswith("has a parent that a second run finds off-target: density")
+    assert sentence.startswith("has a parent whose second run is off-target: density")
 
 
-def test_what_cannot_run_here_is_not_drawn(
+def test_a_record_of_a_device_that_is_not_here_is_not_drawn(
     params: Params, tiny: dict[str, Workload], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

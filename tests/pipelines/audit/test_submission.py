@@ -1,4 +1,4 @@
-"""Submissions, from the contributor's desk to the maintainer's, through the command line."""
+"""Submissions: packed by a contributor, verified and taken in by a maintainer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.audit import faults as audit
+from pipelines.audit.seal import SEAL, seal_folder
 from pipelines.boards.params import load_params
 from pipelines.common import archives
 from pipelines.common.files import sha256
@@ -27,7 +27,7 @@ METHOD = "magnitude"
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
-    """Results of one method on a small board, controls included."""
+    """A project with the results of one method on a small board, controls included."""
     home = tmp_path_factory.mktemp("contributor")
     copy_settings(home)
     (home / "params.yaml").write_text(smaller((ROOT / "params.yaml").read_text()))
@@ -40,7 +40,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
 
 @pytest.fixture
 def home(computed: Path, project: Path, data_root: Path) -> Path:
-    """A contributor's project."""
+    """The contributor's project, in a folder of its own for each test."""
     shutil.copytree(computed, project, dirs_exist_ok=True)
     (project / "data").symlink_to(data_root)
     return project
@@ -69,7 +69,7 @@ def test_a_submission_is_packed_verified_and_taken_in(
     assert sum(name.startswith("controls/") for name in there) > 0
     first = packed.read_bytes()
     assert call(monkeypatch, "submit", "--method", METHOD, "--to", FILE) == 0, "with a second run"
-    assert packed.read_bytes() == first, "the same records give the same bytes"
+    assert packed.read_bytes() == first, "the same records give the same archive"
 
     shutil.rmtree(home / "results")
     capsys.readouterr()
@@ -81,83 +81,94 @@ def test_a_submission_is_packed_verified_and_taken_in(
     assert sorted((home / "results").rglob("*.json")) == records
     assert call(monkeypatch, "verify", FILE, "--take-in", "--no-rerun") == 0
     assert "0 records taken in" in capsys.readouterr().out
-    assert call(monkeypatch, "verify", "--no-rerun") == 0, "records and controls, where they lie"
+    assert call(monkeypatch, "verify", "--no-rerun") == 0, "of records and controls in results/"
     assert f"{len(records)} records: no fault" in capsys.readouterr().out
 
 
-def test_what_a_submission_says_of_itself(packed: Path, home: Path) -> None:
+def test_the_manifest_of_a_submission(packed: Path, home: Path) -> None:
     archives.unpack(packed, home / "open")
-    said = json.loads((home / "open" / "submission.json").read_text())
+    manifest = json.loads((home / "open" / "submission.json").read_text())
     source = ROOT / "baselines" / f"{METHOD}.py"
-    assert said["sources"] == {METHOD: {f"baselines/{METHOD}.py": sha256(source)}}
-    assert said["methods"][METHOD]["scope"] == "global"
-    assert said["board"] == "quick"
-    assert said["environments"][0]["threads"] == 1
-    assert str(home) not in json.dumps(said)
-    lines = (home / "open" / audit.SEAL).read_text().splitlines()
+    assert manifest["sources"] == {METHOD: {f"baselines/{METHOD}.py": sha256(source)}}
+    assert manifest["methods"][METHOD]["scope"] == "global"
+    assert manifest["board"] == "quick"
+    assert manifest["environments"][0]["threads"] == 1
+    assert str(home) not in json.dumps(manifest)
+    lines = (home / "open" / SEAL).read_text().splitlines()
     assert len(lines) == len(names(packed)) - 1
 
 
-def _seed_is_left_out(folder: Path) -> None:
+def _leave_out_a_seed(folder: Path) -> None:
     for path in sorted((folder / "records").rglob("*.json")):
         if json.loads(path.read_text())["spec"]["seed"] == 1:
             path.unlink()
     shutil.rmtree(folder / "controls")
-    audit.seal(folder)
+    seal_folder(folder)
 
 
-def _controls_are_left_out(folder: Path) -> None:
+def _leave_out_controls(folder: Path) -> None:
     shutil.rmtree(folder / "controls")
-    audit.seal(folder)
+    seal_folder(folder)
 
 
-def _record_is_edited(folder: Path) -> None:
+def _edit_a_record(folder: Path) -> None:
     path = min((folder / "records").rglob("*.json"))
     path.write_text(path.read_text().replace('"status": "ok"', '"status": "ok" '))
 
 
-def _manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+def _edit_manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         path = folder / "submission.json"
-        said = json.loads(path.read_text())
-        change(said)
-        path.write_text(json.dumps(said))
-        audit.seal(folder)
+        manifest = json.loads(path.read_text())
+        change(manifest)
+        path.write_text(json.dumps(manifest))
+        seal_folder(folder)
 
     return edit
 
 
-def _stranger(folder: Path) -> None:
-    """A trial of the tuning among the records."""
+def _add_a_trial(folder: Path) -> None:
+    """Add a tuning trial to the records."""
     trial = min((ROOT / "results" / "tuning" / "digits-snn" / METHOD).glob("*.json"))
     to = folder / "records" / "digits-snn" / METHOD / trial.name
     to.parent.mkdir(parents=True)
     shutil.copy(trial, to)
-    audit.seal(folder)
+    seal_folder(folder)
 
 
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a seed left out": (_seed_is_left_out, "promises digits-ann magnitude structured density 0.5"),
-    "controls left out": (_controls_are_left_out, "promises digits-ann magnitude-shuffled"),
-    "edited": (_record_is_edited, "is not what was sealed in SHA256SUMS"),
-    "no seal": (lambda folder: (folder / audit.SEAL).unlink(), "SHA256SUMS: is missing"),
+    "a seed left out": (_leave_out_a_seed, "promises digits-ann magnitude structured density 0.5"),
+    "controls left out": (_leave_out_controls, "promises digits-ann magnitude-shuffled"),
+    "edited": (_edit_a_record, "was changed after it was sealed in SHA256SUMS"),
+    "no seal": (lambda folder: (folder / SEAL).unlink(), "SHA256SUMS: is missing"),
     "no manifest": (lambda folder: (folder / "submission.json").unlink(), "is missing; pack it"),
-    "other board": (_manifest(lambda said: said.update(board="slow")), "unknown board 'slow'"),
+    "other board": (
+        _edit_manifest(lambda manifest: manifest.update(board="slow")),
+        "unknown board 'slow'",
+    ),
     "other options": (
-        _manifest(lambda said: said["methods"][METHOD].update(updates=7)),
+        _edit_manifest(lambda manifest: manifest["methods"][METHOD].update(updates=7)),
         "promises digits-ann magnitude",
     ),
     "other source": (
-        _manifest(lambda said: said["sources"][METHOD].update({f"baselines/{METHOD}.py": "0"})),
-        "was made with another baselines/magnitude.py than is here.",
+        _edit_manifest(
+            lambda manifest: manifest["sources"][METHOD].update({f"baselines/{METHOD}.py": "0"})
+        ),
+        "was made with a version of baselines/magnitude.py that differs",
     ),
     "unknown method": (
-        _manifest(lambda said: said.update(names=["mine"])),
+        _edit_manifest(lambda manifest: manifest.update(names=["mine"])),
         "unknown method 'mine'",
     ),
-    "newer": (_manifest(lambda said: said.update(schema_version=99)), "update dpap-bench"),
-    "no submission": (_manifest(lambda said: said.clear()), "is no submission: board: Field req"),
-    "a trial": (_stranger, "is not of magnitude; pack it apart."),
+    "newer": (
+        _edit_manifest(lambda manifest: manifest.update(schema_version=99)),
+        "update dpap-bench",
+    ),
+    "empty manifest": (
+        _edit_manifest(lambda manifest: manifest.clear()),
+        "is not a valid manifest: board: Field req",
+    ),
+    "a trial": (_add_a_trial, "is no run of magnitude; leave it out."),
 }
 
 
@@ -180,7 +191,7 @@ def test_a_submission_with_a_fault_is_refused(
     assert sentence in out
     assert all(line.startswith("fault  ") for line in out.splitlines()), out
     assert "faults in" in err
-    assert not (home / "results").exists(), "nothing of it is taken in"
+    assert not (home / "results").exists(), "nothing is taken in"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +205,7 @@ def test_a_submission_with_a_fault_is_refused(
         ("verify results --take-in", 2, "only a packed submission can be taken in"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(
+def test_impossible_requests_are_refused_in_one_sentence(
     packed: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -210,7 +221,7 @@ def test_what_cannot_be_is_one_sentence(
     assert not out
 
 
-def test_what_verify_refuses_is_not_packed(
+def test_records_with_faults_are_not_packed(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = min((home / "results" / "boards" / "quick" / "records").rglob("*.json"))

@@ -1,4 +1,4 @@
-"""Post-training: one dense checkpoint per workload and seed, and one budget from there."""
+"""Dense checkpoints: one for each workload and seed, from which all post-training cells start."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ from pipelines.training import cell as cell_module
 from pipelines.training.cell import run_cell
 from pipelines.training.evaluation import evaluate
 
-SAMPLES = 1167  # digits to train on
+#: Number of training samples of the digits.
+SAMPLES = 1167
 
 
 @pytest.fixture
 def cells(params: Params, tiny: dict[str, Workload]) -> list[RunSpec]:
-    """Every method of the track that is here, on one workload, two seeds."""
+    """Post-training cells of four methods on one workload, with two seeds."""
     made = []
     for method, granularity, density in [
         ("dense", "none", 1.0),
@@ -68,7 +69,7 @@ def test_all_methods_start_from_one_checkpoint_with_one_budget(
     files = [p for p in store.checkpoints.rglob("*") if p.is_file()]
     assert {p.name for p in files} == {f"{dense_cell(c).run_id}.safetensors" for c in cells}
 
-    # It is what the from-scratch dense cell leaves: the same accuracy on validation.
+    # The checkpoint is the network of the from-scratch dense cell: it has the same accuracy.
     dense = run_cell(dense_cell(cells[0]), data_root)
     assert dense.checkpoint == ""
     assert dense.outcome is not None
@@ -81,14 +82,14 @@ def test_all_methods_start_from_one_checkpoint_with_one_budget(
     network.load_state_dict(found.state)
     assert evaluate(network, data.validation).accuracy == dense.outcome.validation_accuracy
 
-    # Another checkpoint makes the records stale; none says nothing.
+    # Records are stale if the checkpoint is another one, but not if it is missing.
     write_checkpoint(path, {"w": torch.zeros(1)}, dense.run_id, code)
     assert {spec.seed for spec in store.missing(cells)} == {0}
     path.unlink()
     assert not store.missing(cells)
 
 
-def test_a_run_starts_with_the_weights_of_the_checkpoint(
+def test_a_run_starts_from_the_state_of_the_checkpoint(
     cells: list[RunSpec], data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, Tensor]] = []
@@ -106,11 +107,13 @@ def test_a_run_starts_with_the_weights_of_the_checkpoint(
     record = run_cell(cell, data_root, tmp_path)
     (start,) = seen
     assert state_digest(start) == record.checkpoint
-    assert float(start["conv1_norm.running_mean"].abs().sum()) > 0, "statistics travel too"
+    assert float(start["conv1_norm.running_mean"].abs().sum()) > 0, (
+        "statistics of batch norm are part of the state"
+    )
 
 
 @pytest.mark.parametrize("fault", ["cut", "flipped", "other code", "other cell"])
-def test_a_bad_checkpoint_is_made_again(
+def test_a_damaged_or_foreign_checkpoint_is_made_again(
     cells: list[RunSpec], data_root: Path, tmp_path: Path, fault: str
 ) -> None:
     first = run_cell(cells[0], data_root, tmp_path)
@@ -133,7 +136,7 @@ def test_a_bad_checkpoint_is_made_again(
     assert again.outcome.test_loss == first.outcome.test_loss
 
 
-def test_the_hash_is_of_values_alone() -> None:
+def test_the_digest_depends_on_names_types_shapes_and_values_only() -> None:
     weights = torch.randn(4, 3, 2, 2)
     state = {"a": weights, "b": torch.tensor(3)}
     same = {"b": torch.tensor(3), "a": weights.to(memory_format=torch.channels_last)}
@@ -142,7 +145,7 @@ def test_the_hash_is_of_values_alone() -> None:
     assert len({state_digest(state | change) for change in changes} | {state_digest(state)}) == 4
 
 
-def test_a_diverged_dense_network_makes_diverged_rows(
+def test_cells_whose_dense_network_diverges_are_diverged(
     cells: list[RunSpec], data_root: Path, tmp_path: Path
 ) -> None:
     settings = cells[0].settings
@@ -154,7 +157,7 @@ def test_a_diverged_dense_network_makes_diverged_rows(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_fine_tuning_changes_no_run_from_scratch(params: Params) -> None:
+def test_fine_tuning_does_not_change_from_scratch_run_ids(params: Params) -> None:
     workload = params.workloads["digits-ann"]
     assert workload.fine_tuning is not None
     without = workload.model_copy(update={"fine_tuning": None})
@@ -171,7 +174,7 @@ def test_fine_tuning_changes_no_run_from_scratch(params: Params) -> None:
         other.spec(*cell, "post-training")
 
 
-def test_a_board_skips_what_does_not_enter_a_track(params: Params) -> None:
+def test_a_board_leaves_out_methods_that_do_not_enter_a_track(params: Params) -> None:
     board = Board(
         workloads=("digits-ann",),
         baselines=("dense", "magnitude"),

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 import pipelines.methods.registry
 from baselines.shared.contract import Pruner, PrunerInfo
 from baselines.shared.masks import Masks
-from pipelines.audit.faults import timeless
+from pipelines.audit.comparison import timeless
 from pipelines.boards.params import Params, load_params
 from pipelines.common.errors import BenchError, InputError
 from pipelines.data import load_test

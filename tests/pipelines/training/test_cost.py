@@ -1,9 +1,6 @@
-"""Costs worked by hand: stride, padding, groups, time steps, masks, static input."""
+"""Costs, worked by hand: stride, padding, groups, time steps, masks, static input."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +9,6 @@ from torch import nn
 from baselines.shared.groups import weight_structure
 from baselines.shared.masks import Masks
 from pipelines.networks.network import Network
-from pipelines.records.record import SCHEMA_VERSION, read_record
 from pipelines.settings.network import READOUT, NetworkSpec
 from pipelines.training.cell import build_network
 from pipelines.training.cost import (
@@ -23,9 +19,6 @@ from pipelines.training.cost import (
     membrane_updates,
     operations,
 )
-from tests.helpers.paths import ROOT
-
-TUNING = ROOT / "results" / "tuning"
 
 
 def fan(layer: nn.Module, weight: torch.Tensor, *shape: int) -> list[float]:
@@ -61,7 +54,7 @@ def test_fan_out_with_groups() -> None:
 
 def test_fan_out_skips_zero_weights() -> None:
     layer = nn.Conv2d(1, 1, 2)
-    weight = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])  # only the top left tap exists
+    weight = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])  # only the top left weight exists
     assert fan(layer, weight, 1, 3, 3) == [1, 1, 0, 1, 1, 0, 0, 0, 0]
     linear = nn.Linear(3, 2)
     assert fan(linear, torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]]), 3) == [1, 0, 2]
@@ -78,8 +71,8 @@ def test_operations_by_hand() -> None:
     counter = ActivityCounter(steps=2)
     image = torch.tensor([[[[[0.5, 0.0]]]]])  # one of two pixels is not zero
     conv = torch.zeros(2, 1, 2, 1, 2)
-    conv[0, 0, 0] = 1  # step 0: channel 0 fires at both positions
-    conv[1, 0, 1, 0, 0] = 1  # step 1: channel 1 fires at position 0
+    conv[0, 0, 0] = 1  # step 0: channel 0 spikes at both positions
+    conv[1, 0, 1, 0, 0] = 1  # step 1: channel 1 spikes at position 0
     hidden = torch.tensor([[[1.0, 0.0, 0.0]], [[1.0, 1.0, 0.0]]])
     counter.add(
         {
@@ -89,16 +82,16 @@ def test_operations_by_hand() -> None:
         }
     )
     counts = operations(net, counter)
-    # conv1: 2 positions x 2 channels x 2 steps dense; the analogue input makes MACs:
-    # 1 active pixel x 2 channels x 2 steps. fc1: 4 x 3 x 2 dense; 3 spikes x 3. readout:
-    # 3 x 2 x 2 dense; 3 spikes x 2.
+    # conv1: dense 2 positions x 2 channels x 2 steps. Its input is analogue, so it has MACs:
+    # 1 active pixel x 2 channels x 2 steps.
+    # fc1: dense 4 x 3 x 2 steps; ACs 3 spikes x 3. readout: dense 3 x 2 x 2 steps; 3 spikes x 2.
     assert counts == {"conv1": (8, 4.0, 0.0), "fc1": (24, 0.0, 9.0), READOUT: (12, 0.0, 6.0)}
     assert counter.firing_rates() == {"conv1": 3 / 8, "fc1": 3 / 6}
-    # 2 x 2 and 3 neurons for 2 steps, of whose 14 outputs 8 are zero; the readout has none.
+    # conv1 has 4 neurons, fc1 has 3, the readout none. Of their 7 x 2 outputs, 8 are zero.
     assert membrane_updates(net, counter) == {"conv1": 8, "fc1": 6, READOUT: 0}
     assert counter.activation_sparsity() == 8 / 14
     with torch.no_grad():
-        net.fc1.weight[:, 0] = 0  # the connections of channel 0, position 0
+        net.fc1.weight[:, 0] = 0  # all connections of channel 0, position 0
         net.fc1.weight[0, 1] = 0
     assert operations(net, counter)["fc1"] == (24, 0.0, 3 * 3 - 3 - 1)
 
@@ -110,10 +103,10 @@ def test_counts_are_per_sample_and_batches_add_up() -> None:
     for part in x.split(2):
         many.add(net.eval().run(part)[1])
     one.add(net.run(x)[1])
-    ours, theirs = operations(net, many), operations(net, one)
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        assert ours[name] == pytest.approx(theirs[name])
+    in_parts, at_once = operations(net, many), operations(net, one)
+    assert in_parts.keys() == at_once.keys()
+    for name in in_parts:
+        assert in_parts[name] == pytest.approx(at_once[name])
 
 
 def test_average_pooling_makes_analogue_inputs() -> None:
@@ -129,13 +122,13 @@ def test_average_pooling_makes_analogue_inputs() -> None:
 
 
 def test_costs_of_a_residual_block_by_hand() -> None:
-    """A stride of 2 leaves one place of a 2 x 2 map, to the block and to its shortcut."""
+    """With stride 2, the block and its shortcut read one position of the 2 x 2 map only."""
     spec = NetworkSpec(kind="snn", layout="2C1-[1C1s2-3C1]", time_steps=2)
     net = build_network(spec, (1, 2, 2), 2, seed=0)
-    seen, unseen = torch.zeros(2, 1, 2, 2, 2), torch.zeros(2, 1, 2, 2, 2)
-    seen[1, 0, :, 0, 0] = 1  # both channels, where the stride begins
-    unseen[:, 0, :, 1, 1] = 1
-    spikes, one = seen + unseen, torch.ones(2, 1, 1, 1, 1)
+    read, skipped = torch.zeros(2, 1, 2, 2, 2), torch.zeros(2, 1, 2, 2, 2)
+    read[1, 0, :, 0, 0] = 1  # spikes of both channels, at the position that the stride reads
+    skipped[:, 0, :, 1, 1] = 1  # spikes at a position that it skips
+    spikes, one = read + skipped, torch.ones(2, 1, 1, 1, 1)
     fires = torch.zeros(2, 1, 3, 1, 1)
     fires[0, 0, 0] = 1
     counter = ActivityCounter(2)
@@ -161,7 +154,7 @@ def test_costs_of_a_residual_block_by_hand() -> None:
     assert counter.activation_sparsity() == (10 + 0 + 5) / (16 + 2 + 6)
 
 
-def test_parameters_leave_out_masked_weights() -> None:
+def test_masked_weights_are_no_parameters() -> None:
     net = spiking(1)
     structure = weight_structure(net, READOUT)
     mask = torch.ones(3, 4, dtype=torch.bool)
@@ -172,12 +165,14 @@ def test_parameters_leave_out_masked_weights() -> None:
     assert structure.density(Masks({"fc1.weight": mask})) == 10 / 14
 
 
-def test_activation_sparsity_weighs_each_output_alike() -> None:
-    """Batches of 3 and 1 samples, layers of 4 and 1 neurons: no mean of means would do."""
+def test_activation_sparsity_gives_each_output_the_same_weight() -> None:
+    """Batches of 3 and 1 samples, layers of 4 and 1 neurons: a mean of means would be wrong."""
     counter = ActivityCounter(1)
-    silent, busy = torch.zeros(1, 3, 4), torch.ones(1, 3, 1)
-    counter.add({"fc1": (silent, silent), "fc2": (silent, busy)})
-    counter.add({"fc1": (silent[:, :1], torch.ones(1, 1, 4)), "fc2": (silent[:, :1], busy[:, :1])})
+    silent, active = torch.zeros(1, 3, 4), torch.ones(1, 3, 1)
+    counter.add({"fc1": (silent, silent), "fc2": (silent, active)})
+    counter.add(
+        {"fc1": (silent[:, :1], torch.ones(1, 1, 4)), "fc2": (silent[:, :1], active[:, :1])}
+    )
     assert counter.activation_sparsity() == 12 / 20
 
 
@@ -189,31 +184,11 @@ def test_a_relu_has_no_membrane() -> None:
     assert counter.neurons == {"conv1": 4, "fc1": 3}
 
 
-def test_connection_sparsity_counts_every_weight_that_exists() -> None:
+def test_connection_sparsity_counts_the_weights_of_all_layers() -> None:
     net = spiking(1)
     assert connection_sparsity(net) == 0
     with torch.no_grad():
         net.get_parameter("fc1.weight")[0] = 0
         net.get_parameter("readout.weight")[0, 0] = 0
         net.get_parameter("readout.bias").zero_()
-    assert connection_sparsity(net) == 5 / (2 + 12 + 6), "biases are no connections"
-
-
-def test_records_of_older_code_are_read(tmp_path: Path) -> None:
-    paths = sorted(TUNING.rglob("*.json"))
-    assert paths
-    for path in paths:
-        assert read_record(path).schema_version <= SCHEMA_VERSION
-    document = json.loads(paths[0].read_text())
-    cost = document["outcome"]["cost"]
-    new = ("membrane_updates", "activation_sparsity", "connection_sparsity")
-    for name in new:
-        cost.pop(name, None)
-    for layer in cost["layers"].values():
-        layer.pop("membrane_updates", None)
-    old = tmp_path / "old.json"
-    old.write_text(json.dumps(document | {"schema_version": 1}))
-    outcome = read_record(old).outcome
-    assert outcome is not None
-    assert [getattr(outcome.cost, name) for name in new] == [None] * 3
-    assert {layer.membrane_updates for layer in outcome.cost.layers.values()} == {None}
+    assert connection_sparsity(net) == 5 / (2 + 12 + 6), "a bias is not a connection"

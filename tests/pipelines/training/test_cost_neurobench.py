@@ -1,4 +1,4 @@
-"""Our counts are NeuroBench's, to the integer, on networks that both of us step through."""
+"""Our counts equal those of NeuroBench, to the integer, on networks that both can compute."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAMPLES, STEPS, SHAPE = 6, 3, (2, 8, 8)
 
 
 class Stepped(NeuroBenchModel):
-    """A network of ours that is called once for each time step, as NeuroBench expects."""
+    """Wraps a network for NeuroBench: all its layers are called once for each time step."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -38,23 +38,24 @@ class Stepped(NeuroBenchModel):
         state: dict[str, Tensor] = {}
         steps = [
             self.network.readout(
-                one_step(self.network.stages, x, state, self._heard(t))[0].flatten(1)
+                one_step(self.network.stages, x, state, self._may_spike(t))[0].flatten(1)
             )
             for t, x in enumerate(data.unbind(1))
         ]
         return torch.stack(steps).mean(0)
 
-    def _heard(self, t: int) -> dict[str, Tensor]:
+    def _may_spike(self, t: int) -> dict[str, Tensor]:
+        """Layer -> units that are not silenced at step t, bool [units]."""
         return {name: kept[:, t] for name, kept in self.network.gates.items()}
 
     def __net__(self) -> Network:
-        """The network, whose children NeuroBench searches for layers and neurons."""
+        """Return the network; NeuroBench searches its children for layers and neurons."""
         return self.network
 
 
 @pytest.fixture(params=["4C3-MP2-6C3-MP2-7FC", "4C3-[3C3-4C3]-[6C3s2-6C3]-MP2-7FC"])
 def network(request: pytest.FixtureRequest) -> Network:
-    """Spiking layers, active but not saturated, max pooling, and residual blocks."""
+    """A spiking network, plain or residual, whose neurons are neither silent nor saturated."""
     spec = NetworkSpec(kind="snn", layout=request.param, time_steps=STEPS)
     net = build_network(spec, SHAPE, 3, seed=0)
     generator = torch.Generator().manual_seed(1)
@@ -66,7 +67,7 @@ def network(request: pytest.FixtureRequest) -> Network:
 
 
 def static() -> Tensor:
-    """Images in which a third of the pixels is zero."""
+    """Static images [B, C, H, W] in which a third of the pixels is zero."""
     images = torch.rand(SAMPLES, *SHAPE, generator=torch.Generator().manual_seed(2))
     return (images - 1 / 3).clamp(min=0)
 
@@ -79,7 +80,7 @@ def events() -> Tensor:
 
 @torch.no_grad()
 def theirs(network: Network, inputs: Tensor) -> dict[str, float]:
-    """NeuroBench's figures; its counts are means over the samples."""
+    """Figures of NeuroBench; its counts are means over the samples."""
     model = Stepped(network)
     steps = inputs.expand(STEPS, *inputs.shape) if inputs.dim() == 4 else inputs
     data = (steps.transpose(0, 1), torch.zeros(SAMPLES))
@@ -90,12 +91,12 @@ def theirs(network: Network, inputs: Tensor) -> dict[str, float]:
         zeros = ActivationSparsity()(model, scores, data)
     finally:
         model.cleanup_hooks()
-    assert torch.allclose(scores, network(inputs), atol=1e-5), "it is the same network"
+    assert torch.allclose(scores, network(inputs), atol=1e-5), "both compute the same network"
     return {**counts, "zeros": zeros, "connections": ConnectionSparsity()(model)}
 
 
 def ours(network: Network, inputs: Tensor) -> dict[str, float]:
-    """Our figures, under the names that NeuroBench gives its."""
+    """Our figures, under the names of NeuroBench."""
     counter = ActivityCounter(STEPS)
     for batch in inputs.split(4, dim=inputs.dim() - 4):
         counter.add(network.run(batch)[1])
@@ -110,7 +111,7 @@ def ours(network: Network, inputs: Tensor) -> dict[str, float]:
 
 
 def totals(figures: dict[str, float]) -> list[int]:
-    """MACs, ACs and dense operations of all samples together, as the integers that they are."""
+    """MACs, ACs and dense operations, summed over all samples, which gives integers."""
     names = ("Effective_MACs", "Effective_ACs", "Dense")
     exact = [figures[name] * SAMPLES for name in names]
     assert exact == pytest.approx([round(value) for value in exact], abs=1e-6)
@@ -119,7 +120,7 @@ def totals(figures: dict[str, float]) -> list[int]:
 
 @torch.no_grad()
 def halve(network: Network) -> None:
-    """Mask half of the weights, the readout's too."""
+    """Mask half of the weights of all layers, the readout included."""
     generator = torch.Generator().manual_seed(4)
     for name, weight in network.named_parameters():
         if name.endswith("weight") and "_norm" not in name:
@@ -128,7 +129,7 @@ def halve(network: Network) -> None:
 
 @pytest.fixture(params=[False, True], ids=["whole", "masked"])
 def pruned(request: pytest.FixtureRequest, network: Network) -> Network:
-    """The network, and the same with half of its weights masked."""
+    """The network, with all its weights or with half of them masked."""
     if request.param:
         halve(network)
     return network
@@ -139,20 +140,20 @@ def test_counts_agree_to_the_integer(pruned: Network, inputs: Tensor) -> None:
     our, their = ours(pruned, inputs), theirs(pruned, inputs)
     assert totals(our) == totals(their)
     macs, acs, dense = totals(our)
-    assert (macs > 0) == (inputs.dim() == 4), "analogue pixels make MACs, events ACs"
+    assert (macs > 0) == (inputs.dim() == 4), "analogue pixels give MACs, events give ACs"
     assert 0 < acs < dense
     assert 0 < our["zeros"] < 1
     assert our["zeros"] == their["zeros"]
     assert round(our["connections"], 4) == pytest.approx(their["connections"], abs=1e-6)
 
 
-def test_silenced_steps_agree_but_for_what_a_withheld_spike_is(network: Network) -> None:
-    """NeuroBench looks at the neuron, which fires; nobody receives the spike."""
-    free = ours(network, events())
+def test_silenced_steps_differ_in_activation_sparsity_only(network: Network) -> None:
+    """NeuroBench counts the spike of a silenced neuron; we do not, as no layer receives it."""
+    before = ours(network, events())
     kept = torch.ones(4, STEPS, dtype=torch.bool)
     kept[:2, 1] = False
     network.silence({"conv1": kept})
     our, their = ours(network, events()), theirs(network, events())
     assert totals(our) == totals(their)
-    assert totals(our)[1] < totals(free)[1]
+    assert totals(our)[1] < totals(before)[1]
     assert our["zeros"] > their["zeros"]

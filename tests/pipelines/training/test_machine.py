@@ -1,4 +1,4 @@
-"""Runs on another device than the CPU, shown without a GPU: see tests/helpers/elsewhere.py."""
+"""Runs on another device than the CPU, tested on a fake device: tests/helpers/fake_device.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import nn
 from baselines.shared.contract import Pruner, PrunerInfo
 from baselines.shared.masks import Masks
 from dpap import DPAP, attach
-from pipelines.audit.faults import timeless
+from pipelines.audit.comparison import timeless
 from pipelines.boards.params import Params, load_params
 from pipelines.common.errors import InputError
 from pipelines.engines.engine import default_workers
@@ -29,30 +29,30 @@ from pipelines.settings.spec import RunSpec
 from pipelines.settings.workload import Workload
 from pipelines.training import cell
 from pipelines.training.trainer import Trainer
-from tests.helpers.elsewhere import NAME, POSSIBLE, install, waits
+from tests.helpers.fake_device import NAME, POSSIBLE, install, waits
 from tests.helpers.paths import ROOT
 
 CELLS = [(name, place) for name, kind in methods().items() for place in kind.info.granularities]
 Call = Callable[..., Any]
 
 
-def enter() -> None:
+def start_process() -> None:
     torch.set_num_threads(1)
     install().__enter__()
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Call]:
-    """Calls a function in a process that has the other device."""
+def on_fake_device() -> Iterator[Call]:
+    """A function that calls others in a process that has the fake device."""
     if not POSSIBLE:
-        pytest.skip("this torch cannot be taught a device from Python")
+        pytest.skip("this version of torch cannot register a device from Python")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, initializer=enter) as pool:
+    with ProcessPoolExecutor(1, spawn, initializer=start_process) as pool:
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 def run(spec: RunSpec, data_root: Path, device: str, kind: type[Pruner] | None = None) -> Any:
-    """The record of a cell, without what no two runs share."""
+    """The fields of the record of a cell, without timings and device."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cell, "find_device", lambda _: torch.device(device))
         patch.setattr(cell, "LATENCY_BATCHES", (1,))
@@ -65,7 +65,7 @@ def run(spec: RunSpec, data_root: Path, device: str, kind: type[Pruner] | None =
 
 
 def short(workload: Workload) -> Workload:
-    """Few steps, and a plan that is the same on every device: compiled code rounds otherwise."""
+    """A short workload, with a plan whose results are the same on every device."""
     recipe = workload.recipe.model_copy(update={"epochs": 1, "batch_size": 128})
     network = workload.network.model_copy(update={"time_steps": 2})
     execution = Execution(plan="folded")
@@ -73,7 +73,7 @@ def short(workload: Workload) -> Workload:
     return workload.model_copy(update=changes)
 
 
-#: One of each way to keep score; `make slow` has all others.
+#: Cells that are tested each time, one for each way to prune; `make slow` tests all others.
 OFTEN = {
     ("dense", "none"),
     ("magnitude", "unstructured"),
@@ -87,24 +87,24 @@ OFTEN = {
     [pytest.param(*c, marks=() if c in OFTEN else pytest.mark.slow) for c in CELLS],
 )
 def test_a_cell_on_another_device_gives_the_same_record(
-    elsewhere: Call,
+    on_fake_device: Call,
     params: Params,
     tiny: dict[str, Workload],
     data_root: Path,
     name: str,
     granularity: str,
 ) -> None:
-    """And no operation of it, from tracing to cost, gets tensors of two devices."""
+    """No operation of the run, from tracing to cost, may mix tensors of two devices."""
     density = 1.0 if granularity == "none" else 0.4
     spec = params.spec("digits-snn", name, granularity, density, 1)
     spec = replace(spec, settings=short(tiny["digits-snn"]))
-    there = elsewhere(run, spec, data_root, NAME)
+    there = on_fake_device(run, spec, data_root, NAME)
     assert there["status"] in ("ok", "off-target"), there["message"]
     assert there == run(spec, data_root, "cpu")
 
 
-def test_augmentation_on_another_device(
-    elsewhere: Call, params: Params, tiny: dict[str, Workload], data_root: Path
+def test_augmentation_on_another_device_gives_the_same_record(
+    on_fake_device: Call, params: Params, tiny: dict[str, Workload], data_root: Path
 ) -> None:
     spec = params.spec("digits-snn", "dense", None, 1.0, 1)
     settings = short(tiny["digits-snn"])
@@ -112,15 +112,15 @@ def test_augmentation_on_another_device(
     recipe = settings.recipe.model_copy(update={"augmentation": asked, "loss": "mse"})
     settings = settings.model_copy(update={"recipe": recipe})
     spec = replace(spec, settings=settings)
-    there = elsewhere(run, spec, data_root, NAME)
+    there = on_fake_device(run, spec, data_root, NAME)
     assert there["status"] == "ok", there["message"]
     assert there == run(spec, data_root, "cpu")
 
 
-class Breaking(Pruner):
-    """Breaks the weights once, long before the epoch ends."""
+class NanOnce(Pruner):
+    """Sets weights to NaN once, long before the epoch ends."""
 
-    info = PrunerInfo("breaking", "Breaks.", "none", ("unstructured",))
+    info = PrunerInfo("nan", "Sets weights to NaN.", "none", ("unstructured",))
 
     def due(self, progress: float) -> bool:
         return progress < 0.1
@@ -131,16 +131,16 @@ class Breaking(Pruner):
         return None
 
 
-class Asking(Breaking):
-    """Breaks the weights at every step."""
+class NanAlways(NanOnce):
+    """Sets weights to NaN after every step."""
 
     def due(self, progress: float) -> bool:
         return True
 
 
-@pytest.mark.parametrize("kind", [Breaking, Asking])
-def test_a_broken_loss_is_found_where_it_is_not_looked_at_in_every_step(
-    elsewhere: Call,
+@pytest.mark.parametrize("kind", [NanOnce, NanAlways])
+def test_a_nan_loss_is_found_on_a_device_that_does_not_check_every_step(
+    on_fake_device: Call,
     params: Params,
     tiny: dict[str, Workload],
     data_root: Path,
@@ -148,13 +148,13 @@ def test_a_broken_loss_is_found_where_it_is_not_looked_at_in_every_step(
 ) -> None:
     spec = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0)
     spec = replace(spec, settings=tiny["digits-ann"])
-    record = elsewhere(run, spec, data_root, NAME, kind)
+    record = on_fake_device(run, spec, data_root, NAME, kind)
     assert record["status"] == "diverged"
     assert "loss is nan" in record["message"]
 
 
 def training(spec: RunSpec, data_root: Path) -> tuple[list[int], set[str], int]:
-    """Waits in each epoch, devices of the optimizer's step counts at the end, and shrinks."""
+    """Numbers of waits in each epoch, devices of the optimizer's step counts, number of shrinks."""
     counts, trainers = [], []
     epoch = Trainer._epoch
 
@@ -173,22 +173,22 @@ def training(spec: RunSpec, data_root: Path) -> tuple[list[int], set[str], int]:
 
 
 @pytest.mark.parametrize("name", ["dense", "magnitude"])
-def test_nothing_waits_for_the_device_but_updates(
-    elsewhere: Call, params: Params, tiny: dict[str, Workload], data_root: Path, name: str
+def test_training_steps_never_wait_for_the_device(
+    on_fake_device: Call, params: Params, tiny: dict[str, Workload], data_root: Path, name: str
 ) -> None:
     place = ("none", 1.0) if name == "dense" else ("structured", 0.3)
     settings = tiny["digits-snn"].model_copy(update={"execution": Execution(plan="folded")})
     spec = replace(params.spec("digits-snn", name, *place, 0), settings=settings)
-    counts, steps_on, shrinks = elsewhere(training, spec, data_root)
-    assert steps_on == {"cpu"}, "where Adam reads them without waiting"
+    counts, steps_on, shrinks = on_fake_device(training, spec, data_root)
+    assert steps_on == {"cpu"}, "Adam must read its step counts without waiting"
     if name == "dense":
-        assert counts == [1, 1], "the mean loss of each epoch"
+        assert counts == [1, 1], "one wait for the mean loss of each epoch"
     else:
         assert shrinks > 0
 
 
 def prune_own_loop(device: str) -> list[torch.Tensor]:
-    """DPAP in a plain loop on a device; the weights that it leaves, on the CPU."""
+    """Prune with DPAP in a plain training loop on a device; return the weights, on the CPU."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 9), nn.ReLU(), nn.Linear(9, 3)
@@ -214,25 +214,25 @@ def prune_own_loop(device: str) -> list[torch.Tensor]:
     return [p.detach().cpu() for p in network.parameters()]
 
 
-def weights_elsewhere() -> list[list[float]]:
+def weights_on_fake_device() -> list[list[float]]:
     return [p.flatten().tolist() for p in prune_own_loop(NAME)]
 
 
-def test_dpap_in_a_loop_of_ones_own(elsewhere: Call) -> None:
-    wanted = [p.flatten().tolist() for p in prune_own_loop("cpu")]
-    assert elsewhere(weights_elsewhere) == wanted
+def test_dpap_in_a_plain_training_loop(on_fake_device: Call) -> None:
+    expected = [p.flatten().tolist() for p in prune_own_loop("cpu")]
+    assert on_fake_device(weights_on_fake_device) == expected
 
 
-def mix() -> None:
+def mix_devices() -> None:
     torch.ones(2, device=NAME) + torch.ones(2)
 
 
-def test_the_other_device_refuses_what_a_gpu_refuses(elsewhere: Call) -> None:
+def test_the_fake_device_refuses_tensors_of_two_devices(on_fake_device: Call) -> None:
     with pytest.raises(RuntimeError, match="two devices"):
-        elsewhere(mix)
+        on_fake_device(mix_devices)
 
 
-def test_the_device_is_part_of_a_run(params: Params) -> None:
+def test_the_device_is_part_of_the_run_id(params: Params) -> None:
     assert params.compute.device == "cpu"
     cell_here = params.spec("digits-snn", "dense", None, 1.0, 0)
     cell_there = load_params(ROOT, "cuda").spec("digits-snn", "dense", None, 1.0, 0)
@@ -242,8 +242,8 @@ def test_the_device_is_part_of_a_run(params: Params) -> None:
     assert default_workers(1, "cuda") == 1
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to race on")
-def test_the_races_on_a_gpu_say_what_they_need() -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_the_gpu_benchmark_asks_for_a_gpu() -> None:
     command = [sys.executable, "tests/perf/gpu.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -251,7 +251,7 @@ def test_the_races_on_a_gpu_say_what_they_need() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_without_a_gpu_cuda_is_refused(
+def test_cuda_is_refused_without_a_gpu(
     params: Params, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -1,4 +1,4 @@
-"""The loop calls the hooks: in order, with right gradients, rates and weights."""
+"""The training loop: it calls the hooks of methods, spends the budget, and stops at NaN."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from baselines.magnitude import Magnitude
 from baselines.shared.contract import Activity, PruneContext, Pruner, PrunerInfo
 from baselines.shared.masks import Masks
 from pipelines.boards.params import Params
+from pipelines.data import load_training
 from pipelines.data.splits import Split, TrainingData, batch_sizes
 from pipelines.methods import registry
 from pipelines.methods.registry import make
 from pipelines.settings.network import NetworkSpec
-from pipelines.settings.workload import Recipe
+from pipelines.settings.workload import Recipe, Workload
 from pipelines.training import live_shrink as shrink
 from pipelines.training.budget import BudgetMeter
 from pipelines.training.cell import build_network, build_structure, run_cell, stream
 from pipelines.training.live_shrink import LiveNetwork
 from pipelines.training.probe import NetworkProbe
-from pipelines.training.schedule import RateSchedule, learning_rate
-from pipelines.training.trainer import Trainer, make_optimizer
+from pipelines.training.schedule import learning_rate
+from pipelines.training.trainer import DivergedError, Trainer, make_optimizer
 
 RECIPE = Recipe(epochs=1, batch_size=8, optimizer="sgd", learning_rate=0.1)
 
@@ -52,10 +53,10 @@ def trainer(
 
 @dataclass
 class Recorder(Pruner):
-    """Notes what is called, and the weights, gradients and rate of every step."""
+    """Records the calls of its hooks, and progress, weights and gradients of every step."""
 
     info = PrunerInfo(
-        "recorder", "Notes.", "none", ("none",), needs_activity=True, needs_gradients=True
+        "recorder", "Records.", "none", ("none",), needs_activity=True, needs_gradients=True
     )
     calls: list[str] = field(default_factory=list)
     progress: list[float] = field(default_factory=list)
@@ -82,7 +83,7 @@ class Recorder(Pruner):
         return None
 
 
-def test_hooks_come_in_order_with_the_gradients_of_the_step() -> None:
+def test_hooks_are_called_in_order_with_the_gradients_of_the_step() -> None:
     pruner = Recorder()
     run = trainer(pruner)
     run.run()
@@ -91,12 +92,12 @@ def test_hooks_come_in_order_with_the_gradients_of_the_step() -> None:
     before, after = pruner.weights[:2]
     rate = learning_rate(RECIPE, 0.2)
     torch.testing.assert_close(after, before - rate * pruner.grads[0])  # momentum starts at zero
-    assert pruner.grads[0].mean() == pytest.approx(1, abs=0.1), "the penalty's gradient is in it"
+    assert pruner.grads[0].mean() == pytest.approx(1, abs=0.1), "the penalty adds a gradient of 1"
 
 
 def test_hooks_that_are_not_declared_are_not_called() -> None:
     class Quiet(Recorder):
-        info = PrunerInfo("quiet", "Notes less.", "none", ("none",))
+        info = PrunerInfo("quiet", "Records less.", "none", ("none",))
 
     pruner = Quiet()
     trainer(pruner).run()
@@ -105,7 +106,7 @@ def test_hooks_that_are_not_declared_are_not_called() -> None:
 
 @pytest.mark.parametrize("penalty", [False, True])
 @pytest.mark.usefixtures("snntorch_in_float64")
-def test_gradients_of_a_smaller_network_are_those_of_the_masked_one(
+def test_a_shrunk_network_has_the_gradients_of_the_masked_network(
     monkeypatch: pytest.MonkeyPatch, penalty: bool
 ) -> None:
     monkeypatch.setattr(shrink, "MULTIPLE", 1)
@@ -115,28 +116,29 @@ def test_gradients_of_a_smaller_network_are_those_of_the_masked_one(
     live = LiveNetwork(net, structure, partial(make_optimizer, recipe=RECIPE), enabled=True)
     units = {g.name: torch.arange(g.size) % 3 > 0 for g in structure.groups}
     live.prune(structure.masks(units), 0.0)
-    assert live.shrunk_at == [0.0], "masks before the first step shrink the network at once"
+    assert live.shrunk_at == [0.0], "masks before the first step shrink the network immediately"
     x = torch.randn(6, 1, 4, 4, dtype=torch.float64)
     labels = torch.arange(6) % 3
 
     def backward(network: nn.Module) -> None:
-        extra = sum((p.square().sum() for p in net.parameters()), torch.zeros(()))
-        live.backward(nn.functional.cross_entropy(network(x), labels), extra if penalty else None)
+        squares = sum((p.square().sum() for p in net.parameters()), torch.zeros(()))
+        loss = nn.functional.cross_entropy(network(x), labels)
+        live.backward(loss, squares if penalty else None)
 
     backward(live.network)
     live.spread_gradients()
-    found = {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
+    shrunk = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
     net.zero_grad()
     live.network, small = live.full, live.network
     backward(live.full)
     live.network = small
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None
-        there = structure.masks(units).parameters.get(name, torch.tensor(True))
-        torch.testing.assert_close(found[name], parameter.grad * there, msg=name)
+        kept = structure.masks(units).parameters.get(name, torch.tensor(True))
+        torch.testing.assert_close(shrunk[name], parameter.grad * kept, msg=name)
 
 
-def test_what_a_method_writes_reaches_the_smaller_network() -> None:
+def test_weights_that_a_method_writes_reach_the_shrunk_network() -> None:
     class Rewinding(Magnitude):
         written: bool = False
 
@@ -166,19 +168,19 @@ def test_pruning_at_initialisation_comes_before_the_first_step() -> None:
     result = run.run()
     kept = result.masks.units["conv1"]
     assert 0 < int(kept.sum()) < 8
-    assert norms[kept].min() > norms[~kept].max(), "chosen by the initial weights"
+    assert norms[kept].min() > norms[~kept].max(), "the initial weights decide"
     assert result.shrunk_at == [0.0]
     assert run.structure.density(result.masks) == pytest.approx(0.3, abs=0.08)
 
 
-def test_existing_methods_do_nothing_before_the_first_step() -> None:
+def test_gradual_methods_do_nothing_before_the_first_step() -> None:
     for name in ("dpap", "magnitude", "random"):
         pruner = make(name, {})
         trainer(pruner, granularity="structured")
         assert not pruner.due(0.0)
 
 
-def test_one_shot_prunes_once_whatever_the_updates() -> None:
+def test_one_shot_pruning_prunes_once() -> None:
     pruner = Magnitude(start=0.3, stop=0.3, updates=1)
     trainer(pruner, granularity="unstructured")
     assert not pruner.due(0.2)
@@ -189,29 +191,9 @@ def test_one_shot_prunes_once_whatever_the_updates() -> None:
     assert not pruner.due(1.0)
 
 
-def test_rates_with_restarts_by_hand() -> None:
-    recipe = RECIPE.model_copy(update={"warmup": 0.2})
-    rates = RateSchedule(recipe, (0.5,))
-    assert rates.rate(0.05) == pytest.approx(0.05)  # half of the warm-up of the first half
-    assert rates.rate(0.1) == pytest.approx(0.1)
-    assert rates.rate(0.3) == pytest.approx(0.05)  # half of the cosine
-    assert rates.rate(0.52) == 0.0
-    assert not rates.restart(0.49)
-    assert rates.restart(0.52)
-    assert not rates.restart(0.6)
-    assert rates.rate(0.52) == 0.0
-    assert rates.rate(0.52 + 0.48 * 0.6) == pytest.approx(0.05)
-    assert rates.rate(1.0) == pytest.approx(0.0)
-    plain = RateSchedule(recipe)
-    assert all(plain.rate(p / 7) == learning_rate(recipe, p / 7) for p in range(8))
-    for wrong in [(0.0,), (1.0,), (0.5, 0.5), (0.6, 0.4)]:
-        with pytest.raises(ValueError, match="restarts must rise"):
-            RateSchedule(recipe, wrong)
-
-
 def test_a_restart_clears_the_optimizer() -> None:
     class Restarting(Pruner):
-        info = PrunerInfo("restarting", "Starts anew.", "none", ("none",), needs_gradients=True)
+        info = PrunerInfo("restarting", "Restarts.", "none", ("none",), needs_gradients=True)
         ages: list[int]
         run: Trainer
 
@@ -236,7 +218,7 @@ def test_a_restart_clears_the_optimizer() -> None:
 
 @dataclass
 class Sampling(Pruner):
-    """Spends samples at some progress, on a probe that may be used at any time."""
+    """Uses saliency samples once, at some progress."""
 
     info = PrunerInfo("sampling", "Samples.", "none", ("none",))
     at: float = 0.0
@@ -261,26 +243,26 @@ def test_saliency_takes_samples_from_training(at: float) -> None:
 
 
 @pytest.mark.parametrize("samples", [2, 7, 11, 19])
-def test_batches_after_saliency_are_cut_from_what_is_left(
+def test_batches_after_saliency_are_cut_from_the_remaining_budget(
     monkeypatch: pytest.MonkeyPatch, samples: int
 ) -> None:
-    """As if each batch were cut when it is needed."""
+    """Every batch has the size that it would have if it were cut when it is needed."""
     run = trainer(Sampling(at=0.4, samples=samples))
     sizes: list[int] = []
     step = Trainer._step
 
-    def note(self: Trainer, inputs: Tensor, labels: Tensor) -> None:
+    def checked_step(self: Trainer, inputs: Tensor, labels: Tensor) -> None:
         left = min(40 - sum(sizes), run.meter.remaining)
         assert len(labels) == batch_sizes(left, RECIPE.batch_size)[0]
         sizes.append(len(labels))
         step(self, inputs, labels)
 
-    monkeypatch.setattr(Trainer, "_step", note)
+    monkeypatch.setattr(Trainer, "_step", checked_step)
     run.run()
     assert sum(sizes) == 40 - samples
 
 
-def test_a_cell_charges_what_begin_samples(
+def test_samples_used_by_begin_are_charged(
     monkeypatch: pytest.MonkeyPatch, params: Params, data_root: Path
 ) -> None:
     class AtOnce(Sampling):
@@ -301,3 +283,72 @@ def test_a_cell_charges_what_begin_samples(
     record = run_cell(spec, data_root)
     assert record.status == "over-budget"
     assert "asks for 1168 samples, 1167 of 1167 remain" in record.message
+
+
+class Watcher(Pruner):
+    """Records the progress that it is given, and may set weights to NaN from some progress on."""
+
+    info = PrunerInfo("watcher", "Watches.", "none", ("none",))
+
+    def __init__(self, nan_at: float = 2.0) -> None:
+        self.progress: list[float] = []
+        self.nan_at = nan_at
+
+    def masks(self, progress: float) -> Masks | None:
+        self.progress.append(progress)
+        if progress >= self.nan_at:
+            with torch.no_grad():
+                self.network.get_parameter("readout.weight").fill_(torch.nan)
+        return None
+
+
+def digits_trainer(
+    settings: Workload, data_root: Path, pruner: Pruner, samples: int | None = None
+) -> Trainer:
+    """A trainer on the digits, with the budget of the workload or of some samples."""
+    data = load_training(settings.data, data_root)
+    network = build_network(settings.network, data.input_shape, data.classes, 0)
+    structure = build_structure(network, "none")
+    pruner.begin(network, PruneContext(structure, "none", 1.0, stream(0, "method")))
+    meter = BudgetMeter(samples if samples else settings.budget(len(data.train)))
+    return Trainer(network, pruner, structure, data, settings.recipe, meter, stream(0, "batches"))
+
+
+def test_training_spends_the_whole_budget(tiny: dict[str, Workload], data_root: Path) -> None:
+    pruner = Watcher()
+    run = digits_trainer(tiny["digits-ann"], data_root, pruner)
+    result = run.run()
+    assert run.meter.remaining == 0
+    assert run.meter.phases["training"] == 2 * 1167
+    assert pruner.progress == sorted(pruner.progress)
+    assert pruner.progress[-1] == 1.0
+    assert [point.samples for point in result.curve] == [1167, 2 * 1167]
+    assert result.curve[-1].seconds == result.seconds > 0
+
+
+@pytest.mark.parametrize("samples", [1, 63, 64, 65, 1167 + 65])
+def test_a_budget_may_end_inside_an_epoch(
+    tiny: dict[str, Workload], data_root: Path, samples: int
+) -> None:
+    run = digits_trainer(tiny["digits-snn"], data_root, Watcher(), samples)
+    run.run()
+    assert run.meter.spent == samples
+
+
+def test_a_nan_loss_stops_the_run_and_keeps_its_curve(
+    tiny: dict[str, Workload], data_root: Path
+) -> None:
+    run = digits_trainer(tiny["digits-ann"], data_root, Watcher(nan_at=0.6))
+    with pytest.raises(DivergedError, match="loss is nan after"):
+        run.run()
+    assert len(run.result.curve) == 1
+
+
+@pytest.mark.parametrize(("nan_at", "epochs"), [(0.5, 0), (1.0, 1)])
+def test_nan_weights_after_the_last_step_of_an_epoch_leave_no_nan_in_the_curve(
+    tiny: dict[str, Workload], data_root: Path, nan_at: float, epochs: int
+) -> None:
+    run = digits_trainer(tiny["digits-ann"], data_root, Watcher(nan_at))
+    with pytest.raises(DivergedError, match="loss is nan after"):
+        run.run()
+    assert len(run.result.curve) == epochs

@@ -1,0 +1,57 @@
+"""Seals: one file in a folder of records that lists the SHA-256 of each record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.common.files import atomic_file, sha256
+
+#: File name of a seal: one line for each record, in the format of ``sha256sum``.
+SEAL = "SHA256SUMS"
+
+
+def seal_folder(folder: Path) -> int:
+    """Write the SHA-256 of every record in a folder into its seal.
+
+    Returns
+    -------
+    int
+        The number of records.
+
+    Raises
+    ------
+    BenchError
+        If the seal cannot be written.
+    """
+    files = sorted(folder.rglob("*.json"))
+    lines = [f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
+    with atomic_file(folder / SEAL) as out:
+        out.write("".join(lines).encode())
+    return len(files)
+
+
+def broken_seals(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Find records that were edited, removed or added since their folder was sealed.
+
+    A folder without a seal has no such faults.
+
+    Yields
+    ------
+    tuple of Path and str
+        A file, and a sentence that says what is wrong with it.
+    """
+    if not (folder / SEAL).exists():
+        return
+    sealed = {}
+    for line in (folder / SEAL).read_text(errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        sealed[name] = digest
+    here = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.json"))}
+    for name, digest in sealed.items():
+        if name not in here:
+            yield folder / name, f"is in {SEAL}, but the file is gone; restore it."
+        elif sha256(here[name]) != digest:
+            yield here[name], f"was changed after it was sealed in {SEAL}; restore the old file."
+    for name in sorted(here.keys() - sealed.keys()):
+        yield here[name], f"is not in {SEAL}; check the record, then seal the folder again."

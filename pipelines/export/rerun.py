@@ -1,0 +1,127 @@
+"""A second run of a recorded cell, to get the network that its record describes.
+
+Records hold no networks. With the same code in the same environment, a second run gives the same
+network bit for bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from pipelines import data
+from pipelines.audit.comparison import differences
+from pipelines.common.errors import BenchError, InputError
+from pipelines.networks.network import Network
+from pipelines.records.digest import code_digest
+from pipelines.records.record import RunRecord, read_record
+from pipelines.records.store import Store
+from pipelines.training import cell
+from pipelines.training.environment import environment
+from pipelines.training.machine import find_device
+
+#: Folders of records in results/. If several hold the same run, the first of them is read.
+RECORD_FOLDERS = ("boards", "local", "tuning")
+
+
+def find_record(root: Path, prefix: str) -> RunRecord:
+    """Read the record whose run id begins with `prefix`, from any folder of records.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    prefix
+        A run id, or its first characters.
+
+    Raises
+    ------
+    InputError
+        If no run id begins with `prefix`, or several do.
+    """
+    paths: dict[str, Path] = {}
+    for name in RECORD_FOLDERS:
+        for path in sorted((root / "results" / name).rglob("*.json")):
+            if path.stem.startswith(prefix):
+                paths.setdefault(path.stem, path)
+    if not paths:
+        raise InputError(
+            f"no record in results/ has a run id that begins with '{prefix}'; a record's file is "
+            "named after its run id."
+        )
+    if len(paths) > 1:
+        some = ", ".join(sorted(paths)[:3])
+        raise InputError(f"{len(paths)} runs begin with '{prefix}' ({some}, ...); give more of it.")
+    (path,) = paths.values()
+    return read_record(path)
+
+
+def rerun(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
+    """Run the cell of a record again, and keep its network.
+
+    Parameters
+    ----------
+    root
+        The project's folder, with data sets, dense checkpoints and the parents of controls.
+    record
+        A record with an outcome.
+
+    Returns
+    -------
+    RunRecord
+        The record with the status, outcome, environment and code digest of the second run.
+    Network
+        The network after physical removal, in evaluation mode.
+
+    Raises
+    ------
+    BenchError
+        If the second run fails, or if its parent has no record.
+    """
+    spec, store = record.spec, Store(root / "results" / "records")
+    data.fetch(spec.settings.data, root / "data")
+    try:
+        network, outcome, status = cell.final_network(
+            spec, root / "data", store.checkpoints, store.parent(spec)
+        )
+    except BenchError:
+        raise
+    except Exception as error:  # a method is foreign code: it may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise BenchError(f"a second run of {record.run_id} failed ({reason}).") from error
+    settings = spec.settings
+    again = replace(
+        record,
+        status=status,
+        outcome=outcome,
+        environment=environment(
+            spec.threads, settings.execution, find_device(spec.device), settings.network
+        ),
+        code_digest=code_digest(spec.method),
+    )
+    return again, network
+
+
+def require_same_network(record: RunRecord, again: RunRecord, network: Network) -> None:
+    """Refuse a second run whose network is not the one that the record describes.
+
+    Parameters
+    ----------
+    record
+        The record that was found.
+    again, network
+        What `rerun` returned.
+
+    Raises
+    ------
+    BenchError
+        If the second run differs (see `pipelines.audit.comparison.differences`), or if its layer
+        widths do. On another machine, `differences` alone would allow other widths.
+    """
+    assert record.outcome is not None
+    found = differences(record, again)
+    if record.outcome.layout != network.layout:
+        found.append(f"has the layout {record.outcome.layout}, a second run {network.layout}.")
+    if found:
+        raise BenchError(f"nothing is exported: the record of {record.run_id} {' It '.join(found)}")
