@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.dependency_graph import relative
+from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.masks import Masks
-from baselines.shared.structured import relative
 
 
 @dataclass

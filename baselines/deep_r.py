@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, Pruner, PrunerInfo
 from baselines.shared.masks import Masks
-from baselines.shared.regrowth import random_connections
 from baselines.shared.selection import Scope
+from baselines.shared.sparse_training import random_connections
 
 
 @dataclass

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.contract import Activity, PruneContext, PrunerInfo
-from baselines.shared.gradual import GradualPruner
-from baselines.shared.structured import relative
+from baselines.shared.dependency_graph import relative
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, PrunerInfo
-from baselines.shared.hidden import HiddenWeightPruner
+from baselines.shared.hidden_weights import HiddenWeightPruner
 from baselines.shared.selection import Scope
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass

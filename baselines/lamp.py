@@ -17,8 +17,8 @@ import torch_pruning as tp
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
-from baselines.shared.structured import unit_scores
+from baselines.shared.dependency_graph import unit_scores
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass

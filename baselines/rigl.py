@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.regrowth import SparseTraining
 from baselines.shared.schedules import cosine
 from baselines.shared.selection import Scope
+from baselines.shared.sparse_training import SparseTraining
 
 
 @dataclass

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.shared.channels import mean_potentials, scale_gradients
+from baselines.shared.channel_scores import mean_potentials, scale_gradients
 from baselines.shared.contract import Activity, PruneContext, PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.dependency_graph import relative
+from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.masks import Masks
 from baselines.shared.schedules import cosine
-from baselines.shared.structured import relative
 
 
 @dataclass

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.regrowth import SparseTraining
 from baselines.shared.selection import Scope
+from baselines.shared.sparse_training import SparseTraining
 
 
 @dataclass

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.hidden import HiddenWeightPruner
+from baselines.shared.hidden_weights import HiddenWeightPruner
 from baselines.shared.schedules import cosine
 from baselines.shared.selection import Scope
 

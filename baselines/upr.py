@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
 from baselines.shared.contract import PruneContext, PrunerInfo
-from baselines.shared.hidden import HiddenWeightPruner, SoftMasks
+from baselines.shared.hidden_weights import HiddenWeightPruner, SoftMasks
 
 
 @dataclass

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
 from baselines.shared.contract import Granularity, PruneContext
+from baselines.shared.dependency_graph import remove_units, unit_structure
 from baselines.shared.groups import PrunableLayer, Structure, prunable_layers
 from baselines.shared.masks import Masks
-from baselines.shared.structured import remove_units, unit_structure
 from dpap.emitters import Emitter, emitters, first_tensor, undisturbed
 from dpap.pruner import DPAP
 

@@ -10,7 +10,7 @@ from typing import Any
 import baselines
 from baselines.shared.contract import Granularity, Pruner
 from pipelines.authoring import class_rules, run_rules
-from pipelines.authoring.fit import ContractError
+from pipelines.authoring.mask_rules import ContractError
 from pipelines.authoring.rehearsal import Kind, Rehearsal, rehearse
 from pipelines.data.splits import TrainingData
 from pipelines.methods.registry import method as find_method

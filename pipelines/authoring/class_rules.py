@@ -12,7 +12,7 @@ from typing import Any
 
 import baselines
 from baselines.shared.contract import Pruner
-from pipelines.authoring.fit import ContractError
+from pipelines.authoring.mask_rules import ContractError
 from pipelines.common.errors import InputError
 from pipelines.methods.registry import make, methods
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from baselines.shared.contract import Granularity, PruneContext, Pruner
 from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
-from pipelines.authoring.fit import ContractError, require_fit
+from pipelines.authoring.mask_rules import ContractError, require_fit
 from pipelines.data.splits import TrainingData
 from pipelines.networks.initial import build_network, build_structure, stream
 from pipelines.networks.network import Network

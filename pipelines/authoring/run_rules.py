@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from baselines.shared.masks import Masks
-from pipelines.authoring.fit import ContractError
+from pipelines.authoring.mask_rules import ContractError
 from pipelines.authoring.rehearsal import Rehearsal
 from pipelines.settings.tolerance import TOLERANCE
 

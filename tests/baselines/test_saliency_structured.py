@@ -19,7 +19,7 @@ from baselines.hessian import Hessian
 from baselines.lamp import Lamp, lamp
 from baselines.sca import SCA
 from baselines.shared.activity import Activity
-from baselines.shared.channels import mean_potentials, scale_gradients
+from baselines.shared.channel_scores import mean_potentials, scale_gradients
 from baselines.shared.contract import PruneContext, Pruner
 from baselines.shared.groups import UnitGroup
 from baselines.shared.masks import Masks

@@ -11,7 +11,7 @@ from baselines.grasp import Grasp
 from baselines.magnitude import Magnitude
 from baselines.random import Random
 from baselines.shared.contract import PruneContext
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.masks import Masks
 from baselines.snip import Snip
 from baselines.synflow import SynFlow

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from baselines.shared.allocation import erk_densities
 from baselines.shared.groups import PrunableLayer, Slice, Structure, UnitGroup, weight_structure
 from baselines.shared.masks import Masks
-from baselines.shared.regrowth import drop_and_grow
 from baselines.shared.schedules import UpdateClock, cosine, cubic_density
 from baselines.shared.selection import select
+from baselines.shared.sparse_training import drop_and_grow
 
 
 def chain(widths: list[int]) -> Structure:

@@ -19,7 +19,7 @@ from baselines.shared.contract import PruneContext, Pruner, PrunerInfo
 from baselines.shared.masks import Masks
 from pipelines.authoring import class_rules, run_rules
 from pipelines.authoring.check import faults, find, perform
-from pipelines.authoring.fit import ContractError
+from pipelines.authoring.mask_rules import ContractError
 from pipelines.common.errors import InputError
 from pipelines.data import load_training
 from pipelines.data.splits import TrainingData

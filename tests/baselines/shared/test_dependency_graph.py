@@ -9,9 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from baselines.shared.dependency_graph import (
+    remove_units,
+    surviving_steps,
+    unit_scores,
+    unit_structure,
+)
 from baselines.shared.masks import Masks
 from baselines.shared.selection import select
-from baselines.shared.structured import remove_units, surviving_steps, unit_scores, unit_structure
 from pipelines.networks.network import Network
 from pipelines.settings.network import READOUT, NetworkSpec
 from pipelines.training.cell import build_network, build_structure
