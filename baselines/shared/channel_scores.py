@@ -1,4 +1,4 @@
-"""What is known of spiking channels: membrane potentials, and how the loss wants their scales."""
+"""Scores of channels in spiking networks: membrane potentials, and gradients of scales."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from baselines.shared.masks import Masks
 def mean_potentials(
     network: nn.Module, structure: Structure, activity: Activity
 ) -> dict[str, Tensor]:
-    """Mean absolute membrane potential of each unit, recomputed from its layer's input.
+    """Mean absolute membrane potential of each unit, recomputed from the input of its layer.
 
     Parameters
     ----------
     network
-        Behind each prunable LAYER it has batch norm ``LAYER_norm``, and snnTorch's ``LAYER_neuron``
-        unless the layer is a shortcut; what its ``neuron_currents`` makes of the former drives the
-        latter.
+        A network with batch norm ``LAYER_norm`` behind each prunable LAYER, and, except for
+        projection shortcuts, neurons ``LAYER_neuron`` of snnTorch. Its method
+        ``neuron_currents`` turns the normalised outputs of the layers into the input currents of
+        the neurons.
     structure
-        The layers and their groups.
+        The prunable layers and their groups.
     activity
-        One batch.
+        Activity of one batch.
 
     Returns
     -------
     dict
-        Group name -> means [units] over steps, samples and map, before the reset, with batch
-        norm over this batch; summed over the layers of a group.
+        Group name -> [units], mean over time steps, samples and feature map of the absolute
+        potential before the reset. Batch norm uses the statistics of the batch. For a group of
+        several layers it is the sum over its layers.
     """
 
     def normalised(layer: str) -> Tensor:
@@ -51,53 +53,60 @@ def mean_potentials(
 
     means: dict[str, Tensor] = {}
     currents: Iterator[tuple[str, Tensor]] = cast(Any, network).neuron_currents(normalised)
-    for layer, y in currents:
-        neuron, steps = network.get_submodule(f"{layer}_neuron"), len(activity.sent(layer))
-        potential, name = torch.zeros_like(y[0]), structure.group_of(layer).name
+    for layer, current in currents:
+        neuron = network.get_submodule(f"{layer}_neuron")
+        steps = len(activity.sent(layer))
+        group = structure.group_of(layer).name
+        potential = torch.zeros_like(current[0])
         for t in range(steps):
-            _, potential = neuron(y[t if len(y) > 1 else 0], potential)
+            # A static input gives the same current, of T = 1, at every step.
+            _, potential = neuron(current[t if len(current) > 1 else 0], potential)
             mean = potential.abs().transpose(0, 1).flatten(1).mean(1)
-            means[name] = mean.cpu() / steps + means.get(name, 0)
-        neuron.mem = torch.zeros(0)  # the module must not keep it alive
+            means[group] = mean.cpu() / steps + means.get(group, 0)
+        neuron.mem = torch.zeros(0)  # do not keep the potential alive in the module
     return means
 
 
 def scale_gradients(
     probe: Probe, structure: Structure, values: Mapping[str, Tensor], masks: Masks, samples: int
 ) -> dict[str, Tensor]:
-    """How strongly the loss wants each unit's batch norm scales to change, dead units' too.
+    """Absolute gradient of the loss with respect to each unit's batch norm scales.
+
+    Pruned units have gradients too, as their weights are kept: only their batch norm scale and
+    shift are zero.
 
     Parameters
     ----------
     probe
         Passes the samples.
     structure
-        Says which scales a unit owns: vectors named ``weight``.
+        The groups; the scales of a unit are its entries of vectors named ``weight``.
     values
-        Parameter name -> value, as if no unit were dead.
+        Parameter name -> value before masking.
     masks
-        Dead units have a scale and shift of zero, and their weights.
+        Where the scale and shift of pruned units are set to zero. Masks of other parameters do not
+        apply.
     samples
-        How many to pass.
+        Number of training samples; they are charged to the budget.
 
     Returns
     -------
     dict
-        Group name -> |dL/d scale| [units], L being the mean loss.
+        Group name -> absolute gradient of the mean loss with respect to the scale, [units].
     """
-    vectors = {n for n, mask in masks.parameters.items() if mask.dim() == 1}
-    values = {
-        n: v * masks.parameters[n].to(v.device) if n in vectors else v for n, v in values.items()
-    }
-    scales = sorted(n for n in vectors if n.endswith(".weight"))
+    vectors = {name for name, mask in masks.parameters.items() if mask.dim() == 1}
+    parameters = dict(values)
+    for name in vectors:
+        parameters[name] = values[name] * masks.parameters[name].to(values[name].device)
+    scales = sorted(name for name in vectors if name.endswith(".weight"))
     for name in scales:
-        values[name] = values[name].requires_grad_()
+        parameters[name] = parameters[name].requires_grad_()
     losses = [
-        probe.loss(inputs, labels, reduction="sum", parameters=values)
+        probe.loss(inputs, labels, reduction="sum", parameters=parameters)
         for inputs, labels in probe.batches(samples)
     ]
     gradients = torch.autograd.grad(
-        torch.stack(losses).sum() / samples, [values[n] for n in scales]
+        torch.stack(losses).sum() / samples, [parameters[name] for name in scales]
     )
     sums = structure.unit_sums(dict(zip(scales, gradients, strict=True)))
     return {name: total.abs().cpu() for name, total in sums.items()}

@@ -1,4 +1,4 @@
-"""Weights behind those of the network, which live on while the network's are zero."""
+"""Base class of methods that compute the network's weights from hidden weights."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from baselines.shared.selection import Scope, select
 
 @dataclass
 class HiddenWeightPruner(Pruner):
-    """Compute the network's weights as w = f(hidden), and prune where w is zero.
+    """Compute the network's weights as w = f(hidden), with w = 0 for pruned connections.
 
-    The hidden weights make the steps that the recipe's optimizer makes on w, as if f had slope
-    one; the size of an Adam step hardly depends on the gradient's, so other slopes move alike.
-    No mask is set before `stop`, for masks would clear the optimizer's memory of what may come
-    back. At `stop` the shared selection keeps the best scores, at the target density, and the
-    rest of the budget trains them.
+    Hidden weights of pruned connections are trained on, so that these connections can come back.
+    The hidden weights receive the steps that the recipe's optimizer makes on w, as if the slope of
+    f were 1. (The size of an Adam step hardly depends on the size of the gradient, so other slopes
+    would give similar steps.)
+
+    No mask is set before `stop`, because masks would clear the optimizer state of connections that
+    may come back. At `stop` the connections with the highest scores are selected at the target
+    density, and the rest of the budget trains them.
 
     Parameters
     ----------
     stop
         Progress at which the connections are fixed, in (0, 1].
     scope
-        How scores are compared at `stop`.
+        How scores are compared at `stop`, as for `select`.
     """
 
     stop: float = 0.7
@@ -38,27 +41,30 @@ class HiddenWeightPruner(Pruner):
             raise ValueError(f"stop must be in (0, 1], not {self.stop}")
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Take the network; the hidden weights start at its own."""
+        """Initialise the hidden weights with the weights of the network."""
         super().begin(network, context)
         self.hidden = {name: w.detach().clone() for name, w in self.layer_weights().items()}
         self._written = {name: w.clone() for name, w in self.hidden.items()}
         self.finished = False
 
     def visible(self, progress: float) -> dict[str, Tensor]:
-        """Move `self.hidden`, if the method does, and return f of it: layer name -> weight."""
+        """Return the weights of the network, f(hidden): layer name -> weight.
+
+        A method may also update ``self.hidden`` here.
+        """
         raise NotImplementedError
 
     def scores(self) -> dict[str, Tensor]:
-        """Layer name -> scores of the hidden weights; the highest are kept at `stop`."""
+        """Return scores of the hidden weights by layer name; the highest are kept at `stop`."""
         raise NotImplementedError
 
     def due(self, progress: float) -> bool:
-        """Every step until `stop`."""
+        """Whether the connections are not fixed yet."""
         return not self.finished
 
     @torch.no_grad()
     def masks(self, progress: float) -> Masks | None:
-        """Let the hidden weights follow the optimizer, and the network follow them."""
+        """Apply the last optimizer step to the hidden weights; write f(hidden) to the network."""
         if self.finished:
             return None
         self.finished = progress >= self.stop
@@ -79,61 +85,3 @@ class HiddenWeightPruner(Pruner):
             weights=scores,
             scope=self.scope,
         )
-
-
-class SoftMasks:
-    """Masks sigmoid(tau * m) of weights and of the units that they read, trained by Adam.
-
-    What the first layer reads are inputs, not neurons: it has masks of weights alone.
-
-    Parameters
-    ----------
-    weights
-        Layer name -> weight, in the order of the network. All m start at zero: half open.
-    """
-
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.weights = {n: torch.zeros_like(w).requires_grad_() for n, w in weights.items()}
-        self.units = {
-            name: w.new_zeros(1, w.shape[1], *[1] * (w.dim() - 2)).requires_grad_()
-            for name, w in list(weights.items())[1:]
-        }
-        masks = [*self.weights.values(), *self.units.values()]
-        self.optimizer = torch.optim.Adam(masks, fused=True)  # one pass over the memory
-
-    def open(self, tau: float) -> dict[str, Tensor]:
-        """How open each weight is, in (0, 1): layer name -> product of its two masks."""
-        masks = {name: (tau * m).sigmoid() for name, m in self.weights.items()}
-        return masks | {name: masks[name] * (tau * m).sigmoid() for name, m in self.units.items()}
-
-    def step(
-        self,
-        slopes: dict[str, Tensor],
-        spikes: dict[str, Tensor],
-        strength: float,
-        tau: float,
-        rate: float,
-    ) -> None:
-        """Move down the loss and the operations.
-
-        Parameters
-        ----------
-        slopes
-            Layer name -> gradient of the loss along `open`, of the weight's shape.
-        spikes
-            Layer name -> received from each unit, [units]; a weight makes as many operations.
-        strength
-            What all operations of the open network add to the loss.
-        tau, rate
-            Sharpness of the masks, and the learning rate.
-        """
-        self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.zero_grad()
-        total = sum(float(s.sum()) * self.weights[n][:, 0].numel() for n, s in spikes.items())
-        opened = self.open(tau)
-        gradients = []
-        for name, mask in opened.items():
-            cost = spikes[name].view(1, -1, *[1] * (mask.dim() - 2)) / max(total, 1.0)
-            gradients.append(slopes[name] + strength * cost)
-        torch.autograd.backward(list(opened.values()), gradients)
-        self.optimizer.step()

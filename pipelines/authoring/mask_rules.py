@@ -1,4 +1,4 @@
-"""Masks must fit the network, and leave every layer and every class something."""
+"""Rules about masks: they fit the network, and keep parts of every group and of every class."""
 
 from __future__ import annotations
 
@@ -13,16 +13,26 @@ from pipelines.settings.network import READOUT
 
 
 class ContractError(BenchError):
-    """A method breaks a rule of the contract; the sentence says which, and what to do."""
+    """A method breaks a rule of the contract. The message says which rule, and what to do."""
 
 
 def require_fit(masks: Masks, network: Network, structure: Structure) -> None:
-    """Raise unless masks fit the network and leave every layer and every class something.
+    """Require that masks fit the network.
+
+    Parameters
+    ----------
+    masks
+        What the method returned.
+    network
+        The dense network.
+    structure
+        Its prunable layers and unit groups.
 
     Raises
     ------
     ContractError
-        If they do not.
+        If a mask has the wrong type, shape or name, if the readout is pruned, or if no unit of a
+        group or no input of a class is kept.
     """
     if not isinstance(masks, Masks):
         raise ContractError(
@@ -33,35 +43,40 @@ def require_fit(masks: Masks, network: Network, structure: Structure) -> None:
     for name, kept in masks.parameters.items():
         _require_mask(f"mask of '{name}'", kept, shapes.get(name))
     for name, kept in masks.parameters.items():
-        whole = kept == kept[:1] if structure.groups and kept.dim() > 1 else kept
-        if name.startswith(f"{READOUT}.") and not bool(whole.all()):
+        # A pruned unit removes a whole column of the readout; all rows must be equal then.
+        unpruned = kept == kept[:1] if structure.groups and kept.dim() > 1 else kept
+        if name.startswith(f"{READOUT}.") and not bool(unpruned.all()):
             raise ContractError(
-                f"'{name}' is pruned: the readout stays whole but for the inputs from units that "
-                "are gone; prune the layers of self.layer_weights() only."
+                f"'{name}' is pruned: only the readout's inputs from pruned units may be masked; "
+                "prune the layers of self.layer_weights() only."
             )
         if name == f"{READOUT}.weight" and not bool(kept.any(1).all()):
-            raise ContractError("a class has no input left: leave each layer some units.")
+            raise ContractError("a class has no input left: keep some units in each layer.")
     sizes = {group.name: (group.size,) for group in structure.groups}
     if masks.units.keys() not in (set(), set(sizes)) or (sizes and not masks.units):
-        wanted = f"the groups {', '.join(sizes)}" if sizes else "no group"
+        wanted = ", ".join(sizes) or "no group"
+        found = ", ".join(masks.units) or "no group"
         raise ContractError(
-            f"units of the masks name {', '.join(masks.units) or 'nothing'}, where this "
-            f"granularity has {wanted}: make masks by self.context.structure.masks()."
+            f"the field units of the masks has {found}; this granularity needs {wanted}: make "
+            "masks by self.context.structure.masks()."
         )
     for name, kept in masks.units.items():
-        _require_mask(f"units of '{name}'", kept, sizes.get(name))
+        _require_mask(f"unit mask of '{name}'", kept, sizes.get(name))
         if not bool(kept.any()):
-            raise ContractError(f"no unit of '{name}' is left: keep at least one in each group.")
+            raise ContractError(
+                f"no unit of '{name}' is kept: keep at least one unit in each group."
+            )
     firing = [layer for layer in structure.layers if layer.drives is None]
     widths = {layer.name: (layer.shape[0], network.steps) for layer in firing}
     for name, kept in masks.steps.items():
-        _require_mask(f"steps of '{name}'", kept, widths.get(name))
+        _require_mask(f"time-step mask of '{name}'", kept, widths.get(name))
 
 
 def _require_mask(what: str, kept: Tensor, shape: tuple[int, ...] | None) -> None:
+    """Require the name, the type and the shape of one mask; shape None: the name is unknown."""
     if shape is None:
-        raise ContractError(f"{what}: the network has nothing of this name to prune.")
+        raise ContractError(f"the {what} has no counterpart in the network: use another name.")
     if kept.dtype != torch.bool:
-        raise ContractError(f"{what} is {kept.dtype}: masks are torch.bool, True where kept.")
+        raise ContractError(f"the {what} is {kept.dtype}: use torch.bool, True where kept.")
     if tuple(kept.shape) != shape:
-        raise ContractError(f"{what} has shape {tuple(kept.shape)} instead of {shape}.")
+        raise ContractError(f"the {what} has shape {tuple(kept.shape)} instead of {shape}.")

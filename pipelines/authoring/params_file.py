@@ -1,7 +1,7 @@
-"""Edits of params.yaml that leave every other byte as it is, comments included.
+"""Edits of params.yaml that change no other byte of the file, comments included.
 
-The parser tells where each value stands, and only that text is replaced. Rewriting the whole file,
-even with a round-trip YAML library, moves comments and spaces of lines that nobody touched.
+The YAML parser gives the position of each value, and only the text there is replaced. Writing the
+whole file again, even with a round-trip YAML library, would move comments and spaces elsewhere.
 """
 
 from __future__ import annotations
@@ -22,12 +22,23 @@ _TUNED = "# tuned: "
 
 
 def add_entry(path: Path, keys: Sequence[str], name: str, value: Mapping[str, Any]) -> None:
-    """Append an entry to the mapping at `keys`.
+    """Append an entry to a mapping.
+
+    Parameters
+    ----------
+    path
+        The file.
+    keys
+        Keys that lead to the mapping.
+    name
+        Key of the new entry.
+    value
+        Value of the new entry.
 
     Raises
     ------
     BenchError
-        If the file is written in a way that cannot be edited.
+        If there is no such mapping, or the file is written in a way that cannot be edited.
     """
     text = path.read_text()
     found = _find(text, keys)
@@ -42,7 +53,18 @@ def add_entry(path: Path, keys: Sequence[str], name: str, value: Mapping[str, An
 
 
 def set_options(path: Path, method: str, options: Mapping[str, Any], note: str) -> None:
-    """Replace values of ``methods: METHOD:``, and note at its line where they come from.
+    """Replace values of ``methods: METHOD:``, and note their origin in a comment.
+
+    Parameters
+    ----------
+    path
+        The file.
+    method
+        Name of the method.
+    options
+        The new values, by hyper-parameter.
+    note
+        Origin of the values. The comment is at the end of the method's line.
 
     Raises
     ------
@@ -66,17 +88,17 @@ def set_options(path: Path, method: str, options: Mapping[str, Any], note: str) 
 
 
 def _find(text: str, keys: Sequence[str]) -> yaml.MappingNode:
-    """The mapping at some keys, with the places of all that is in it."""
+    """Return the mapping that `keys` lead to, with the positions of its entries in the text."""
     node: Any = compose_yaml(text)
     for name in keys:
         node = next((v for k, v in node.value if k.value == name), None)
         if not isinstance(node, yaml.MappingNode):
-            raise BenchError(f"params.yaml has no mapping '{name}'; write it there by hand.")
+            raise BenchError(f"params.yaml has no mapping '{name}'; write it by hand.")
     return cast(yaml.MappingNode, node)
 
 
 def _last_line(node: yaml.Node) -> int:
-    """The line in which a mapping ends; one that is written elsewhere, an alias, is left out."""
+    """Return the last line of a mapping. Aliases, whose text is elsewhere, do not count."""
     if not isinstance(node, yaml.MappingNode) or node.flow_style:
         return int(node.end_mark.line)
     ends: Iterator[int] = (
@@ -87,12 +109,12 @@ def _last_line(node: yaml.Node) -> int:
 
 
 def _is_here(key: yaml.Node, value: yaml.Node) -> bool:
-    """Whether a value is written after its key, and is no alias of one before."""
+    """Whether a value is written after its key, so that it is not an alias."""
     return bool(value.start_mark.index > key.end_mark.index)
 
 
 def _aliases(text: str, method: str) -> Iterator[yaml.Node]:
-    """Keys of ``methods:`` whose value is an alias of the options of `method`."""
+    """Yield the keys of ``methods:`` whose value is an alias of the options of `method`."""
     entries = _find(text, ["methods"]).value
     own = next(value for key, value in entries if key.value == method)
     for key, value in entries:
@@ -101,7 +123,7 @@ def _aliases(text: str, method: str) -> Iterator[yaml.Node]:
 
 
 def _without_aliases(text: str, method: str) -> str:
-    """Write out what shares its options with `method`, so that a change stays with it."""
+    """Replace aliases of the options of `method` by copies, so that they do not change with it."""
     options = read_yaml(text)["methods"]
     for key in reversed(list(_aliases(text, method))):
         written = _written(options[key.value], key.start_mark.column + _INDENT)
@@ -112,7 +134,7 @@ def _without_aliases(text: str, method: str) -> str:
 
 
 def _noted(text: str, method: str, note: str) -> str:
-    """Put a note at the end of a method's line, in place of the one before."""
+    """Write a comment at the end of a method's line; it replaces an earlier one."""
     key, value = next((k, v) for k, v in _find(text, ["methods"]).value if k.value == method)
     number = value.end_mark.line if value.flow_style else key.end_mark.line
     lines = text.splitlines()
@@ -122,7 +144,7 @@ def _noted(text: str, method: str, note: str) -> str:
 
 
 def _written(value: Mapping[str, Any], column: int) -> str:
-    """A mapping as lines of YAML; the innermost of several levels on one line."""
+    """Format a mapping as YAML; mappings of the third level are on one line each."""
     inner = (x for value in value.values() if isinstance(value, Mapping) for x in value.values())
     nested = any(isinstance(x, Mapping) for x in inner)
     text = yaml.safe_dump(
@@ -136,8 +158,8 @@ def _scalar(value: Any) -> str:
 
 
 def _write(path: Path, text: str, wanted: object) -> None:
-    """Write the file, if it says what it should."""
+    """Write the file if the new text has the wanted content."""
     if read_yaml(text) != wanted:
-        raise BenchError(f"{path} is written in a way that cannot be edited; do it by hand.")
+        raise BenchError(f"{path} is written in a way that cannot be edited; edit it by hand.")
     with atomic_file(path) as file:
         file.write(text.encode())

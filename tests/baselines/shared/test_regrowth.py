@@ -15,7 +15,7 @@ from baselines.lth import LotteryTicket
 from baselines.rigl import RigL
 from baselines.set import SparseEvolutionaryTraining
 from baselines.shared.contract import PruneContext, Pruner
-from baselines.shared.hidden_weights import SoftMasks
+from baselines.shared.soft_masks import SoftMasks
 from baselines.shared.masks import Masks
 from baselines.stds import StateTransition
 from baselines.upr import EnergyPruning

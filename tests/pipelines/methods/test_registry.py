@@ -80,9 +80,9 @@ def test_unknown_method_and_options_say_what_is_near() -> None:
 
 def test_cells_that_cannot_be_are_refused(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, granularity, density, reason in [
-        ("dpap", "unstructured", 0.5, "prunes structured, hybrid, not unstructured"),
+        ("dpap", "unstructured", 0.5, "has granularity structured, hybrid, not unstructured"),
         ("magnitude", "structured", EMERGENT, "give --density"),
-        ("dense", "none", 0.5, "its density is 1"),
+        ("dense", "none", 0.5, "its density must be 1"),
     ]:
         with pytest.raises(InputError, match=reason):
             params.spec("digits-snn", name, granularity, density, 0)
@@ -90,7 +90,9 @@ def test_cells_that_cannot_be_are_refused(params: Params, monkeypatch: pytest.Mo
     assert check(spec).info.name == "dense"
     info = dataclasses.replace(method("magnitude").info, tracks=("from-scratch",))
     monkeypatch.setattr(method("magnitude"), "info", info)
-    with pytest.raises(InputError, match="does not enter the track post-training; it enters from"):
+    with pytest.raises(
+        InputError, match="does not take part in track post-training, only in from-sc"
+    ):
         params.spec("digits-snn", "magnitude", None, 0.5, 0, "post-training")
 
 

@@ -271,8 +271,12 @@ def test_after_post_training_a_shuffled_twin_has_the_same_start(
 @pytest.mark.parametrize(
     ("place", "control", "sentence"),
     [
-        (("dense", "none", 1.0), "shuffled", "'dense' prunes nothing; it has no shuffled twin"),
-        (("random", "structured", 0.5), "shuffled", "'random' has no shuffled twin; it is its own"),
+        (("dense", "none", 1.0), "shuffled", "'dense' prunes nothing; it has no shuffled control"),
+        (
+            ("random", "structured", 0.5),
+            "shuffled",
+            "'random' has no shuffled control, because its",
+        ),
         (("magnitude", "unstructured", 0.5), "reinit", "leaves no smaller network"),
         (("dpap-st", "spatio-temporal", 0.5), "reinit", "leaves no smaller network"),
         (("random", "structured", 0.5), "reinit", None),
@@ -297,7 +301,7 @@ def test_other_refusals(
     assert "new weights" in str(refusal(follow(later, "reinit")))
     spec = cell(params, tiny, "magnitude", "structured", 0.5)
     as_dpap = follow(msgspec.structs.replace(spec, twin_of="dpap"), "shuffled")
-    assert "as dpap is a control itself" in str(refusal(as_dpap))
+    assert "at the density of dpap is a matched run" in str(refusal(as_dpap))
     with pytest.raises(InputError, match="follows its parent: run digits-snn magnitude struct"):
         list(run_cells([follow(spec, "shuffled")], data_root, Store(tmp_path / "r"), "serial", 1))
     parent = msgspec.structs.replace(run_cell(spec, data_root), status="off-target")
