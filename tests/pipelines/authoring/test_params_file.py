@@ -1,4 +1,4 @@
-"""params.yaml is edited in place: what nobody asked to change keeps every byte."""
+"""Edits of params.yaml: no other byte of the file changes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def changes(path: Path, before: str = TEXT) -> list[str]:
-    """Lines that were taken out and put in."""
+    """Removed and added lines."""
     lines = difflib.ndiff(before.splitlines(), path.read_text().splitlines())
     return [line for line in lines if line[0] in "+-"]
 
@@ -62,7 +62,7 @@ def test_an_entry_is_appended(file: Path) -> None:
     assert file.read_text().endswith("high: 1.0}\n")
 
 
-def test_options_are_replaced_where_they_stand(file: Path) -> None:
+def test_options_are_replaced_in_place(file: Path) -> None:
     set_options(file, "one", {"a": 2, "c": "x: y"}, "trial 1, validation 97.2 %")
     assert changes(file) == [
         "-   one: # why",
@@ -77,7 +77,7 @@ def test_options_are_replaced_where_they_stand(file: Path) -> None:
     assert changes(file, text)[1:] == ["+   one: # why # tuned: trial 2"]
 
 
-def test_options_in_one_line(file: Path) -> None:
+def test_options_on_one_line(file: Path) -> None:
     set_options(file, "four", {"a": 2}, "x")
     assert changes(file)[1:] == ["+   four: { a: 2, b: { c: 2 } } # tuned: x"]
     set_options(file, "dense", {}, "y")
@@ -85,7 +85,7 @@ def test_options_in_one_line(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["two", "three"])
-def test_shared_options_are_parted(file: Path, name: str) -> None:
+def test_aliased_options_become_copies(file: Path, name: str) -> None:
     set_options(file, name, {"a": 1.5}, "x")
     methods = yaml.safe_load(file.read_text())["methods"]
     assert [methods["two"]["a"], methods["three"]["a"]] == [
@@ -95,17 +95,17 @@ def test_shared_options_are_parted(file: Path, name: str) -> None:
     assert line[name] in file.read_text()
 
 
-def test_what_cannot_be_edited_is_left_alone(file: Path) -> None:
-    with pytest.raises(BenchError, match="cannot be edited; do it by hand"):
+def test_a_file_that_cannot_be_edited_is_not_changed(file: Path) -> None:
+    with pytest.raises(BenchError, match="cannot be edited; edit it by hand"):
         set_options(file, "one", {"new": 1}, "x")
-    with pytest.raises(BenchError, match="has no mapping 'boards'; write it there by hand"):
+    with pytest.raises(BenchError, match="has no mapping 'boards'; write it by hand"):
         add_entry(file, ["methods", "boards"], "x", {})
     with pytest.raises(BenchError, match="cannot be edited"):
         add_entry(file, ["methods", "dense"], "x", {"a": 1})
     assert file.read_text() == TEXT
 
 
-def test_the_published_file_can_be_edited(project: Path, params: Params) -> None:
+def test_params_yaml_of_the_repository_can_be_edited(project: Path, params: Params) -> None:
     path = project / "params.yaml"
     before = path.read_text()
     add_entry(path, ["methods"], "new", {"a": 1})
