@@ -34,10 +34,9 @@ def attach(
 ) -> Attachment:
     """Let DPAP prune a network while your own loop trains it.
 
-    The network is traced once, in evaluation mode; its state does not change. It may have any
-    number of convolution and linear layers. The output of each must reach a neuron or activation
-    module (`dpap.emitters.NEURONS`), directly or through batch norm, pooling, additions and
-    reshapes.
+    The network is traced once, in evaluation mode; its state does not change. Its convolution and
+    linear layers may be anywhere in it. The output of each must reach a neuron or activation module
+    (`dpap.emitters.NEURONS`), directly or through batch norm, pooling, additions and reshapes.
 
     Parameters
     ----------
@@ -125,15 +124,15 @@ class Attachment:
         self.pruner = pruner
         self.structure = structure
         self.steps = steps
-        self.masks = self._masks_there = Masks()
-        self._forget()
+        self.masks = self._device_masks = Masks()
+        self._clear_activity()
         modules = dict(network.named_modules())
         self._hooks = []
         for layer in structure.layers:
             emitter = found[layer.name]
             for name, hook in (
-                (layer.name, partial(self._input, layer)),
-                (emitter.neuron, partial(self._output, layer, emitter)),
+                (layer.name, partial(self._record_input, layer)),
+                (emitter.neuron, partial(self._record_output, layer, emitter)),
             ):
                 self._hooks.append(modules[name].register_forward_hook(_eager(hook)))
 
@@ -172,19 +171,19 @@ class Attachment:
             raise ValueError(f"progress must be in [0, 1], not {progress}")
         if not self.pruner.finished:
             self.pruner.observe(self._activity())
-        self._forget()
+        self._clear_activity()
         masks = self.pruner.masks(progress)
         if masks is not None:
             self.masks = masks
-            self._masks_there = masks.to(next(self.network.parameters()).device)
-        self._masks_there.project(self.network, optimizer)
+            self._device_masks = masks.to(next(self.network.parameters()).device)
+        self._device_masks.project(self.network, optimizer)
 
     def detach(self) -> None:
         """Remove the hooks. Pruned weights are zero now, but further training can change them."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        self._forget()
+        self._clear_activity()
         torch.compiler.reset()  # graphs compiled before keep the breaks at the hooks
 
     def compact(self) -> None:
@@ -197,24 +196,24 @@ class Attachment:
             self.detach()
             remove_units(self.structure, self.masks)
 
-    def _forget(self) -> None:
+    def _clear_activity(self) -> None:
         self._inputs: dict[str, list[Tensor]] = {x.name: [] for x in self.structure.layers}
         self._outputs: dict[str, list[Tensor]] = {x.name: [] for x in self.structure.layers}
         self._calls = dict.fromkeys(self._inputs, 0)
 
-    def _counts(self) -> bool:
+    def _recording(self) -> bool:
         return self.network.training and not self.pruner.finished
 
-    def _input(
+    def _record_input(
         self, layer: PrunableLayer, module: nn.Module, arguments: tuple[Any, ...], output: Any
     ) -> None:
         """Forward hook of a layer: record its input."""
-        if self._counts():
+        if self._recording():
             units = module.in_features if isinstance(module, nn.Linear) else module.in_channels
             assert isinstance(units, int)
             self._inputs[layer.name].append(_per_unit(arguments[0], layer, units))
 
-    def _output(
+    def _record_output(
         self,
         layer: PrunableLayer,
         emitter: Emitter,
@@ -223,7 +222,7 @@ class Attachment:
         output: Any,
     ) -> None:
         """Forward hook of the neuron module behind a layer: record the layer's neuron output."""
-        if self._counts():
+        if self._recording():
             if emitter.emits(self._calls[layer.name]):
                 emitted = _per_unit(first_tensor(output), layer, layer.shape[0])
                 self._outputs[layer.name].append(emitted)

@@ -111,7 +111,7 @@ class Replay:
             Shape of the recorded mask of the weight, the quantity ``keep``; None: not recorded.
         """
         state = self.state
-        state.digest()
+        state.process_pending()
         theta = state.threshold.value
         found = {
             "theta": theta[0] if theta is not None and state.preset.theta == "unit" else theta,

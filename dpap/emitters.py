@@ -173,7 +173,7 @@ class _Tracer(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        tags = self._of((args, kwargs))
+        tags = self._tags_of((args, kwargs))
         if tags:
             # x[...] = y returns None and changes its first argument.
             self._mark(args[0] if result is None else result, tags)
@@ -192,7 +192,7 @@ class _Tracer(TorchFunctionMode):
 
         def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
             call = self._count(name)
-            for tag in self._of(arguments[:1]):
+            for tag in self._tags_of(arguments[:1]):
                 self.received.setdefault(tag, call)
             self._mark(output, frozenset())
 
@@ -202,7 +202,7 @@ class _Tracer(TorchFunctionMode):
         self.calls[name] = self.calls.get(name, 0) + 1
         return name, self.calls[name] - 1
 
-    def _of(self, value: object) -> frozenset[_Call]:
+    def _tags_of(self, value: object) -> frozenset[_Call]:
         found = (self._tags.get(id(tensor)) for tensor in _tensors(value))
         return frozenset().union(*(entry[1] for entry in found if entry is not None))
 

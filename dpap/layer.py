@@ -18,7 +18,7 @@ Evidence = Literal["both", "trace", "plasticity"]
 
 #: Number of activity values that a layer collects before it processes them. Many small batches
 #: are processed together, which is faster.
-HELD = 2**19
+PENDING_LIMIT = 2**19
 
 
 class LayerState:
@@ -73,12 +73,12 @@ class LayerState:
         self.unit_survival = torch.full((outputs,), preset.beta)
         self.synapse_survival = torch.full((outputs, inputs), preset.beta) if synapses else None
         self.time_survival = torch.full((outputs, steps), preset.beta) if steps else None
-        self.held: list[tuple[Tensor, Tensor]] = []
-        self.forget()
+        self.pending: list[tuple[Tensor, Tensor]] = []
+        self.reset_sums()
 
-    def forget(self) -> None:
+    def reset_sums(self) -> None:
         """Reset the sums. The sliding threshold is kept, as it covers all batches."""
-        self.digest()  # so that the threshold includes the collected batches
+        self.process_pending()  # so that the threshold includes the collected batches
         self.plasticity: Tensor | None = None  # [outputs, inputs]
         self.activity: Tensor | None = None  # traces, [outputs]
         self.products: Tensor | None = None  # unit importance per batch, [outputs]
@@ -95,18 +95,18 @@ class LayerState:
             Output of its neurons, [T, B, outputs, ...map].
         """
         pair = unit_activity(pre).detach(), unit_activity(post).detach()
-        if self.held and self.held[-1][1].shape != pair[1].shape:  # for example a smaller batch
-            self.digest()
-        self.held.append(pair)
-        if len(self.held) * (pair[0].numel() + pair[1].numel()) >= HELD:
-            self.digest()
+        if self.pending and self.pending[-1][1].shape != pair[1].shape:
+            self.process_pending()  # only batches of one size are stacked
+        self.pending.append(pair)
+        if len(self.pending) * (pair[0].numel() + pair[1].numel()) >= PENDING_LIMIT:
+            self.process_pending()
 
-    def digest(self) -> None:
+    def process_pending(self) -> None:
         """Add the collected batches to the sums."""
-        if not self.held:
+        if not self.pending:
             return
-        pre, post = (_together(batches) for batches in zip(*self.held, strict=True))
-        self.held = []
+        pre, post = (_stack(batches) for batches in zip(*self.pending, strict=True))
+        self.pending = []
         pre = pre.expand(len(post), -1, -1, -1)  # a static input is shown at every step
         tau, mean = self.preset.tau, self.preset.trace_mean
         post_trace = trace(post, tau, mean=mean)
@@ -131,7 +131,7 @@ class LayerState:
     @property
     def importance(self) -> Tensor | None:
         """Importance of the units, [outputs]; None before the first batch."""
-        self.digest()
+        self.process_pending()
         if self.plasticity is None or self.per_batch:
             return self.products
         if self.activity is None or self.evidence == "trace":
@@ -163,10 +163,10 @@ class LayerState:
     def end_update(self) -> None:
         """Reset the sums, unless the preset accumulates them over the whole run."""
         if not self.preset.accumulate:
-            self.forget()
+            self.reset_sums()
 
 
-def _together(batches: tuple[Tensor, ...]) -> Tensor:
+def _stack(batches: tuple[Tensor, ...]) -> Tensor:
     """Stack k batches [T, B, N] to [T, k, B, N]; a single batch is not copied."""
     return torch.stack(batches, dim=1) if len(batches) > 1 else batches[0].unsqueeze(1)
 

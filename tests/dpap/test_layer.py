@@ -20,8 +20,8 @@ def test_processing_batches_together_changes_nothing(monkeypatch: pytest.MonkeyP
         (random_spikes(n, (5, 2, 2), draw), random_spikes(n, (7, 3, 3), draw)) for n in (4, 4, 1, 4)
     ]
     states = []
-    for held in (1, 10**9):
-        monkeypatch.setattr(layer, "HELD", held)
+    for limit in (1, 10**9):
+        monkeypatch.setattr(layer, "PENDING_LIMIT", limit)
         state = LayerState("conv", 7, 5, DPAP(), synapses=True, steps=2)
         for pre, post in batches:
             state.observe(pre.double(), post.double())
