@@ -1,1 +1,1 @@
-"""Pruning methods, one file each, and the contract that all of them meet."""
+"""Pruning methods, one per file; `baselines.shared` holds their contract and common parts."""

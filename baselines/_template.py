@@ -1,7 +1,9 @@
-"""Magnitude increase: what grew since the start stays. Copy this file to NAME.py to begin a method.
+"""Magnitude increase: keep the weights that grew most since initialisation.
 
-It has one class, whose fields are the hyper-parameters; write them into params.yaml too. The
-contract is baselines/shared/contract.py. Files whose names start with ``_`` are not registered.
+This is the template of a new method: ``dpap-bench new-method NAME`` copies it to NAME.py, and adds
+its hyper-parameters to params.yaml. A method is one dataclass, whose fields are the
+hyper-parameters. baselines/shared/contract.py describes the contract. Files whose names start with
+``_`` are not registered as methods.
 """
 
 from __future__ import annotations
@@ -11,17 +13,17 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass
 class Template(GradualPruner):
-    """Score a weight by its magnitude less the initial one, a unit by the sum of its weights'.
+    """Score a weight by abs(w) - share * abs(w at initialisation), and a unit by its sum of scores.
 
     Parameters
     ----------
     share
-        Part of the initial magnitude that counts, in [0, 1]; 0 is magnitude pruning.
+        Factor of the initial magnitude, in [0, 1]; 0 is magnitude pruning.
     """
 
     info = PrunerInfo(
@@ -39,16 +41,18 @@ class Template(GradualPruner):
             raise ValueError(f"share must be in [0, 1], not {self.share}")
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Remember the initial magnitudes."""
+        """Store the initial magnitudes."""
         super().begin(network, context)
-        self.initial = {n: w.detach().abs() for n, w in self.layer_weights().items()}
+        self.initial = {name: w.detach().abs() for name, w in self.layer_weights().items()}
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Layer name -> growth of each weight's magnitude."""
-        weights = self.layer_weights().items()
-        return {n: w.detach().abs() - self.share * self.initial[n] for n, w in weights}
+        """Layer name -> scores of the weight's shape."""
+        return {
+            name: weight.detach().abs() - self.share * self.initial[name]
+            for name, weight in self.layer_weights().items()
+        }
 
     def unit_scores(self) -> dict[str, Tensor]:
-        """Group name -> growth summed over a unit's weights, its columns in readers included."""
-        scores = {f"{name}.weight": s for name, s in self.weight_scores().items()}
+        """Group name -> sums over the weights that each unit owns, [units]."""
+        scores = {f"{name}.weight": score for name, score in self.weight_scores().items()}
         return self.context.structure.unit_sums(scores)

@@ -1,4 +1,4 @@
-"""No pruning: the reference that every drop is measured from."""
+"""No pruning: the reference for all accuracy drops."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Dense(Pruner):
     )
 
     def due(self, progress: float) -> bool:
-        """Never: nothing ever changes."""
+        """Return False: the masks never change."""
         return False
 
     def masks(self, progress: float) -> Masks | None:
-        """Change nothing."""
+        """Return None: the masks never change."""
         return None

@@ -1,9 +1,10 @@
-"""Firing rate: units that fire least go first; the control for criteria made of activity.
+"""Firing rate: prune the units that fire least; the control for criteria based on activity.
 
-The score is the mean number of spikes of a unit per step and sample, for ReLU networks its mean
-activation (Hu et al. 2016, network trimming, arXiv 1607.03250, judges by how often it is zero),
-as a moving average over training batches, relative to the mean of its layer. It knows nothing
-of what a spike is worth. It costs no budget.
+The score of a unit is its number of spikes, summed over its feature map, per time step and sample.
+For ReLU networks it is the sum of activations instead. (Hu et al. 2016, network trimming, arXiv
+1607.03250, score a unit by how often its activation is zero.) The score is a moving average over
+training batches, divided by the mean score of the unit's group. It does not consider how a spike
+affects the loss. It costs no budget.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.contract import Activity, PruneContext, PrunerInfo
-from baselines.shared.gradual import GradualPruner
-from baselines.shared.structured import relative
+from baselines.shared.dependency_graph import relative
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass
@@ -25,7 +26,7 @@ class FiringRate(GradualPruner):
     Parameters
     ----------
     momentum
-        Weight of the average so far against the newest batch, in [0, 1).
+        Weight of the previous average in the moving average, in [0, 1).
     """
 
     info = PrunerInfo(
@@ -51,12 +52,15 @@ class FiringRate(GradualPruner):
 
     @torch.no_grad()
     def observe(self, activity: Activity) -> None:
-        """Average the rates of this batch in, summed over each unit's map."""
-        for group in self.context.structure.groups if not self.finished else ():
-            layers = self.context.structure.emitters(group)
-            rate = torch.stack([activity.sent(x).mean((0, 1)) for x in layers]).sum(0)
+        """Update the moving averages with the firing rates of a batch."""
+        if self.finished:
+            return
+        structure = self.context.structure
+        for group in structure.groups:
+            layers = structure.emitters(group)
+            rate = torch.stack([activity.sent(layer).mean((0, 1)) for layer in layers]).sum(0)
             self.rates[group.name] = self.rates.get(group.name, rate).lerp(rate, 1 - self.momentum)
 
     def unit_scores(self) -> dict[str, Tensor]:
-        """Group name -> rates relative to the group's mean."""
+        """Group name -> firing rates divided by their mean, [units]."""
         return relative(self.rates)

@@ -1,12 +1,15 @@
-"""Geometric median: filters that the others can replace go first.
+"""FPGM: prune the filters that the other filters of the layer can replace.
 
-He et al. 2019 (arXiv 1811.00250, equation 5): a filter nearest to the geometric median of its
-layer is redundant, whatever its norm; it is the one with the least sum of Euclidean distances to
-all filters of the layer. Every layer loses the same share, as in the paper (scope layer-wise).
+He et al. 2019 (filter pruning via geometric median, arXiv 1811.00250, equation 5): the filter
+nearest to the geometric median of its layer is redundant, whatever its norm. It is the filter with
+the smallest sum of Euclidean distances to all filters of the layer. Every layer loses the same
+share of filters, as in the paper (scope layer-wise).
 
-torch-pruning's FPGMImportance takes distances between squared weights; these are between the
-weights. Adapted: the paper zeroes filters softly after each epoch; here they go for good along
-the gradual schedule, and distances to those that went no longer count.
+This file computes distances between weights. FPGMImportance of torch-pruning computes distances
+between squared weights.
+
+Adapted: the paper sets filters to zero after each epoch but lets them recover. Here they are
+removed for good, along the gradual schedule, and distances to removed filters no longer count.
 """
 
 from __future__ import annotations
@@ -17,13 +20,13 @@ import torch
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.selection import Scope
 
 
 @dataclass
 class FPGM(GradualPruner):
-    """Score a unit by the sum of its filter's distances to the layer's other filters."""
+    """Score a unit by the sum of the distances between its filter and the layer's other filters."""
 
     info = PrunerInfo(
         name="fpgm",
@@ -37,7 +40,7 @@ class FPGM(GradualPruner):
 
     @torch.no_grad()
     def unit_scores(self) -> dict[str, Tensor]:
-        """Group name -> sums of distances [units], relative to the mean of those alive."""
+        """Group name -> sums of distances [units], divided by their mean over alive units."""
         scores = {}
         weights = self.layer_weights()
         for group in self.context.structure.groups:

@@ -1,14 +1,15 @@
 """Grad R: gradient rewiring of spiking networks (Chen et al. 2021, arXiv 2105.04916).
 
-A weight is w = s * relu(theta), its sign s fixed at initialisation. theta moves by the gradient
-s * dL/dw even where it is negative, so a disconnected synapse can come back, and each step takes
-away rate * alpha * sign(theta - mu), from a Laplace prior whose share below zero is the target
-sparsity p: mu = log(2 * (1 - p)) / alpha for p >= 1/2. The DPAP paper compares with it.
+A weight is w = s * relu(theta), where its sign s is fixed at initialisation. theta moves by the
+gradient s * dL/dw even where theta is negative, so a disconnected synapse can come back. A Laplace
+prior also moves theta by -rate * alpha * sign(theta - mu) per step. The share of the prior below
+zero is the target sparsity p: mu = log(2 * (1 - p)) / alpha for p >= 1/2. The DPAP paper compares
+with this method.
 
-Adapted: the authors train 2048 epochs at alpha = 1e-3; here alpha is larger, for the prior to move
-theta by about a weight's size within the budget. The step is that of the recipe's optimizer. Their
-density is a result; here the shared selection keeps the largest theta at `stop`, to meet the
-target, and the rest of the budget trains them.
+Adapted: the authors train for 2048 epochs with alpha = 1e-3. Here alpha is larger, so that the
+prior moves theta by about the size of a weight within the budget. The recipe's optimizer makes the
+gradient step. The authors do not control the final density. Here the connections with the largest
+theta are selected at `stop`, at the target density, and the rest of the budget trains them.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, PrunerInfo
-from baselines.shared.hidden import HiddenWeightPruner
+from baselines.shared.hidden_weights import HiddenWeightPruner
 from baselines.shared.selection import Scope
 
 
 @dataclass
 class GradientRewiring(HiddenWeightPruner):
-    """Prune and regrow by the sign of hidden strengths theta, under a prior.
+    """Prune and regrow connections by the sign of hidden strengths theta, under a prior.
 
     Parameters
     ----------
     alpha
-        Strength of the prior.
+        Strength of the prior, > 0.
     """
 
     info = PrunerInfo(
@@ -51,19 +52,22 @@ class GradientRewiring(HiddenWeightPruner):
             raise ValueError(f"alpha must be positive, not {self.alpha}")
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Fix the signs, and the prior's mean; theta starts at the magnitudes."""
+        """Fix the signs and the mean of the prior; theta starts at the weight's magnitude."""
         super().begin(network, context)
         self.signs = {name: hidden.sign() for name, hidden in self.hidden.items()}
-        kept = context.density or 1.0
-        below = math.log(2 * kept) if kept <= 0.5 else -math.log(max(2 * (1 - kept), 1e-9))
-        self.mean = below / self.alpha
+        density = context.density or 1.0
+        if density <= 0.5:
+            scaled_mean = math.log(2 * density)
+        else:  # most of the prior is above zero
+            scaled_mean = -math.log(max(2 * (1 - density), 1e-9))
+        self.mean = scaled_mean / self.alpha
 
     def scores(self) -> dict[str, Tensor]:
-        """Layer name -> theta."""
+        """Layer name -> theta, of the weight's shape."""
         return {name: self.signs[name] * hidden for name, hidden in self.hidden.items()}
 
     def visible(self, progress: float) -> dict[str, Tensor]:
-        """Apply the prior; what is above zero is connected."""
+        """Move theta by the prior, and return the weights s * relu(theta) by layer name."""
         drift = self.alpha * self.context.learning_rate(progress)
         visible = {}
         for name, before in self.scores().items():

@@ -1,13 +1,16 @@
-"""Gradient norm: what the loss hardly depends on goes first.
+"""GraNd, carried over to network parts: prune units or weights of small gradient norm.
 
 GraNd (Paul et al. 2021, arXiv 2107.07075, definition 2.1) is the expected gradient norm of a
-training *example*. This is the carried-over form, a score of network parts instead: the expected
-per-example gradient norm of a unit's weights, E_x ||g_unit(x)||_2, or of one weight, E_x |g(x)|.
+training *example*. This file carries it over to network parts: the score of a unit is the expected
+per-example norm of the gradient of its weights, E_x ||g_unit(x)||_2, and the score of a weight is
+E_x |g(x)|.
 
-Adapted: a sample's gradient is that of all its time steps, through surrogate gradients; scored
-anew before each of few updates, as every score costs `samples` of the budget. Batch norm's own
-parameters are left out. Units compare relative to their group's mean. Single weights fare badly:
-a gradient is output error times input, so what it keeps lies in few rows and columns.
+Adapted: the gradient of a sample covers all its time steps, with surrogate gradients. Scores are
+recomputed before each of a few updates, because every scoring costs `samples` of the budget.
+Parameters of batch norm do not count. Unit scores are divided by the mean of their group.
+
+Single weights of small gradient are a weak criterion: a gradient is the product of an output error
+and an input, so the kept weights concentrate in a few rows and columns.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ import torch
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
-from baselines.shared.structured import relative
+from baselines.shared.dependency_graph import relative
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass
@@ -28,8 +31,10 @@ class Grand(GradualPruner):
 
     Parameters
     ----------
+    updates
+        Number of mask updates per run; each one that falls between `start` and `stop` scores anew.
     samples
-        Training samples that each scoring passes.
+        Training samples of one scoring, >= 1; they are charged to the budget.
     """
 
     info = PrunerInfo(
@@ -49,23 +54,25 @@ class Grand(GradualPruner):
             raise ValueError(f"samples must be at least 1, not {self.samples}")
 
     def unit_scores(self) -> dict[str, Tensor]:
-        """Group name -> E_x ||g||_2 over the weights that each unit owns."""
+        """Group name -> E_x ||g||_2 over the weights that each unit owns, relative, [units]."""
         structure = self.context.structure
-        total: dict[str, Tensor] = {}
+        norms: dict[str, Tensor] = {}  # sums over samples
         for inputs, labels in self.probe.batches(self.samples):
-            squares: dict[str, Tensor] = {}
+            squares: dict[str, Tensor] = {}  # squared norms, [B, units]
             for layer, gradients in self.probe.per_example(inputs, labels):
                 owned = structure.unit_sums({f"{layer}.weight": gradients.square_()})
                 squares = {name: s + squares.get(name, 0) for name, s in owned.items()}
-            total = {n: s.sqrt().sum(0) + total.get(n, 0) for n, s in squares.items()}
-        return relative(total)
+            norms = {name: s.sqrt().sum(0) + norms.get(name, 0) for name, s in squares.items()}
+        return relative(norms)
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Layer name -> E_x |g|; weights that are gone stay away."""
+        """Layer name -> E_x |g|, of the weight's shape; -inf for pruned weights."""
         weights = self.layer_weights()
-        total = {name: torch.zeros_like(w) for name, w in weights.items()}
+        means = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         for inputs, labels in self.probe.batches(self.samples):
             for layer, gradients in self.probe.per_example(inputs, labels):
-                if layer in total:
-                    total[layer] += gradients.abs_().sum(0) / self.samples
-        return {n: t.masked_fill(weights[n] == 0, -torch.inf) for n, t in total.items()}
+                if layer in means:  # the readout is not pruned
+                    means[layer] += gradients.abs_().sum(0) / self.samples
+        return {
+            name: mean.masked_fill(weights[name] == 0, -torch.inf) for name, mean in means.items()
+        }

@@ -1,12 +1,13 @@
 """GraSP: keep the gradient flow (Wang, Zhang and Grosse 2020, arXiv 2002.07376).
 
-Removing weight w changes the squared norm of the loss gradient g by about S = -w * (H g), with H
-the Hessian (equation 8, up to a factor of two). The weights of highest S go, as their removal
-hurts training least, so the highest w * (H g) is kept. (Some code has the opposite sign.)
+Removing weight w changes the squared norm of the loss gradient g by about S = -w * (H g), where H
+is the Hessian (equation 8, up to a factor of two). Removing the weights of highest S hurts training
+least, so the weights of highest w * (H g) are kept. (Some implementations have the opposite sign.)
 
-As in the authors' code the scores of the classes are divided by a temperature of 200, and g is
-summed over the batches first; so every sample passes twice, and is charged twice. They use ten
-samples per class. For spiking networks H is that of the surrogate gradient, through snnTorch.
+As in the authors' code, class scores are divided by a temperature of 200, and g is summed over all
+batches before the products are computed. So every sample passes twice and is charged twice. The
+authors use ten samples per class. For spiking networks H is the derivative of the surrogate
+gradient, which snnTorch computes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.selection import Scope
 
 
@@ -28,9 +29,9 @@ class Grasp(GradualPruner):
     Parameters
     ----------
     samples
-        Training samples per scoring; each passes twice.
+        Training samples of one scoring, >= 1; each is charged twice.
     temperature
-        Divides the class scores.
+        Divisor of the class scores, > 0.
     """
 
     info = PrunerInfo(
@@ -55,25 +56,35 @@ class Grasp(GradualPruner):
             )
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Layer name -> w * (H g); removal of the lowest raises the gradient norm most."""
+        """Layer name -> w * (H g), of the weight's shape."""
         weights = self.layer_weights()
         values, batches = list(weights.values()), list(self.probe.batches(self.samples))
-        flows = [self._gradients(*batch) for batch in batches]
-        flow = [torch.stack(parts).sum(0) for parts in zip(*flows, strict=True)]
-        products = []
+        batch_flows = [self._gradients(*batch) for batch in batches]
+        flow = [torch.stack(parts).sum(0) for parts in zip(*batch_flows, strict=True)]  # g
+        products = []  # H g of each batch
         for batch in batches:
-            gradients = self._gradients(*batch, graph=True)
-            along = torch.stack([(g * f).sum() for g, f in zip(gradients, flow, strict=True)])
-            products.append(torch.autograd.grad(along.sum(), values))
-        parts = zip(weights.items(), zip(*products, strict=True), strict=True)
-        return {name: w.detach() * torch.stack(hg).sum(0) for (name, w), hg in parts}
+            gradients = self._gradients(*batch, create_graph=True)
+            dots = torch.stack([(g * f).sum() for g, f in zip(gradients, flow, strict=True)])
+            products.append(torch.autograd.grad(dots.sum(), values))
+        scores = {}
+        for (name, weight), parts in zip(weights.items(), zip(*products, strict=True), strict=True):
+            scores[name] = weight.detach() * torch.stack(parts).sum(0)
+        return scores
 
-    def _gradients(self, inputs: Tensor, labels: Tensor, graph: bool = False) -> tuple[Tensor, ...]:
-        softer = {  # the class scores are linear in the readout, the one layer that is not pruned
+    def _gradients(
+        self, inputs: Tensor, labels: Tensor, create_graph: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Gradients of the prunable weights, with class scores divided by the temperature.
+
+        The class scores are linear in the readout, which is the one linear layer that is not
+        pruned. So dividing its parameters divides the scores.
+        """
+        prunable = self.layer_weights()
+        readout = {
             f"{name}.{key}": parameter / self.temperature
             for name, module in self.network.named_modules()
-            if isinstance(module, nn.Linear) and name not in self.layer_weights()
+            if isinstance(module, nn.Linear) and name not in prunable
             for key, parameter in module.named_parameters()
         }
-        loss = self.probe.loss(inputs, labels, reduction="sum", parameters=softer)
-        return torch.autograd.grad(loss, list(self.layer_weights().values()), create_graph=graph)
+        loss = self.probe.loss(inputs, labels, reduction="sum", parameters=readout)
+        return torch.autograd.grad(loss, list(prunable.values()), create_graph=create_graph)

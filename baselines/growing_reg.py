@@ -1,11 +1,13 @@
-"""Growing regularisation: units chosen to go are pressed towards zero, ever harder, then removed.
+"""Growing regularisation: raise an L2 penalty on selected units until they are removed.
 
-Wang et al. 2021 (arXiv 2012.09243), GReg-1: choose the filters of smallest L1 norm, as many in each
-layer; raise the L2 penalty lambda / 2 * ||w||^2 of those alone in small steps from 0 to a ceiling
-(theirs is 1); remove them; fine-tune. Adapted: a unit's penalty covers all that it owns, for behind
-batch norm a filter's scale alone changes nothing (torch-pruning's version means to cover batch
-norm, and does not). Under Adam a penalty that outweighs the loss moves a weight by the learning
-rate per step, whatever lambda is.
+Wang et al. 2021 (arXiv 2012.09243), GReg-1: select the filters of smallest L1 norm, the same share
+in each layer. Raise the L2 penalty lambda / 2 * ||w||^2 on these filters alone, in small steps from
+0 to a ceiling (the paper uses 1). Then remove the filters and fine-tune.
+
+Adapted: the penalty on a unit covers all parameters that it owns, because behind batch norm the
+scale of a filter alone has no effect. (The version of torch-pruning is meant to cover batch norm,
+but its term has no effect.) With Adam, a penalty that outweighs the loss moves a weight by the
+learning rate per step, whatever lambda is.
 """
 
 from __future__ import annotations
@@ -16,19 +18,27 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.dependency_graph import relative
+from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.masks import Masks
 from baselines.shared.selection import Scope
-from baselines.shared.structured import relative
 
 
 @dataclass
 class GrowingReg(GradualPruner):
-    """Choose at `start`, raise lambda to `ceiling` with each update, remove at `stop`."""
+    """Select units at `start`, raise the penalty on them at each update, remove them at `stop`.
+
+    Parameters
+    ----------
+    scope
+        How scores are compared, as for all gradual methods.
+    ceiling
+        Penalty factor lambda at `stop`, >= 0.
+    """
 
     info = PrunerInfo(
         name="growing_reg",
-        summary="A growing penalty on the units of smallest norm, which then go.",
+        summary="A growing penalty shrinks the units of smallest norm, which are then removed.",
         paper="Wang et al. 2021, Neural pruning via growing regularization, arXiv 2012.09243",
         granularities=("structured",),
         tracks=("from-scratch", "post-training"),
@@ -40,41 +50,41 @@ class GrowingReg(GradualPruner):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.ceiling < 0:
-            raise ValueError(f"ceiling must not be negative, is {self.ceiling}")
+            raise ValueError(f"ceiling must not be negative, not {self.ceiling}")
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Choose nothing yet."""
+        """Start without a selection and without a penalty."""
         super().begin(network, context)
         self.chosen: Masks | None = None
-        self.strength = 0.0
+        self.strength = 0.0  # lambda now
 
     def penalty(self) -> Tensor | None:
-        """Half of lambda times the squared norms of the chosen units, until they are removed."""
+        """Return lambda / 2 * ||w||^2 over the selected units, until they are removed."""
         if self.chosen is None or self.finished:
             return None
-        squares = self._sums(2).items()
-        return (
-            self.strength
-            / 2
-            * torch.cat([s[~self.chosen.units[n].to(s.device)] for n, s in squares]).sum()
-        )
+        selected = [
+            squares[~self.chosen.units[name].to(squares.device)]
+            for name, squares in self._unit_sums(2).items()
+        ]
+        return self.strength / 2 * torch.cat(selected).sum()
 
     def masks(self, progress: float) -> Masks | None:
-        """Choose the units, raise the penalty, or remove them."""
+        """Select the units at the first update, then raise the penalty; at `stop`, prune."""
         if not self.due(progress):
             return None
         self.clock.due(progress)
         self.finished = progress >= self.stop
         if self.chosen is None:
             self.chosen = self.choose(units=self.unit_scores())
-        along = (progress - self.start) / max(self.stop - self.start, 1e-12)
-        self.strength = self.ceiling * along
+        elapsed = (progress - self.start) / max(self.stop - self.start, 1e-12)
+        self.strength = self.ceiling * elapsed
         return self.chosen if self.finished else None
 
     def unit_scores(self) -> dict[str, Tensor]:
-        """Group name -> L1 norm of all that a unit owns, relative to the group's mean."""
-        return relative({name: s.detach() for name, s in self._sums(1).items()})
+        """Group name -> L1 norms of all that each unit owns, divided by their mean, [units]."""
+        return relative({name: s.detach() for name, s in self._unit_sums(1).items()})
 
-    def _sums(self, p: int) -> dict[str, Tensor]:
-        owned = {name: w.abs().pow(p) for name, w in self.network.named_parameters()}
-        return self.context.structure.unit_sums(owned)
+    def _unit_sums(self, power: int) -> dict[str, Tensor]:
+        """Group name -> sums of abs(w)^power over all parameters that each unit owns, [units]."""
+        powers = {name: w.abs().pow(power) for name, w in self.network.named_parameters()}
+        return self.context.structure.unit_sums(powers)

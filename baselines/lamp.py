@@ -1,11 +1,13 @@
-"""Layer-adaptive magnitude: a weight's share of what its layer would keep.
+"""LAMP: layer-adaptive magnitude, the square of a weight relative to the weights that would stay.
 
-Lee et al. 2021 (arXiv 2010.07611, equation 1): with a layer's weights in ascending order, the
-score of weight u is w_u^2 / sum_{v >= u} w_v^2. Compared globally, it sets the layers' densities
-by itself; the largest weight of a layer scores 1, so no layer vanishes.
+Lee et al. 2021 (arXiv 2010.07611, equation 1): sort the weights of a layer by magnitude, in
+ascending order. The score of weight u is w_u^2 / sum_{v >= u} w_v^2. Compared globally, these
+scores determine the density of each layer. The largest weight of a layer has score 1, so no layer
+vanishes.
 
-Units: the same normalisation over a group's squared norms (torch-pruning's LAMPImportance).
-The paper prunes a trained network iteratively; here pruning is gradual. No setting of its own.
+For units, the same normalisation applies to the squared norms of a group (LAMPImportance of
+torch-pruning). The paper prunes a trained network iteratively; here pruning is gradual. The method
+has no hyper-parameter besides the schedule.
 """
 
 from __future__ import annotations
@@ -17,17 +19,17 @@ import torch_pruning as tp
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
-from baselines.shared.structured import unit_scores
+from baselines.shared.dependency_graph import unit_scores
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass
 class Lamp(GradualPruner):
-    """Score by the square over the sum of the squares that are not smaller."""
+    """Score a weight by its square divided by the sum of the squares that are not smaller."""
 
     info = PrunerInfo(
         name="lamp",
-        summary="Gradual pruning by magnitude relative to what the layer keeps.",
+        summary="Gradual pruning by magnitude relative to the larger weights of the layer.",
         paper="Lee et al. 2021, Layer-adaptive sparsity, arXiv 2010.07611",
         granularities=("structured", "unstructured"),
         tracks=("from-scratch", "post-training"),
@@ -38,12 +40,14 @@ class Lamp(GradualPruner):
         return unit_scores(self.context.structure, tp.importance.LAMPImportance(p=2))
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Layer name -> scores of each weight."""
+        """Layer name -> scores of the weight's shape."""
         return {name: lamp(weight.detach()) for name, weight in self.layer_weights().items()}
 
 
 def lamp(weight: Tensor) -> Tensor:
-    """Squares over the sums of all squares from there on, in ascending order."""
-    squares, order = weight.double().square().flatten().sort()  # single precision loses the small
-    rest = squares.flip(0).cumsum(0).flip(0).clamp_min(torch.finfo(torch.double).tiny)
-    return torch.empty_like(squares).scatter_(0, order, squares / rest).view_as(weight)
+    """LAMP scores of one layer, in [0, 1], float64 of the weight's shape."""
+    # Single precision would lose the smallest squares in the sums.
+    squares, order = weight.double().square().flatten().sort()
+    remaining = squares.flip(0).cumsum(0).flip(0).clamp_min(torch.finfo(torch.double).tiny)
+    scores = torch.empty_like(squares).scatter_(0, order, squares / remaining)
+    return scores.view_as(weight)

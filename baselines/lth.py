@@ -1,11 +1,12 @@
-"""Lottery tickets by iterative magnitude pruning with rewinding (arXiv 1803.03635, 1912.05671).
+"""Lottery tickets: iterative magnitude pruning with rewinding (arXiv 1803.03635, 1912.05671).
 
-Train, prune the smallest weights, set the rest back to an early iterate, and train again; after n
-rounds of equal shares the density is reached. In spiking networks: arXiv 2207.01382.
+Train, prune the smallest weights, rewind the remaining weights to an early iterate, and train
+again. Each of n rounds keeps the same share, so that the target density is reached after round n.
+Kim et al. (arXiv 2207.01382) do this in spiking networks.
 
-Adapted: the papers train in full for each of many rounds. Here the last training gets a part of one
-budget, the rounds divide the rest, and the recipe's rate schedule and optimizer start anew after
-each rewinding. Batch norm and beta are rewound too.
+Adapted: the papers train to the end in each of many rounds. Here all rounds share one budget: the
+last training gets a part of it, and the rounds divide the rest equally. The learning-rate schedule
+and the optimizer restart after each rewinding. Batch norm and beta are rewound too.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ class LotteryTicket(Pruner):
 
     Parameters
     ----------
-    rounds, scope
-        How often it prunes and rewinds, and how weights are compared.
-    rewind, final
-        Progress of the iterate that it rewinds to, 0 being the initialisation (1803.03635), and
-        share of the budget for the last training, in (0, 1).
+    rounds
+        Number of rounds, >= 1; each ends with pruning and rewinding.
+    rewind
+        Progress of the iterate to rewind to, in [0, end of the first round). 0 is the
+        initialisation, as in arXiv 1803.03635.
+    final
+        Share of the budget for the training after the last round, in (0, 1).
+    scope
+        How weights are compared, as for `select`.
     """
 
     info = PrunerInfo(
@@ -51,20 +56,26 @@ class LotteryTicket(Pruner):
             raise ValueError(f"rewind must be in [0, end of the first round), not {self.rewind}")
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Take the network; no round is done."""
+        """Start before the first round, without a stored iterate."""
         super().begin(network, context)
-        self.done, self.early = 0, dict[str, Tensor]()
+        self.done = 0  # rounds
+        self.early: dict[str, Tensor] = {}  # state dict of the early iterate
 
     def restarts(self) -> tuple[float, ...]:
-        """End of each round."""
+        """Progress at the end of each round."""
         return tuple((1 - self.final) * k / self.rounds for k in range(1, self.rounds + 1))
 
     def due(self, progress: float) -> bool:
-        """At the iterate to keep, and at the end of each round."""
-        return progress >= (self.rewind if not self.early else (*self.restarts(), 2.0)[self.done])
+        """Whether the early iterate is to be stored, or a round ends."""
+        if not self.early:
+            return progress >= self.rewind
+        return self.done < self.rounds and progress >= self.restarts()[self.done]
 
     def masks(self, progress: float) -> Masks | None:
-        """Note the early iterate, or prune and go back to it; what was pruned is zero, lowest."""
+        """Store the early iterate; at the end of each round, prune and rewind to it.
+
+        Weights that an earlier round pruned are zero, so they have the lowest scores again.
+        """
         if not self.due(progress):
             return None
         if not self.early:

@@ -1,4 +1,4 @@
-"""Magnitude pruning: small weights go first."""
+"""Magnitude pruning: prune the smallest weights, or the units of smallest norm."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ import torch_pruning as tp
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
-from baselines.shared.structured import unit_scores
+from baselines.shared.dependency_graph import unit_scores
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass
 class Magnitude(GradualPruner):
-    """Score a weight by abs(w), a unit by the mean p-norm (to the power p) of all it owns.
+    """Score a weight by abs(w), and a unit by the norm of all that it owns.
 
-    The unit score is torch-pruning's group magnitude, divided by its mean in the group so that
-    groups of different fan-in compare (DepGraph, arXiv 2301.12900).
+    The unit score is the group magnitude of torch-pruning: the p-norm to the power p, averaged over
+    the parameter slices that the unit owns. It is divided by its mean in the group, so that groups
+    of different fan-in compare (DepGraph, arXiv 2301.12900).
 
-    Weights compare over the whole network with ``scope: global``, within a layer ``layer-wise``.
-    From `start` to `stop` the density follows the cubic schedule of gradual magnitude pruning;
-    ``start == stop`` is one shot, as Han et al. 2015 (arXiv 1506.02626) prune a trained network.
+    Weights compare over the whole network with scope ``global``, and within a layer with scope
+    ``layer-wise``. From `start` to `stop` the density follows the cubic schedule of gradual
+    magnitude pruning. ``start == stop`` is one-shot pruning, as Han et al. 2015 (arXiv 1506.02626)
+    prune a trained network.
 
     Parameters
     ----------
     p
-        The norm of a unit: 1 or 2.
+        Exponent of the norm of a unit: 1 or 2.
     """
 
     info = PrunerInfo(
@@ -45,14 +47,13 @@ class Magnitude(GradualPruner):
             raise ValueError(f"p must be 1 or 2, not {self.p}")
 
     def unit_scores(self) -> dict[str, Tensor]:
-        """Group norms relative to their mean."""
+        """Group name -> group magnitudes divided by their mean, [units]."""
         importance = tp.importance.GroupMagnitudeImportance(
             p=self.p, group_reduction="mean", normalizer=None
         )
         scores = unit_scores(self.context.structure, importance)
-        return {name: s / s.mean().clamp_min(1e-12) for name, s in scores.items()}
+        return {name: score / score.mean().clamp_min(1e-12) for name, score in scores.items()}
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Absolute weights."""
-        parameters = dict(self.network.named_parameters())
-        return {x.name: parameters[x.weight].abs() for x in self.context.structure.layers}
+        """Layer name -> absolute weights, of the weight's shape."""
+        return {name: weight.abs() for name, weight in self.layer_weights().items()}

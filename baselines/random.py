@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass
 class Random(GradualPruner):
-    """Score units or weights by one random draw, made before training.
+    """Give units and weights random scores, drawn once before training.
 
-    It follows the same schedule as `magnitude`, so that only the criterion differs. Single weights
-    are spread evenly by ``scope: layer-wise`` (uniform; ``global`` differs by chance alone), or by
-    ``erk``; ``start = stop = 0`` with ``erk`` is static sparse training as in the paper.
+    The schedule is that of `magnitude`, so that only the criterion differs. Scope ``layer-wise``
+    gives each layer the same density of single weights, scope ``global`` does so up to chance, and
+    scope ``erk`` gives Erdos-Renyi-kernel densities. ``start = stop = 0`` with ``erk`` is static
+    sparse training, as in the paper.
     """
 
     info = PrunerInfo(
@@ -31,15 +32,18 @@ class Random(GradualPruner):
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Draw the scores."""
         super().begin(network, context)
-        draw = context.generator
-        structure = context.structure
-        self.units = {g.name: torch.rand(g.size, generator=draw) for g in structure.groups}
-        self.weights = {x.name: torch.rand(x.shape, generator=draw) for x in structure.layers}
+        generator, structure = context.generator, context.structure
+        self.units = {
+            group.name: torch.rand(group.size, generator=generator) for group in structure.groups
+        }
+        self.weights = {
+            layer.name: torch.rand(layer.shape, generator=generator) for layer in structure.layers
+        }
 
     def unit_scores(self) -> dict[str, Tensor]:
-        """Return the draw."""
+        """Group name -> the drawn scores, [units]."""
         return self.units
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Return the draw."""
+        """Layer name -> the drawn scores, of the weight's shape."""
         return self.weights

@@ -1,12 +1,15 @@
-"""RigL: grow where the gradient is largest (Evci et al. 2020, arXiv 1911.11134).
+"""RigL: grow connections where the gradient is largest (Evci et al. 2020, arXiv 1911.11134).
 
-Sparse from the start at Erdos-Renyi-kernel densities. At each update a layer drops the share
-fraction / 2 * (1 + cos(pi * progress / stop)) of its connections, the smallest weights, and grows
-as many where abs(dL/dw) is largest among those that were absent; they start at zero. The paper
-recommends fraction 0.3, stop 0.75, and an update every 100 steps of its long runs.
+Training is sparse from the start, at Erdos-Renyi-kernel densities. At each update a layer drops the
+share fraction / 2 * (1 + cos(pi * progress / stop)) of its connections, those of smallest weight.
+It grows as many connections where abs(dL/dw) is largest, among those that were absent before the
+update. Their weights start at zero. The paper recommends fraction 0.3, stop 0.75, and an update
+every 100 steps of its long runs.
 
-ESL-SNNs (Shen et al. 2023, arXiv 2306.03693) train spiking networks in this way. Adapted: updates
-are a number per run; a weight that is dropped does not come back in the same update.
+ESL-SNNs (Shen et al. 2023, arXiv 2306.03693) train spiking networks in this way.
+
+Adapted: the number of updates per run is fixed instead of the interval. A dropped connection does
+not come back in the same update.
 """
 
 from __future__ import annotations
@@ -17,14 +20,22 @@ import torch
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.regrowth import SparseTraining
 from baselines.shared.schedules import cosine
 from baselines.shared.selection import Scope
+from baselines.shared.sparse_training import SparseTraining
 
 
 @dataclass
 class RigL(SparseTraining):
-    """Drop the smallest weights, and grow those of largest gradient, ever fewer."""
+    """Drop the smallest weights and grow those of largest gradient, fewer at each update.
+
+    Parameters
+    ----------
+    fraction
+        Share of a layer's connections that is exchanged at progress 0, in [0, 1].
+    updates, stop, scope
+        As in `SparseTraining`.
+    """
 
     info = PrunerInfo(
         name="rigl",
@@ -40,15 +51,15 @@ class RigL(SparseTraining):
     scope: Scope = "erk"
 
     def exchanged(self, progress: float) -> float:
-        """Fall from `fraction` to zero along half a cosine."""
+        """Share of a layer's connections to exchange: `fraction` times a falling half cosine."""
         return self.fraction * cosine(progress, self.stop)
 
     def gradients(self) -> None:
-        """Remember where this batch's gradients are; the next ones do not overwrite them."""
+        """Keep the gradients of this batch; the next backward pass makes new tensors."""
         self.latest = {name: weight.grad for name, weight in self.layer_weights().items()}
 
     def grow_scores(self, layer: str, shape: torch.Size) -> Tensor:
-        """Absolute gradient of the last batch."""
+        """Absolute gradients of the last batch, of `shape`."""
         gradient = self.latest[layer]
         assert gradient is not None
         return gradient.abs()

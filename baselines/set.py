@@ -1,10 +1,12 @@
 """SET: sparse evolutionary training (Mocanu et al. 2018, arXiv 1707.04780).
 
-Sparse from the start with an Erdos-Renyi draw; after each epoch a layer drops the fraction 0.3 of
-its smallest positive and of its largest negative weights, and grows as many at random places.
+Training is sparse from the start, with random connections at Erdos-Renyi densities. After each
+epoch a layer drops the fraction 0.3 of its positive weights and of its negative weights, those
+nearest to zero, and grows as many connections at random places.
 
-Adapted: convolutions take part, with Erdos-Renyi-kernel densities; new weights start at zero; the
-last part of the budget trains what was found, where the paper only spares the last epoch.
+Adapted: convolutions are sparse too, and layers have Erdos-Renyi-kernel densities. New weights
+start at zero. Connections are fixed in the last part of the budget, whereas in the paper only the
+last epoch has no exchange.
 """
 
 from __future__ import annotations
@@ -15,13 +17,19 @@ import torch
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.regrowth import SparseTraining
 from baselines.shared.selection import Scope
+from baselines.shared.sparse_training import SparseTraining
 
 
 @dataclass
 class SparseEvolutionaryTraining(SparseTraining):
-    """Drop the weights nearest to zero, of either sign, and grow at random."""
+    """Drop the positive and the negative weights nearest to zero, and grow connections at random.
+
+    Parameters
+    ----------
+    fraction, updates, stop, scope
+        As in `SparseTraining`.
+    """
 
     info = PrunerInfo(
         name="set",
@@ -36,9 +44,9 @@ class SparseEvolutionaryTraining(SparseTraining):
     scope: Scope = "erk"
 
     def drop_scores(self, weight: Tensor) -> Tensor:
-        """Rank of the magnitude among weights of the same sign, in [0, 1)."""
+        """Rank of each weight's magnitude among the weights of its sign, in [0, 1)."""
         scores = torch.zeros_like(weight)
-        for side in (weight > 0, weight < 0):
-            ranks = weight[side].abs().argsort().argsort()
-            scores[side] = ranks / max(1, len(ranks))
+        for same_sign in (weight > 0, weight < 0):
+            ranks = weight[same_sign].abs().argsort().argsort()
+            scores[same_sign] = ranks / max(1, len(ranks))
         return scores

@@ -1,12 +1,13 @@
-"""Network slimming: batch norm's scales are driven to zero, and the smallest go.
+"""Network slimming: an L1 penalty on batch norm scales; units of small scale are pruned.
 
-Liu et al. 2017 (arXiv 1708.06519, equation 1) add lambda * sum |gamma| over batch norm's scales
+Liu et al. 2017 (arXiv 1708.06519, equation 1) add lambda * sum |gamma| over all batch norm scales
 to the loss, prune by one threshold on |gamma| for the whole network, and fine-tune. Here the
-sparsity phase lasts until `stop`, and pruning at `start == stop` is one-shot, as in the paper;
-`start < stop` stands for its multi-pass scheme. The rest of the budget fine-tunes.
+penalty acts until `stop`. ``start == stop`` is one-shot pruning, as in the paper; ``start < stop``
+corresponds to its multi-pass scheme. The rest of the budget fine-tunes.
 
-Adapted: the paper's lambda is 1e-4 to 1e-5, with plain SGD over 160 epochs; under Adam, whose
-steps do not scale with the gradient, and over the tenth of the steps, it must be larger.
+Adapted: the paper's lambda is 1e-4 to 1e-5, for plain SGD over 160 epochs. Here lambda must be
+larger, because the steps of Adam do not scale with the gradient, and because there are ten times
+fewer steps.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import torch_pruning as tp
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
-from baselines.shared.structured import unit_scores
+from baselines.shared.dependency_graph import unit_scores
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass
@@ -28,13 +29,15 @@ class Slimming(GradualPruner):
 
     Parameters
     ----------
+    start, stop
+        As for all gradual methods; the penalty acts until `stop`.
     strength
-        Lambda of the L1 penalty.
+        Factor lambda of the L1 penalty, >= 0.
     """
 
     info = PrunerInfo(
         name="slimming",
-        summary="L1 on batch norm's scales, then the units of smallest scale go.",
+        summary="L1 penalty on batch norm scales; the units of smallest scale are pruned.",
         paper="Liu et al. 2017, Network slimming, arXiv 1708.06519",
         granularities=("structured",),
         tracks=("from-scratch", "post-training"),
@@ -47,21 +50,22 @@ class Slimming(GradualPruner):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.strength < 0:
-            raise ValueError(f"strength must not be negative, is {self.strength}")
+            raise ValueError(f"strength must not be negative, not {self.strength}")
 
     def penalty(self) -> Tensor | None:
-        """L1 norm of the scales, times the strength, until the units are chosen."""
+        """Return the L1 norm of the scales times `strength`, until pruning ends."""
         if self.finished:
             return None
         return self.strength * torch.cat([gamma.abs() for gamma in self.scales()]).sum()
 
     def scales(self) -> list[Tensor]:
-        """Batch norm scales of the units."""
-        cuts = {c.parameter for g in self.context.structure.groups for c in g.slices}
-        vectors = [n for n in sorted(cuts) if len(self.context.structure.shapes[n]) == 1]
-        return [self.network.get_parameter(n) for n in vectors if n.endswith(".weight")]
+        """Return the batch norm scales of all units."""
+        structure = self.context.structure
+        owned = {cut.parameter for group in structure.groups for cut in group.slices}
+        vectors = [name for name in sorted(owned) if len(structure.shapes[name]) == 1]
+        return [self.network.get_parameter(name) for name in vectors if name.endswith(".weight")]
 
     def unit_scores(self) -> dict[str, Tensor]:
-        """Group name -> |gamma|, compared as they are."""
+        """Group name -> |gamma|, not normalised, [units]."""
         importance = tp.importance.BNScaleImportance(normalizer=None)
         return unit_scores(self.context.structure, importance)

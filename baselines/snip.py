@@ -1,10 +1,11 @@
 """SNIP: connection sensitivity at initialisation (Lee et al. 2019, arXiv 1810.02340).
 
-A weight w stands behind a switch c = 1. Its score is abs(dL/dc) = abs(w * dL/dw), with L the mean
-loss over some training samples; the best are kept, in one shot, before the first training step.
+Multiply each weight w by an indicator c = 1. The score of the weight is abs(dL/dc) =
+abs(w * dL/dw), where L is the mean loss over some training samples. The weights with the highest
+scores are kept, in one shot, before the first training step.
 
 The paper uses one batch of 100 to 128 samples. Here the gradient goes through the surrogate of the
-spikes and through all time steps, and its samples are taken from the training budget.
+spikes and through all time steps, and the samples are charged to the training budget.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.selection import Scope
 
 
@@ -25,8 +26,10 @@ class Snip(GradualPruner):
 
     Parameters
     ----------
+    start, stop, updates, scope
+        As for all gradual methods; the defaults prune once, before training.
     samples
-        Training samples per scoring.
+        Training samples of one scoring, >= 1.
     """
 
     info = PrunerInfo(
@@ -48,13 +51,17 @@ class Snip(GradualPruner):
             raise ValueError(f"samples must be at least 1, not {self.samples}")
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Layer name -> connection sensitivity."""
+        """Layer name -> abs(w * dL/dw) with L summed over samples, of the weight's shape."""
         weights = self.layer_weights()
-        batches = [
+        gradients = [
             torch.autograd.grad(
                 self.probe.loss(inputs, labels, reduction="sum"), list(weights.values())
             )
             for inputs, labels in self.probe.batches(self.samples)
         ]
-        parts = zip(weights.items(), zip(*batches, strict=True), strict=True)
-        return {name: (w.detach() * torch.stack(g).sum(0)).abs() for (name, w), g in parts}
+        scores = {}
+        for (name, weight), parts in zip(
+            weights.items(), zip(*gradients, strict=True), strict=True
+        ):
+            scores[name] = (weight.detach() * torch.stack(parts).sum(0)).abs()
+        return scores

@@ -1,12 +1,14 @@
 """SynFlow: iterative pruning at initialisation without data (Tanaka et al. 2020, arXiv 2006.05467).
 
-With absolute weights, an input of ones, and neurons and batch norm left out, let R be the sum of
-the network's outputs. A weight's score is w * dR/dw. Scores are conserved: those into a neuron
-sum to those out of it, so a layer that gets small gets high scores and none vanishes, if pruning
-is done in many rounds: after round k of n a share density^(k / n) is left. The paper uses n = 100.
+Replace all weights by their absolute values, the input by ones, and leave out neurons and batch
+norm. Let R be the sum of the network's outputs. The score of a weight is w * dR/dw. The scores are
+conserved: the scores of the weights into a neuron sum to those of the weights out of it. So the
+weights of a layer that becomes small get high scores, and no layer vanishes if pruning is done in
+many rounds. After round k of n the density is density^(k / n). The paper uses n = 100.
 
-R grows as a product over layers; it is computed in double precision. No sample is spent. Pooling
-is part of the network; average pooling and, for positive inputs, max pooling keep the law.
+R grows as a product over layers, so it is computed in double precision. No sample is charged to the
+budget. Pooling is part of the network: scores are conserved under average pooling and, for positive
+inputs, under max pooling.
 """
 
 from __future__ import annotations
@@ -17,18 +19,20 @@ import torch
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.selection import Scope
 
 
 @dataclass
 class SynFlow(GradualPruner):
-    """Score a weight by its synaptic flow, anew after each of several rounds.
+    """Score a weight by its synaptic flow, recomputed after each of several pruning rounds.
 
     Parameters
     ----------
+    start, stop, updates, scope
+        As for all gradual methods; the defaults prune once, before training.
     rounds
-        Rounds of one scoring; the last one's scores are selected from.
+        Number of rounds, >= 1. `select` makes the last one, by the scores of this method.
     """
 
     info = PrunerInfo(
@@ -51,27 +55,41 @@ class SynFlow(GradualPruner):
 
     def weight_scores(self) -> dict[str, Tensor]:
         """Layer name -> flow after all rounds but the last; -inf where a round has pruned."""
-        assert self.context.density is not None
+        structure, density = self.context.structure, self.context.density
+        assert density is not None
         weights = {n: p.detach().double().abs() for n, p in self.network.named_parameters()}
-        names = {x.name: x.weight for x in self.context.structure.layers}
-        kept = {name: weights[name] > 0 for name in names.values()}
+        prunable = [layer.weight for layer in structure.layers]
+        kept = {name: weights[name] > 0 for name in prunable}
         scores = self.flow(weights)
         for k in range(1, self.rounds):
-            number = round(
-                self.context.density ** (k / self.rounds) * self.context.structure.prunable
-            )
-            merged = torch.cat([scores[name][kept[name]] for name in names.values()])
-            worst = merged.topk(min(number, len(merged)), sorted=False).values.min()
-            for name in names.values():
-                kept[name] &= scores[name] >= worst
+            number = round(density ** (k / self.rounds) * structure.prunable)
+            alive = torch.cat([scores[name][kept[name]] for name in prunable])
+            lowest = alive.topk(min(number, len(alive)), sorted=False).values.min()
+            for name in prunable:
+                kept[name] &= scores[name] >= lowest
                 weights[name] *= kept[name]
             scores = self.flow(weights)
-        return {x: scores[name].masked_fill(~kept[name], -torch.inf) for x, name in names.items()}
+        return {
+            layer.name: scores[layer.weight].masked_fill(~kept[layer.weight], -torch.inf)
+            for layer in structure.layers
+        }
 
     def flow(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Parameter name -> w * dR/dw at some positive weights."""
+        """Compute the flow of all prunable weights.
+
+        Parameters
+        ----------
+        weights
+            Parameter name -> absolute values in double precision, for all parameters.
+
+        Returns
+        -------
+        dict
+            Parameter name of each prunable weight -> w * dR/dw, of its shape.
+        """
         names = [layer.weight for layer in self.context.structure.layers]
-        leaves = {n: w.clone().requires_grad_(n in names) for n, w in weights.items()}
-        total = self.probe.linear(torch.ones_like(self.probe.example(), dtype=torch.double), leaves)
-        gradients = torch.autograd.grad(total.sum(), [leaves[name] for name in names])
-        return {n: weights[n] * gradient for n, gradient in zip(names, gradients, strict=True)}
+        leaves = {name: w.clone().requires_grad_(name in names) for name, w in weights.items()}
+        ones = torch.ones_like(self.probe.example(), dtype=torch.double)
+        total = self.probe.linear(ones, leaves).sum()
+        gradients = torch.autograd.grad(total, [leaves[name] for name in names])
+        return {name: weights[name] * g for name, g in zip(names, gradients, strict=True)}

@@ -1,13 +1,14 @@
-"""First-order Taylor expansion: the squared change of the loss when a unit goes.
+"""First-order Taylor expansion: the squared change of the loss when a unit or weight is removed.
 
-Molchanov et al. 2019 (arXiv 1906.10771, equations 5-8): the loss changes by about sum g w over a
-set of parameters, so its score is (sum g w)^2, of each minibatch, averaged over minibatches; a
-weight's is (g w)^2. A unit's set is all that it owns, batch norm's scale and shift and the
-columns of its readers included: with batch norm behind it, a filter's own sum is always zero.
+Molchanov et al. 2019 (arXiv 1906.10771, equations 5-8): removing a set of parameters changes the
+loss by about sum g w. So the score of the set is (sum g w)^2, computed per minibatch and averaged
+over minibatches. The score of a single weight is (g w)^2. The set of a unit is all that it owns,
+including the scale and shift of batch norm and the columns of the layers that read it. A filter
+alone would not do: with batch norm behind it, its sum g w is always zero.
 
-The gradients are those of training, through surrogates in spiking networks, and cost no budget.
-The paper prunes every ten minibatches or more and lets scores of before count 0.9: a moving
-average over steps stands for both. Scores compare across layers as they are.
+The gradients are those of training, with surrogates in spiking networks, and cost no budget. The
+paper prunes every ten minibatches or more, and adds earlier scores with weight 0.9. Here a moving
+average over training steps replaces both. Scores compare across layers without normalisation.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, PrunerInfo
-from baselines.shared.gradual import GradualPruner
+from baselines.shared.gradual_pruner import GradualPruner
 
 
 @dataclass
 class Taylor(GradualPruner):
-    """Score a unit by (sum g w)^2 over all it owns, a weight by (g w)^2.
+    """Score a unit by (sum g w)^2 over all it owns, and a weight by (g w)^2.
 
     Parameters
     ----------
     momentum
-        Weight of the average so far against the newest minibatch, in [0, 1).
+        Weight of the previous average in the moving average, in [0, 1).
     """
 
     info = PrunerInfo(
         name="taylor",
-        summary="Gradual pruning of what changes the loss least to first order.",
+        summary="Gradual pruning of what changes the loss least, to first order.",
         paper="Molchanov et al. 2019, Importance estimation for pruning, arXiv 1906.10771",
         granularities=("structured", "unstructured"),
         tracks=("from-scratch", "post-training"),
@@ -50,11 +51,11 @@ class Taylor(GradualPruner):
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Start the averages."""
         super().begin(network, context)
-        self.scores: dict[str, Tensor] = {}
+        self.scores: dict[str, Tensor] = {}  # by group name or layer name
 
     @torch.no_grad()
     def gradients(self) -> None:
-        """Average the scores of this minibatch in."""
+        """Update the moving averages with the scores of a minibatch."""
         if self.finished:
             return
         structure = self.context.structure
@@ -68,10 +69,13 @@ class Taylor(GradualPruner):
             self.scores[name] = self.scores.get(name, squares).lerp(squares, 1 - self.momentum)
 
     def unit_scores(self) -> dict[str, Tensor]:
-        """Group name -> averages [units]."""
+        """Group name -> averages of (sum g w)^2, [units]."""
         return self.scores
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Layer name -> averages; weights that are gone stay away."""
+        """Layer name -> averages of (g w)^2, of the weight's shape; -inf for pruned weights."""
         weights = self.layer_weights()
-        return {n: s.masked_fill(weights[n] == 0, -torch.inf) for n, s in self.scores.items()}
+        return {
+            name: score.masked_fill(weights[name] == 0, -torch.inf)
+            for name, score in self.scores.items()
+        }

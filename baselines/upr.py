@@ -1,11 +1,13 @@
 """UPR: unstructured pruning of spiking networks for energy (Shi et al. 2024, ICLR).
 
-Synapses and neurons have masks sigmoid(tau * m), trained with the loss and a penalty on synaptic
-operations; tau grows exponentially, and in the end masks are open where m > 0.
+Synapses and neurons have soft masks sigmoid(tau * m). Their logits m are trained with the loss plus
+a penalty on synaptic operations. tau grows exponentially; at the end a mask is 1 where m > 0, and
+0 elsewhere.
 
-Adapted: a neuron mask acts on the weights that read it (a channel is one neuron; the readout reads
-all); a connection costs the spikes that it carries, which the authors' code does not count; their
-density is a result, here the shared selection keeps the largest masked weights at `stop`.
+Adapted: the mask of a neuron multiplies the weights that read the neuron. A channel counts as one
+neuron. The readout reads all neurons, without masks. A connection costs one operation per spike
+that it carries; the authors' code does not count spikes. The authors do not control the final
+density. Here the largest masked weights are selected at `stop`, at the target density.
 """
 
 from __future__ import annotations
@@ -17,19 +19,21 @@ from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
 from baselines.shared.contract import PruneContext, PrunerInfo
-from baselines.shared.hidden import HiddenWeightPruner, SoftMasks
+from baselines.shared.hidden_weights import HiddenWeightPruner
+from baselines.shared.soft_masks import SoftMasks
 
 
 @dataclass
 class EnergyPruning(HiddenWeightPruner):
-    """Train masks of synapses and neurons; a weight is w = theta * both masks.
+    """Train soft masks of synapses and neurons; a weight is theta times its two masks.
 
     Parameters
     ----------
     strength
-        What all operations add to the loss; 0.1 closes layers, as batch norm hides a factor.
+        Penalty if all synaptic operations are done, >= 0. 0.1 is too much: it closes whole layers,
+        because batch norm hides a common factor of a layer's weights.
     first, last
-        tau at the start and at `stop`.
+        tau at progress 0 and at `stop`, 0 < first <= last.
     """
 
     info = PrunerInfo(
@@ -52,29 +56,42 @@ class EnergyPruning(HiddenWeightPruner):
             raise ValueError("need strength >= 0 and 0 < first <= last")
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Take the network; all masks are half open."""
+        """Start with all masks at 1 / 2."""
         super().begin(network, context)
-        self.soft, self.tau, self.rate = SoftMasks(self.hidden), self.first, 0.0
+        self.soft = SoftMasks(self.hidden)
+        self.tau = self.first
+        self.rate = 0.0  # learning rate of the logits
 
     def observe(self, activity: Activity) -> None:
-        """Count the spikes that each layer receives from each neuron."""
-        self.spikes = {n: activity.received(n).detach().sum((0, 1)) for n in self.hidden}
+        """Count the spikes that each layer receives from each unit in this batch."""
+        self.spikes = {name: activity.received(name).detach().sum((0, 1)) for name in self.hidden}
 
     def gradients(self) -> None:
-        """Move the masks along the gradients of loss and operations."""
-        if not self.finished:
-            grads = {n: w.grad for n, w in self.layer_weights().items() if w.grad is not None}
-            slopes = {n: g * self.hidden[n] for n, g in grads.items()}
-            self.soft.step(slopes, self.spikes, self.strength, self.tau, self.rate)
+        """Train the masks: one step on the loss plus the penalty."""
+        if self.finished:
+            return
+        slopes = {
+            name: weight.grad * self.hidden[name]
+            for name, weight in self.layer_weights().items()
+            if weight.grad is not None
+        }
+        self.soft.step(slopes, self.spikes, self.strength, self.tau, self.rate)
 
     def scores(self) -> dict[str, Tensor]:
-        """Sizes of the masked weights."""
-        return {n: (self.hidden[n] * m).abs() for n, m in self.soft.open(self.tau).items()}
+        """Layer name -> absolute masked weights, of the weight's shape."""
+        masks = self.soft.open(self.tau)
+        return {name: (self.hidden[name] * mask).abs() for name, mask in masks.items()}
 
     @torch.no_grad()
     def visible(self, progress: float) -> dict[str, Tensor]:
-        """Hidden weights times their masks; whole at `stop`, where masks become hard."""
+        """Layer name -> hidden weights times their masks; without masks at `stop`.
+
+        At `stop` the connections are fixed, so kept weights need no soft mask.
+        """
         self.rate = self.context.learning_rate(progress)
         self.tau = self.first * (self.last / self.first) ** min(1.0, progress / self.stop)
         masks = self.soft.open(self.tau)
-        return {n: w if self.finished else w * masks[n] for n, w in self.hidden.items()}
+        return {
+            name: hidden if self.finished else hidden * masks[name]
+            for name, hidden in self.hidden.items()
+        }

@@ -1,4 +1,4 @@
-"""DPAP in anybody's own training loop: hooks collect the activity, `update` prunes."""
+"""DPAP for any training loop: hooks record the activity, and `Attachment.update` prunes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
 from baselines.shared.contract import Granularity, PruneContext
+from baselines.shared.dependency_graph import remove_units, unit_structure
 from baselines.shared.groups import PrunableLayer, Structure, prunable_layers
 from baselines.shared.masks import Masks
-from baselines.shared.structured import remove_units, unit_structure
 from dpap.emitters import Emitter, emitters, first_tensor, undisturbed
 from dpap.pruner import DPAP
 
@@ -34,42 +34,51 @@ def attach(
 ) -> Attachment:
     """Let DPAP prune a network while your own loop trains it.
 
-    The network is traced once, in evaluation mode, and left as it was. Convolution and linear
-    layers may be anywhere in it; behind each there must be a neuron or activation module
-    (`dpap.emitters.NEURONS`), with batch norm, pooling, additions or reshapes between if need be.
+    The network is traced once, in evaluation mode; its state does not change. Its convolution and
+    linear layers may be anywhere in it. The output of each must reach a neuron or activation module
+    (`dpap.emitters.NEURONS`), directly or through batch norm, pooling, additions and reshapes.
 
     Parameters
     ----------
     network
-        Spiking (snnTorch) or artificial. A compiled one is unwrapped; what was compiled before
-        is compiled anew, with a graph break at every hook.
+        A spiking network (snnTorch) or an artificial one. A compiled network is unwrapped. Hooks
+        break compiled graphs, so the network is compiled again at its next call.
     pruner
-        ``DPAP()`` or ``DPAP.from_preset(RELEASED)``, say; it keeps the survival of this network.
+        For example ``DPAP()`` or ``DPAP.from_preset(RELEASED)``. Its state belongs to this network
+        afterwards, so use a new pruner for each network.
     example
         One input of ``forward``, [B, ...], on the network's device.
     readout
-        Module path of the layer whose outputs are the classes, which is never pruned.
+        Module path of the layer whose outputs are the classes. It is never pruned.
     density
-        Target, kept / prunable weights in (0, 1]; None: what survives, survives (emergent).
+        Target density, kept / prunable weights, in (0, 1]. None: the density is emergent, that is,
+        survival alone decides.
     granularity
-        ``structured`` (channels and neurons) or ``hybrid`` (single weights of linear layers too).
+        ``structured`` prunes channels and neurons; ``hybrid`` also prunes single weights of linear
+        layers.
     steps
-        Time steps of one batch: how often each layer is called in it; 1 for artificial networks.
+        Time steps of one batch, that is, how often each layer is called per batch; 1 for
+        artificial networks.
     forward
-        Runs the network on ``example`` for one time step, if ``network(example)`` does not; of
-        several outputs the first tensor counts.
+        Runs the network on ``example`` for one time step. Give it if ``network(example)`` does
+        not. Of several outputs, the first tensor is used.
     seed
-        Breaks ties between equal survivals.
+        Seed of the tie-break between equal survivals.
+
+    Returns
+    -------
+    Attachment
+        Call its method `update` after every batch.
 
     Raises
     ------
     ValueError
-        If an argument is not as described, no neuron module emits the output of a layer, or a
-        unit owns parameters that cannot be cut.
+        If an argument is not as described, if the output of a layer reaches no neuron module, or if
+        a unit owns parameters that cannot be removed.
 
     Notes
     -----
-    Everything runs in one process: parallel replicas would each prune in their own way.
+    Use it in one process only: parallel replicas would each select their own masks.
     """
     network = getattr(network, "_orig_mod", network)
     _check(network, pruner, readout, density, granularity, steps)
@@ -82,19 +91,23 @@ def attach(
         )
     generator = torch.Generator().manual_seed(seed)
     pruner.begin(network, PruneContext(structure, granularity, density, generator, steps))
-    torch.compiler.reset()  # what is compiled already would not call the hooks
+    torch.compiler.reset()  # graphs compiled before do not call the hooks
     return Attachment(network, pruner, structure, found, steps)
 
 
 class Attachment:
-    """DPAP at work on a network; made by `attach`.
+    """The connection between a network and its DPAP pruner; made by `attach`.
 
     Parameters
     ----------
-    network, pruner, structure
-        What is trained, who prunes it, and what can be pruned.
+    network
+        The network that is trained.
+    pruner
+        Its pruner, already begun.
+    structure
+        Its prunable layers and unit groups.
     found
-        Layer -> the neuron module that emits its output.
+        Layer name -> the neuron module that emits the layer's output.
     steps
         Time steps of one batch.
     """
@@ -111,93 +124,96 @@ class Attachment:
         self.pruner = pruner
         self.structure = structure
         self.steps = steps
-        self.masks = self._masks_there = Masks()
-        self._forget()
+        self.masks = self._device_masks = Masks()
+        self._clear_activity()
         modules = dict(network.named_modules())
         self._hooks = []
         for layer in structure.layers:
             emitter = found[layer.name]
             for name, hook in (
-                (layer.name, partial(self._input, layer)),
-                (emitter.neuron, partial(self._output, layer, emitter)),
+                (layer.name, partial(self._record_input, layer)),
+                (emitter.neuron, partial(self._record_output, layer, emitter)),
             ):
                 self._hooks.append(modules[name].register_forward_hook(_eager(hook)))
 
     @property
     def density(self) -> float:
-        """Kept / prunable weights."""
+        """Density now: kept / prunable weights, in [0, 1]."""
         return self.structure.density(self.masks)
 
     def update(self, progress: float, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Take in the batch since the last update, prune when due, and enforce the masks.
+        """Record the batch since the last update, prune if an update is due, and apply the masks.
 
-        Call it after every batch, behind the optimizer step if there is one (gradients may
-        accumulate over several batches). Passes in evaluation mode do not count.
+        Call it after every batch. Call it after the optimizer step if the batch has one; gradients
+        may accumulate over several batches. Forward passes in evaluation mode are not recorded.
 
         Parameters
         ----------
         progress
-            Part of the training that is done, in [0, 1].
+            Share of the training that is done, in [0, 1].
         optimizer
-            Its momenta of masked weights are cleared; without, they can bring these back for
-            the next forward pass.
+            The optimizer of the network. Its state of masked weights is cleared. Without it,
+            momentum can make masked weights nonzero in the forward pass before the next update.
 
         Raises
         ------
         ValueError
-            If progress is outside [0, 1], or a layer did not run `steps` times.
+            If progress is outside [0, 1], or a layer did not run `steps` times since the last
+            update.
         RuntimeError
-            After `detach` or `compact`.
+            If `detach` or `compact` was called before.
         """
         if not self._hooks:
-            raise RuntimeError("update() after detach() or compact(): attach to the network again")
+            raise RuntimeError(
+                "update() was called after detach() or compact(): attach to the network again"
+            )
         if not 0 <= progress <= 1:
             raise ValueError(f"progress must be in [0, 1], not {progress}")
         if not self.pruner.finished:
             self.pruner.observe(self._activity())
-        self._forget()
+        self._clear_activity()
         masks = self.pruner.masks(progress)
         if masks is not None:
             self.masks = masks
-            self._masks_there = masks.to(next(self.network.parameters()).device)
-        self._masks_there.project(self.network, optimizer)
+            self._device_masks = masks.to(next(self.network.parameters()).device)
+        self._device_masks.project(self.network, optimizer)
 
     def detach(self) -> None:
-        """Remove the hooks; weights pruned so far are zero, but no longer held there."""
+        """Remove the hooks. Pruned weights are zero now, but further training can change them."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        self._forget()
-        torch.compiler.reset()  # what is compiled keeps the breaks that hooks made
+        self._clear_activity()
+        torch.compiler.reset()  # graphs compiled before keep the breaks at the hooks
 
     def compact(self) -> None:
-        """Remove the hooks, and cut dead units out of the network's layers, in place.
+        """Remove the hooks, and remove pruned units from the network's layers, in place.
 
-        The outputs in evaluation mode stay those of the masked network. Optimizers made before
-        are stale afterwards: they hold the old parameters.
+        In evaluation mode the outputs stay those of the masked network. Make a new optimizer
+        afterwards: an existing one still holds the old parameters.
         """
         if self._hooks:
             self.detach()
             remove_units(self.structure, self.masks)
 
-    def _forget(self) -> None:
+    def _clear_activity(self) -> None:
         self._inputs: dict[str, list[Tensor]] = {x.name: [] for x in self.structure.layers}
         self._outputs: dict[str, list[Tensor]] = {x.name: [] for x in self.structure.layers}
         self._calls = dict.fromkeys(self._inputs, 0)
 
-    def _counts(self) -> bool:
+    def _recording(self) -> bool:
         return self.network.training and not self.pruner.finished
 
-    def _input(
+    def _record_input(
         self, layer: PrunableLayer, module: nn.Module, arguments: tuple[Any, ...], output: Any
     ) -> None:
-        """Keep what a layer reads."""
-        if self._counts():
+        """Forward hook of a layer: record its input."""
+        if self._recording():
             units = module.in_features if isinstance(module, nn.Linear) else module.in_channels
             assert isinstance(units, int)
             self._inputs[layer.name].append(_per_unit(arguments[0], layer, units))
 
-    def _output(
+    def _record_output(
         self,
         layer: PrunableLayer,
         emitter: Emitter,
@@ -205,22 +221,23 @@ class Attachment:
         arguments: tuple[Any, ...],
         output: Any,
     ) -> None:
-        """Keep what the neurons behind a layer emit."""
-        if self._counts():
+        """Forward hook of the neuron module behind a layer: record the layer's neuron output."""
+        if self._recording():
             if emitter.emits(self._calls[layer.name]):
                 emitted = _per_unit(first_tensor(output), layer, layer.shape[0])
                 self._outputs[layer.name].append(emitted)
             self._calls[layer.name] += 1
 
     def _activity(self) -> Activity:
-        """Return what the layers read and emitted since the last update."""
+        """Return the recorded inputs and outputs of all layers since the last update."""
         activity = {}
         for name, inputs in self._inputs.items():
             outputs = self._outputs[name]
             if not len(inputs) == len(outputs) == self.steps:
                 raise ValueError(
                     f"layer '{name}' ran {len(inputs)} times in training mode since the last "
-                    f"update, and its neurons {len(outputs)} times, not steps={self.steps} times"
+                    f"update, and its neurons {len(outputs)} times, not steps={self.steps} times: "
+                    "call update() once after every batch, and attach() with the right steps"
                 )
             activity[name] = (torch.stack(inputs), torch.stack(outputs))
         return Activity(activity)
@@ -234,34 +251,46 @@ def _check(
     granularity: str,
     steps: int,
 ) -> None:
-    """Raise ValueError for what cannot work."""
+    """Raise ValueError if the arguments of `attach` do not fit together."""
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
     layers = [layer.name for layer in prunable_layers(network, "")]
     if readout not in layers:
-        raise ValueError(f"readout '{readout}' is none of the network's layers {layers}")
+        raise ValueError(f"readout '{readout}' is not one of the network's layers {layers}")
     if len(layers) == 1:
         raise ValueError(f"there is nothing to prune: '{readout}' is the only layer")
     if density is not None and not 0 < density <= 1:
         raise ValueError(f"density must be in (0, 1], not {density}")
     if "spatio-temporal" in (granularity, *pruner.info.granularities):
-        raise ValueError("single time steps cannot be pruned outside the benchmark: use dpap.DPAP")
+        raise ValueError(
+            "single time steps cannot be pruned outside the benchmark: use the pruner dpap.DPAP, "
+            "with granularity 'structured' or 'hybrid'"
+        )
     if granularity not in pruner.info.granularities:
         known = ", ".join(pruner.info.granularities)
         raise ValueError(f"granularity must be one of {known}, not '{granularity}'")
 
 
 def _eager(hook: Hook) -> Hook:
-    """Keep a hook out of compiled graphs, which would be specialised on every length."""
+    """Exclude a hook from compiled graphs, which would be specialised on the number of batches."""
     eager: Hook = torch.compiler.disable(torch.no_grad()(hook))
     return eager
 
 
 def _per_unit(activity: Tensor, layer: PrunableLayer, units: int) -> Tensor:
-    """Sum maps, [B, units, ...] or flattened, to [B, units], in float32.
+    """Sum activity over feature maps, to [B, units] in float32.
 
-    DPAP counts a channel as one population (`baselines.shared.activity`), and sums are small to
-    keep and safe from operations in place. A linear layer may have other dimensions before units.
+    DPAP counts a channel as one population (`baselines.shared.activity`). Besides, sums need little
+    memory, and in-place operations of the network do not change them.
+
+    Parameters
+    ----------
+    activity
+        [B, units, ...map], or the same with flattened maps. For a linear layer [B, ..., units].
+    layer
+        The layer that reads or produces the activity.
+    units
+        Number of units.
     """
     if layer.kind == "linear":
         return activity.reshape(len(activity), -1, units).sum(1, dtype=torch.float32)

@@ -1,10 +1,21 @@
-"""Feed recorded spikes to DPAP's own classes and compare with recorded figures.
+"""Conformance: replay recorded spikes through this package and compare with recorded figures.
 
-``python -m dpap.conformance FILE.npz`` prints the largest relative error of each quantity, and
-ends with status 1 if one exceeds 1e-5 or a mask differs. The format: ``meta`` (JSON: ``layers``
-with name, kind, pre and post; ``activity_shapes``; ``epochs``; ``batches_per_epoch``;
-``snapshots``; for the paper's rules also ``constants`` and ``start_epoch``), ``spikes/I`` and
-``spikes_shape/I`` (bit-packed activity I), and ``eE/LAYER/NAME`` (figures after epoch E).
+``python -m dpap.conformance FILE.npz`` prints the largest relative error of each quantity. It exits
+with status 1 if an error exceeds 1e-5 or a mask differs.
+
+Entries of the file:
+
+==================  ===============================================================================
+meta                JSON with the fields below
+spikes/I            activity I, bit-packed
+spikes_shape/I      its shape, [batches, T, B, ...]
+eE/LAYER/QUANTITY   a figure of LAYER after epoch E; see `Replay.figures` for the quantities
+==================  ===============================================================================
+
+Fields of ``meta``: ``T``; ``layers``, each with ``name``, ``kind`` (conv or linear) and the indices
+``pre`` and ``post`` of its input and output activity; ``activity_shapes``, without T and B;
+``epochs``; ``batches_per_epoch``; ``snapshots``, the epochs with figures. A recording of the
+paper's rules also has ``constants`` and ``start_epoch``.
 """
 
 from __future__ import annotations
@@ -24,11 +35,12 @@ from torch import Tensor
 from dpap.layer import LayerState
 from dpap.presets import PAPER, RELEASED, Preset
 
+#: Largest relative error that conforms.
 TOLERANCE = 1e-5
 
 
 def preset_of(meta: dict[str, Any]) -> Preset:
-    """The paper's rules with the recorded constants, or the released code's."""
+    """Return the paper's preset with the recorded constants; without constants, `RELEASED`."""
     if "constants" not in meta:
         return RELEASED
     found = meta["constants"]
@@ -48,29 +60,41 @@ def preset_of(meta: dict[str, Any]) -> Preset:
 
 
 def _spikes(file: Any, index: int, dtype: torch.dtype) -> Tensor:
-    """Recorded activity `index`, [batches, T, B, ...]."""
+    """Return recorded activity `index`, [batches, T, B, ...]."""
     shape = tuple(int(n) for n in file[f"spikes_shape/{index}"])
     bits = np.unpackbits(file[f"spikes/{index}"], count=math.prod(shape))
     return torch.from_numpy(bits.reshape(shape)).to(dtype)
 
 
 class Replay:
-    """One layer of a recording, its state, and its masks, which are permanent."""
+    """One layer of a recording, with its state and its masks.
+
+    Parameters
+    ----------
+    layer
+        Its entry in ``layers``.
+    meta
+        The recording's ``meta``.
+    preset
+        Constants and readings.
+    """
 
     def __init__(self, layer: dict[str, Any], meta: dict[str, Any], preset: Preset) -> None:
-        self.name, self.linear = layer["name"], layer["kind"] == "linear"
+        self.name = layer["name"]
         self.pre, self.post = layer["pre"], layer["post"]
-        inputs, outputs = (meta["activity_shapes"][layer[end]][0] for end in ("pre", "post"))
+        inputs = meta["activity_shapes"][self.pre][0]
+        outputs = meta["activity_shapes"][self.post][0]
         steps = meta["T"] if preset.unit_importance == "per-batch" else 0
+        linear = layer["kind"] == "linear"
         self.state = LayerState(
-            layer["kind"], outputs, inputs, preset, synapses=self.linear, steps=steps
+            layer["kind"], outputs, inputs, preset, synapses=linear, steps=steps
         )
         self.units = torch.ones(outputs, dtype=torch.bool)
         self.synapses = torch.ones(outputs, inputs, dtype=torch.bool)
         self.times = torch.ones(outputs, steps, dtype=torch.bool)
 
     def prune(self) -> None:
-        """Take out what has fallen below zero."""
+        """Prune what has a survival below zero; it stays pruned."""
         state = self.state
         self.units &= state.unit_survival >= 0
         if state.synapse_survival is not None:
@@ -79,9 +103,15 @@ class Replay:
             self.times &= state.time_survival >= 0
 
     def figures(self, shape: tuple[int, ...] | None) -> dict[str, Tensor | None]:
-        """All that a recording may hold of this layer; `shape` is that of a weight mask."""
+        """Return every quantity of this layer that a recording may contain, by its name there.
+
+        Parameters
+        ----------
+        shape
+            Shape of the recorded mask of the weight, the quantity ``keep``; None: not recorded.
+        """
         state = self.state
-        state.digest()
+        state.process_pending()
         theta = state.threshold.value
         found = {
             "theta": theta[0] if theta is not None and state.preset.theta == "unit" else theta,
@@ -103,14 +133,23 @@ class Replay:
 
 
 def compare(path: Path) -> Iterator[tuple[str, float]]:
-    """Replay a recording; yield (quantity, relative error) at every snapshot.
+    """Replay a recording and compare every recorded figure.
 
-    The error is the largest difference over the largest figure; a mask's is 0 or infinite.
+    Parameters
+    ----------
+    path
+        The recording.
+
+    Yields
+    ------
+    tuple
+        Name of a quantity, and its error at one snapshot of one layer: the largest difference
+        divided by the largest recorded figure. The error of a mask is 0 or infinite.
 
     Raises
     ------
     ValueError
-        If a recorded quantity is unknown here.
+        If this package does not compute a recorded quantity.
     """
     file = np.load(path, allow_pickle=False)
     meta = json.loads(str(file["meta"]))
@@ -136,11 +175,13 @@ def compare(path: Path) -> Iterator[tuple[str, float]]:
 def _errors(file: Any, prefix: str, layer: Replay) -> Iterator[tuple[str, float]]:
     keep = file[f"{prefix}keep"].shape if f"{prefix}keep" in file.files else None
     figures = layer.figures(keep)
-    for key in (key for key in file.files if key.startswith(prefix)):
+    for key in file.files:
+        if not key.startswith(prefix):
+            continue
         quantity = key.removeprefix(prefix)
         found = figures.get(quantity)
         if found is None:
-            raise ValueError(f"'{key}' has no counterpart in dpap")
+            raise ValueError(f"'{key}' of the recording is not a quantity that dpap computes")
         wanted = torch.from_numpy(file[key])
         if wanted.dtype == torch.bool:
             yield quantity, 0.0 if torch.equal(found, wanted) else math.inf
@@ -150,7 +191,7 @@ def _errors(file: Any, prefix: str, layer: Replay) -> Iterator[tuple[str, float]
 
 
 def main(arguments: list[str]) -> int:
-    """Print a line per quantity; return the exit status."""
+    """Print one line per quantity, and return the exit status."""
     if len(arguments) != 1 or not Path(arguments[0]).is_file():
         print("usage: python -m dpap.conformance FILE.npz", file=sys.stderr)
         return 2

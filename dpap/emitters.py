@@ -1,4 +1,4 @@
-"""Which neuron module emits the output of each layer, found by following one forward pass."""
+"""Emitters: the neuron module that emits the output of each layer, found by tracing one pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-#: What counts as a neuron: its output is the activity of the layers before it.
+#: Module types that count as neurons: their output is the activity of the layers before them.
 NEURONS: tuple[type[nn.Module], ...] = (
     snntorch.SpikingNeuron,
     nn.ReLU,
@@ -32,7 +32,8 @@ NEURONS: tuple[type[nn.Module], ...] = (
     nn.Tanh,
 )
 
-_Call = tuple[str, int]  # a module, and which of its calls
+#: A module path, and the index of one of the module's calls.
+_Call = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class Emitter:
     Parameters
     ----------
     neuron
-        Module path of the neuron.
+        Module path of the neuron module.
     calls
-        Which of the neuron's calls, from 0; a block may use one ``nn.ReLU`` for two layers.
+        Indices of the calls, from 0, that emit this layer's output. A block may use one ``nn.ReLU``
+        for two layers, and then each layer has its own calls.
     period
-        Calls of the neuron in the traced pass, after which it starts anew.
+        Number of calls of the neuron module in one pass; then the indices start again.
     """
 
     neuron: str
@@ -54,20 +56,22 @@ class Emitter:
     period: int
 
     def emits(self, call: int) -> bool:
-        """Whether the layer's output comes out of this call, counted over any passes."""
+        """Whether call number `call`, counted over all passes, emits the layer's output."""
         return call % self.period in self.calls
 
 
 @contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:
-    """Run a pass in evaluation mode, uncompiled and from rest; put every module's attributes back.
+    """Evaluation mode, without compilation and with membranes at rest; restores all afterwards.
 
-    Modes, and buffers that a pass replaces, such as snnTorch's membranes, are as before.
+    The training mode of each module, its attributes and its buffers (such as snnTorch's membranes)
+    are the same as before.
     """
     before = [(module, vars(module).copy(), module._buffers.copy()) for module in network.modules()]
     network.eval()
     for module in network.modules():
-        if isinstance(module, snntorch.SpikingNeuron):  # a membrane leads into an earlier pass
+        # A membrane may belong to the autograd graph of an earlier pass.
+        if isinstance(module, snntorch.SpikingNeuron):
             for name in module._non_persistent_buffers_set:
                 setattr(module, name, torch.zeros(0))
     try:
@@ -89,17 +93,22 @@ def emitters(
     Parameters
     ----------
     network
-        The network, whose `NEURONS` are looked for.
+        The network with neuron modules, see `NEURONS`.
     layers
         Module paths of convolution and linear layers.
     forward
-        Runs the network on an example, one step or more.
+        Runs the network on an example, for one time step or more.
+
+    Returns
+    -------
+    dict
+        Layer -> its emitter.
 
     Raises
     ------
     ValueError
-        If a layer's output reaches no neuron module, or several, or one with a parameter per
-        unit, which removal would not cut.
+        If the output of a layer reaches no neuron module or several ones, or if a neuron module
+        has a parameter per unit, which removal of units would not shorten.
     """
     modules = dict(network.named_modules())
     layers = tuple(layers)
@@ -114,7 +123,7 @@ def emitters(
         forward()
     found = {layer: _emitter(layer, tracer.received, tracer.calls) for layer in layers}
     for emitter in found.values():
-        _refuse_wide(emitter.neuron, modules[emitter.neuron])
+        _refuse_parameter_per_unit(emitter.neuron, modules[emitter.neuron])
     return found
 
 
@@ -129,28 +138,32 @@ def _emitter(layer: str, received: Mapping[_Call, _Call], calls: Mapping[str, in
     if len(neurons) > 1:
         raise ValueError(
             f"the output of layer '{layer}' reaches several neuron modules ({', '.join(neurons)}): "
-            "call the layer once per step"
+            "call each layer once per time step, with one neuron module behind it"
         )
     return Emitter(neurons[0], frozenset(call for _, call in found), calls[neurons[0]])
 
 
-def _refuse_wide(name: str, neuron: nn.Module) -> None:
+def _refuse_parameter_per_unit(name: str, neuron: nn.Module) -> None:
     for key, value in neuron.state_dict().items():
         if value.numel() > 1:
             raise ValueError(
-                f"'{name}.{key}' has {value.numel()} entries, which cannot be cut with the units: "
-                "give these neurons one value for all"
+                f"'{name}.{key}' has {value.numel()} entries, which cannot be removed with their "
+                "units: give these neurons one value for all"
             )
 
 
 class _Tracer(TorchFunctionMode):
-    """Hands the tags of every function's inputs, the layers they come from, to its outputs."""
+    """Tags each tensor with the layer calls that it was computed from.
+
+    While the mode is active, the outputs of every torch function get the tags of its inputs.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: dict[str, int] = {}
         self.received: dict[_Call, _Call] = {}
-        self._tags: dict[int, tuple[Tensor, frozenset[_Call]]] = {}  # a kept tensor keeps its id
+        # The tensors are stored too, so that no other tensor gets the same id.
+        self._tags: dict[int, tuple[Tensor, frozenset[_Call]]] = {}
 
     def __torch_function__(
         self,
@@ -160,13 +173,14 @@ class _Tracer(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        tags = self._of((args, kwargs))
+        tags = self._tags_of((args, kwargs))
         if tags:
-            self._mark(args[0] if result is None else result, tags)  # None: x[...] = y
+            # x[...] = y returns None and changes its first argument.
+            self._mark(args[0] if result is None else result, tags)
         return result
 
     def at_layer(self, name: str) -> Callable[..., None]:
-        """Make a hook that starts a tag at the layer's output."""
+        """Make a forward hook that tags the layer's output with this call."""
 
         def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
             self._mark(output, frozenset({self._count(name)}))
@@ -174,11 +188,11 @@ class _Tracer(TorchFunctionMode):
         return hook
 
     def at_neuron(self, name: str) -> Callable[..., None]:
-        """Make a hook that ends the tags of the neuron's input."""
+        """Make a forward hook that records the tags of the neuron's input; its output has none."""
 
         def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
             call = self._count(name)
-            for tag in self._of(arguments[:1]):
+            for tag in self._tags_of(arguments[:1]):
                 self.received.setdefault(tag, call)
             self._mark(output, frozenset())
 
@@ -188,7 +202,7 @@ class _Tracer(TorchFunctionMode):
         self.calls[name] = self.calls.get(name, 0) + 1
         return name, self.calls[name] - 1
 
-    def _of(self, value: object) -> frozenset[_Call]:
+    def _tags_of(self, value: object) -> frozenset[_Call]:
         found = (self._tags.get(id(tensor)) for tensor in _tensors(value))
         return frozenset().union(*(entry[1] for entry in found if entry is not None))
 
@@ -197,7 +211,7 @@ class _Tracer(TorchFunctionMode):
 
 
 def first_tensor(output: Any) -> Tensor:
-    """Return a module's output, or the first of several."""
+    """Return a module's output; of a tuple or list, the first tensor."""
     while isinstance(output, tuple | list):
         output = output[0]
     assert isinstance(output, Tensor)
@@ -205,7 +219,7 @@ def first_tensor(output: Any) -> Tensor:
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and dicts."""
+    """Yield all tensors in nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, tuple | list):

@@ -1,4 +1,4 @@
-"""Importance of units (the dendritic spine of a neuron or channel) and of timesteps."""
+"""Importance of units (the dendritic spine of a neuron or channel) and of time steps."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def unit_importance(post: Tensor, strengths: Tensor) -> Tensor:
-    """Equation (7), summed over k batches.
+    """Importance of units, equation (7), summed over k batches.
 
     Parameters
     ----------
     post
-        Traces of the outputs, [k, B, N].
+        Traces of the output units, [k, B, N].
     strengths
-        Plasticity of each batch, summed over the inputs, [k, N].
+        Plasticity of each batch, summed over the input units, [k, N].
 
     Returns
     -------
@@ -25,14 +25,16 @@ def unit_importance(post: Tensor, strengths: Tensor) -> Tensor:
 
 
 def time_importance(pre: Tensor, post: Tensor) -> Tensor:
-    """Equation (8), summed over the samples: whose spikes follow active inputs, and when.
+    """Importance of time steps, equation (8), summed over the samples.
+
+    A time step of a unit is important if the unit spikes in it while the input traces are high.
 
     Parameters
     ----------
     pre
-        Running traces of the inputs, [T, B, P].
+        Running traces of the input units, [T, B, P].
     post
-        Unit activity of the outputs, [T, B, N].
+        Activity of the output units, [T, B, N].
 
     Returns
     -------

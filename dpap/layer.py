@@ -1,4 +1,4 @@
-"""What DPAP remembers of one layer, from traces to survival."""
+"""State of DPAP for one layer: sums of traces and plasticity, importance, and survival."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from dpap.traces import running_traces, trace
 
 Evidence = Literal["both", "trace", "plasticity"]
 
-#: Figures of activity that a layer holds before it works them out: many small batches at once.
-HELD = 2**19
+#: Number of activity values that a layer collects before it processes them. Many small batches
+#: are processed together, which is faster.
+PENDING_LIMIT = 2**19
 
 
 class LayerState:
-    """Sums and survival of one layer.
+    """Sums of the current update, and survival, of one layer.
 
     Parameters
     ----------
     kind
         ``conv`` or ``linear``.
     outputs, inputs
-        Units behind and before the weights.
+        Number of output units and of input units.
     preset
         Constants and readings.
     rule
-        Plasticity rule; the paper's is ``bcm``.
+        Plasticity rule; the paper uses ``bcm``.
     evidence
-        What a unit's importance is made of; the paper's is ``both``.
+        Importance of a unit: its ``trace``, its ``plasticity``, or the product of ``both`` as in
+        the paper.
     synapses
-        Whether single synapses are followed.
+        Whether single synapses have a survival.
     steps
-        Time steps to follow per unit; 0: none.
+        Number of time steps per unit that have a survival; 0: time steps are not pruned.
     """
 
     def __init__(
@@ -71,35 +73,40 @@ class LayerState:
         self.unit_survival = torch.full((outputs,), preset.beta)
         self.synapse_survival = torch.full((outputs, inputs), preset.beta) if synapses else None
         self.time_survival = torch.full((outputs, steps), preset.beta) if steps else None
-        self.held: list[tuple[Tensor, Tensor]] = []
-        self.forget()
+        self.pending: list[tuple[Tensor, Tensor]] = []
+        self.reset_sums()
 
-    def forget(self) -> None:
-        """Drop the sums."""
-        self.digest()  # the threshold remembers all batches
-        self.plasticity: Tensor | None = None
-        self.activity: Tensor | None = None
-        self.products: Tensor | None = None
-        self.time_importance: Tensor | None = None
+    def reset_sums(self) -> None:
+        """Reset the sums. The sliding threshold is kept, as it covers all batches."""
+        self.process_pending()  # so that the threshold includes the collected batches
+        self.plasticity: Tensor | None = None  # [outputs, inputs]
+        self.activity: Tensor | None = None  # traces, [outputs]
+        self.products: Tensor | None = None  # unit importance per batch, [outputs]
+        self.time_importance: Tensor | None = None  # [outputs, T]
 
     def observe(self, pre: Tensor, post: Tensor) -> None:
-        """Add one batch of activity, [T, B, inputs, ...] and [T, B, outputs, ...].
+        """Collect one batch of activity.
 
-        A static input may come as one step, [1, B, inputs, ...].
+        Parameters
+        ----------
+        pre
+            Input of the layer, [T, B, inputs, ...map], or [1, B, inputs, ...map] if it is static.
+        post
+            Output of its neurons, [T, B, outputs, ...map].
         """
         pair = unit_activity(pre).detach(), unit_activity(post).detach()
-        if self.held and self.held[-1][1].shape != pair[1].shape:  # a last, smaller batch
-            self.digest()
-        self.held.append(pair)
-        if len(self.held) * (pair[0].numel() + pair[1].numel()) >= HELD:
-            self.digest()
+        if self.pending and self.pending[-1][1].shape != pair[1].shape:
+            self.process_pending()  # only batches of one size are stacked
+        self.pending.append(pair)
+        if len(self.pending) * (pair[0].numel() + pair[1].numel()) >= PENDING_LIMIT:
+            self.process_pending()
 
-    def digest(self) -> None:
-        """Work the held batches into the sums."""
-        if not self.held:
+    def process_pending(self) -> None:
+        """Add the collected batches to the sums."""
+        if not self.pending:
             return
-        pre, post = (_together(batches) for batches in zip(*self.held, strict=True))
-        self.held = []
+        pre, post = (_stack(batches) for batches in zip(*self.pending, strict=True))
+        self.pending = []
         pre = pre.expand(len(post), -1, -1, -1)  # a static input is shown at every step
         tau, mean = self.preset.tau, self.preset.trace_mean
         post_trace = trace(post, tau, mean=mean)
@@ -123,8 +130,8 @@ class LayerState:
 
     @property
     def importance(self) -> Tensor | None:
-        """Importance of the units from the sums, [outputs]; None before any batch."""
-        self.digest()
+        """Importance of the units, [outputs]; None before the first batch."""
+        self.process_pending()
         if self.plasticity is None or self.per_batch:
             return self.products
         if self.activity is None or self.evidence == "trace":
@@ -135,7 +142,13 @@ class LayerState:
         return normalized(strengths) * normalized(self.activity)
 
     def update(self, age: int) -> None:
-        """Turn the sums into survival; nothing happens where nothing was observed."""
+        """Update the survival by the importance; without any batch it does not change.
+
+        Parameters
+        ----------
+        age
+            Number of survival updates before this one.
+        """
         if (importance := self.importance) is None:
             return
         rule = self.survival_rule
@@ -148,13 +161,13 @@ class LayerState:
             self.time_survival = rule.update(before, self.time_importance, age)
 
     def end_update(self) -> None:
-        """Start the sums anew, unless they go on for ever."""
+        """Reset the sums, unless the preset accumulates them over the whole run."""
         if not self.preset.accumulate:
-            self.forget()
+            self.reset_sums()
 
 
-def _together(batches: tuple[Tensor, ...]) -> Tensor:
-    """Batches [T, B, N], k of them, as [T, k, B, N]; one alone is not copied."""
+def _stack(batches: tuple[Tensor, ...]) -> Tensor:
+    """Stack k batches [T, B, N] to [T, k, B, N]; a single batch is not copied."""
     return torch.stack(batches, dim=1) if len(batches) > 1 else batches[0].unsqueeze(1)
 
 

@@ -1,6 +1,7 @@
-"""Synaptic plasticity: BCM with its sliding threshold, and the Hebb and STDP rules beside it.
+"""Synaptic plasticity: the BCM rule with its sliding threshold, and the Hebb and STDP rules.
 
-All work on k batches at once, [k, B, N], for a single small batch costs more calls than sums.
+All rules work on k batches at once, [k, B, N]: for a single small batch, the overhead of the
+function calls would cost more than the sums.
 """
 
 from __future__ import annotations
@@ -19,34 +20,36 @@ Rule = Literal["bcm", "hebb", "stdp"]
 
 @dataclass
 class SlidingThreshold:
-    """Mean trace over all batches since the start, equations (4) and (5).
+    """Mean post-synaptic trace over all batches since the start, equations (4) and (5).
 
     Parameters
     ----------
     per
-        ``unit``: one threshold per unit, over the batch means. ``slot``: one per unit and place
-        in the batch, as the released code keeps it; places count the batches that filled them.
+        ``unit``: one threshold per unit, the mean of the batch means. ``slot``: one threshold per
+        unit and position in the batch, as in the released code. The threshold of a position is the
+        mean over the batches that were large enough to have this position.
     """
 
     per: Theta = "unit"
-    value: Tensor | None = field(default=None, init=False)
-    batches: Tensor | None = field(default=None, init=False)
+    value: Tensor | None = field(default=None, init=False)  # [1 or B, N]
+    batches: Tensor | None = field(default=None, init=False)  # number of batches, [1 or B, 1]
 
     def slide(self, post: Tensor) -> Tensor:
-        """Take in k batches of post-synaptic traces, one after the other.
+        """Include k batches, one after the other.
 
         Parameters
         ----------
         post
-            [k, B, N].
+            Post-synaptic traces, [k, B, N].
 
         Returns
         -------
         Tensor
-            The threshold before each batch, [k, 1, N] or [k, B, N]; zero at first.
+            The threshold before each batch, [k, 1, N] or [k, B, N]. It is zero before the first
+            batch.
         """
         seen = post.mean(1, keepdim=True) if self.per == "unit" else post
-        value, batches = self._of(seen.shape[1], seen)
+        value, batches = self._views(seen.shape[1], seen)
         totals = torch.cat([(value * batches)[None], seen]).cumsum(0)
         counts = batches + torch.arange(len(totals), device=post.device).view(-1, 1, 1)
         thresholds = totals / counts.clamp_min(1)
@@ -54,8 +57,8 @@ class SlidingThreshold:
         batches += len(post)
         return thresholds[:-1]
 
-    def _of(self, slots: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Views on the first `slots` thresholds, [slots, N], and what they count, [slots, 1]."""
+    def _views(self, slots: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return views of the first `slots` rows of `value` and `batches`; add missing rows."""
         if self.value is None or self.batches is None:
             self.value, self.batches = like.new_zeros(0, like.shape[2]), like.new_zeros(0, 1)
         missing = slots - len(self.value)
@@ -67,40 +70,43 @@ class SlidingThreshold:
 
 @dataclass(frozen=True)
 class Change:
-    """Change of the weights in each of k batches, sum_x drive * source, kept as its factors.
+    """Change of the weights in each of k batches, stored as two factors.
+
+    The change in batch k is sum_x drive[k, x, n] * source[k, x, p], [N, P]. The index x runs over
+    samples, or over samples and time steps.
 
     Parameters
     ----------
     drive
-        What the outputs contribute, [k, X, N].
+        Factor of the output units, [k, X, N].
     source
-        What the inputs contribute, [k, X, P].
+        Factor of the input units, [k, X, P].
     """
 
     drive: Tensor
     source: Tensor
 
     def total(self) -> Tensor:
-        """Sum over all batches, [N, P]."""
+        """Change of each weight, summed over all batches, [N, P]."""
         return self.drive.flatten(0, 1).t() @ self.source.flatten(0, 1)
 
     def strengths(self) -> Tensor:
-        """Sum over the inputs, per batch: [k, N]."""
+        """Change of each batch, summed over the input units, [k, N]."""
         return (self.drive.mT @ self.source.sum(2, keepdim=True)).squeeze(2)
 
 
 def bcm(pre: Tensor, post: Tensor, threshold: Tensor) -> Change:
-    """Bienenstock-Cooper-Munro, equation (3), summed over the batch.
+    """Bienenstock-Cooper-Munro (BCM) rule, equation (3), summed over the batch.
 
-    Above its threshold a post-synaptic unit strengthens its active inputs, below it weakens them:
-    sum_b post * (post - threshold) * pre.
+    The change is sum_b post * (post - threshold) * pre. A post-synaptic unit strengthens its active
+    inputs if its trace is above its threshold, and weakens them if it is below.
 
     Parameters
     ----------
     pre
-        Traces of the inputs, [k, B, P].
+        Traces of the input units, [k, B, P].
     post
-        Traces of the outputs, [k, B, N].
+        Traces of the output units, [k, B, N].
     threshold
         Sliding threshold, [k, 1, N] or [k, B, N].
     """
@@ -108,22 +114,23 @@ def bcm(pre: Tensor, post: Tensor, threshold: Tensor) -> Change:
 
 
 def hebb(pre: Tensor, post: Tensor) -> Change:
-    """Hebb's rule on traces [k, B, P] and [k, B, N]: sum_b post * pre."""
+    """Hebb's rule, sum_b post * pre, on traces [k, B, P] and [k, B, N]."""
     return Change(post, pre)
 
 
 def stdp(pre: Tensor, post: Tensor, tau: float) -> Change:
-    """Pair-based STDP with the traces as its windows, summed over steps and batch.
+    """Pair-based STDP with traces as its windows, summed over time steps and batch.
 
-    A spike of the output strengthens inputs that fired before it; a spike of an input weakens
-    the outputs that fired before it. Simultaneous spikes do not count, so T = 1 gives zero.
+    A spike of an output unit strengthens the weights from inputs that spiked before it. A spike of
+    an input unit weakens the weights to outputs that spiked before it. Simultaneous spikes do not
+    count, so T = 1 gives zero.
 
     Parameters
     ----------
     pre, post
-        Unit activity, [T, k, B, P] and [T, k, B, N].
+        Activity of the input and output units, [T, k, B, P] and [T, k, B, N].
     tau
-        Decay of the windows per step.
+        Decay of the windows per time step, in [0, 1].
     """
     pre_before = running_traces(pre, tau)[:-1] * tau
     post_before = running_traces(post, tau)[:-1] * tau

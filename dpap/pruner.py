@@ -1,4 +1,4 @@
-"""DPAP as a pruner: the states of all layers, and the masks that follow from their survival."""
+"""DPAP as a pruning method: it joins the states of all layers and derives masks from survival."""
 
 from __future__ import annotations
 
@@ -23,28 +23,31 @@ from dpap.presets import Preset
 class DPAP(Preset, Pruner):
     """Developmental plasticity-inspired adaptive pruning (arXiv 2211.12714).
 
-    Active units whose plasticity rises survive; the rest decays and is pruned when its
-    survival falls below zero. Without a target density that is the whole rule (emergent).
-    With one, survival decides who goes and the cubic schedule how many.
+    Important units, which are active and have high plasticity, keep their survival. The survival of
+    the others decays, and a unit is pruned when its survival falls below zero. Without a target
+    density this rule alone determines the density (emergent). With a target density, the cubic
+    schedule determines how much is pruned, and the lowest survivals are pruned first.
 
-    ``structured`` prunes conv channels and neurons; ``hybrid``, the paper's form, prunes the
-    synapses of linear layers as well. All fields of `dpap.presets.Preset` are
+    Granularity ``structured`` prunes convolution channels and neurons. ``hybrid``, the form of the
+    paper, prunes synapses of linear layers as well. All fields of `dpap.presets.Preset` are
     hyper-parameters too.
 
     Parameters
     ----------
     updates
-        Survival updates per run, spread evenly; one stands for an epoch of the paper.
+        Number of survival updates per run, evenly spread; one corresponds to an epoch of the paper.
     stop
         Progress, in (0, 1], at which a target density is reached.
     minimum_width
-        Units that every layer keeps, whatever their survival.
+        Number of units that every layer keeps, whatever their survival.
     rule
-        Plasticity: ``bcm`` (the paper), ``hebb`` or ``stdp`` (its Figure 3(g)).
+        Plasticity rule: ``bcm`` as in the paper, or ``hebb`` or ``stdp`` (Figure 3(g) of the
+        paper).
     evidence
-        Importance of a unit: ``trace``, ``plasticity``, or the paper's product of ``both``.
+        Importance of a unit: its ``trace``, its ``plasticity``, or the product of ``both`` as in
+        the paper.
     prune
-        In ``hybrid``: ``units``, ``synapses`` or ``both``.
+        What granularity ``hybrid`` prunes: ``units``, ``synapses`` or ``both``.
     """
 
     info = PrunerInfo(
@@ -71,22 +74,39 @@ class DPAP(Preset, Pruner):
 
     @classmethod
     def from_preset(cls, preset: Preset, **options: Any) -> Self:
-        """Build from `dpap.PAPER` or `dpap.RELEASED`, with options that differ from it."""
+        """Build a pruner from a preset.
+
+        Parameters
+        ----------
+        preset
+            `dpap.PAPER`, `dpap.RELEASED`, or your own.
+        options
+            Hyper-parameters that differ from the preset or from the defaults.
+        """
         return cls(**(asdict(preset) | options))
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Start with full survival everywhere.
 
+        Parameters
+        ----------
+        network
+            The dense network.
+        context
+            What the method may use during this run.
+
         Raises
         ------
         ValueError
-            If the rule needs more time steps than the network has.
+            If the rule or the granularity needs at least two time steps, and the network has one.
         """
         super().begin(network, context)
         temporal = context.granularity == "spatio-temporal"
         if context.steps < 2 and (self.rule == "stdp" or temporal):
             what = "rule 'stdp'" if self.rule == "stdp" else "pruning time steps"
-            raise ValueError(f"{what} needs at least 2 time steps; this network has one")
+            raise ValueError(
+                f"{what} needs at least 2 time steps; this network has one: use a spiking network"
+            )
         self.clock = UpdateClock(self.updates)
         self.finished = False
         hybrid = context.granularity != "structured" and self.prune != "units"
@@ -126,12 +146,15 @@ class DPAP(Preset, Pruner):
                 layer.observe(*activity.units(name))
 
     def due(self, progress: float) -> bool:
-        """Whether an update is due."""
+        """Whether a survival update is due."""
         return not self.finished and self.clock.ahead(progress)
 
     @torch.no_grad()
     def masks(self, progress: float) -> Masks | None:
-        """Update survival when an update is due, and prune what fell below zero."""
+        """Update the survival if an update is due, and prune.
+
+        Until `first_update` updates are done, only the traces and the threshold are updated.
+        """
         if self.finished or not self.clock.due(progress):
             return None
         age = self.clock.done - 1 - self.first_update
@@ -157,7 +180,11 @@ class DPAP(Preset, Pruner):
         return replace(masks, steps=dict(self.firing))
 
     def _survivals(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Survival of units per group, and of synapses per layer; the dead are at -inf."""
+        """Return the survival of units by group and of synapses by layer; -inf if pruned.
+
+        The survival of a unit is the mean over the layers of its group. It is inf if units are not
+        pruned.
+        """
         units = {}
         for group in self.context.structure.groups:
             members = [self.layers[name].unit_survival.cpu() for name in group.producers]
@@ -173,7 +200,7 @@ class DPAP(Preset, Pruner):
         return units, synapses
 
     def _emergent(self, units: Mapping[str, Tensor], synapses: Mapping[str, Tensor]) -> Masks:
-        """Prune below zero, but leave every layer its most viable units."""
+        """Prune what has a survival below zero, except for the best units of every layer."""
         kept = {}
         for name, value in units.items():
             kept[name] = value >= 0
@@ -187,7 +214,7 @@ class DPAP(Preset, Pruner):
         progress: float,
         target: float,
     ) -> Masks:
-        """Prune the least viable of every layer, as many as the schedule asks."""
+        """Prune the lowest survivals of every layer, at the density of the schedule."""
         self.finished = progress >= self.stop
         start = self.first_update / self.updates
         return select(
@@ -204,11 +231,11 @@ class DPAP(Preset, Pruner):
 
 @dataclass
 class SpatioTemporalDPAP(DPAP):
-    """DPAP's joint form: the hybrid one, and single time steps of single units.
+    """DPAP's joint form: it prunes as ``hybrid`` does, and also time steps of units.
 
-    A (unit, time step) whose survival, equation (8) put through (9) to (11), falls below zero is
-    silenced: its spikes are withheld from all readers. A target density is one of weights;
-    the share of silenced time steps is emergent.
+    The survival of a (unit, time step) pair follows from its importance, equation (8), by equations
+    (9) to (11). When it falls below zero, the unit is silenced in this time step: no layer receives
+    its spikes. A target density refers to weights; the share of silenced time steps is emergent.
     """
 
     info = replace(

@@ -1,4 +1,4 @@
-"""Survival: importance, accumulated over development, decides who is pruned."""
+"""Survival of units, synapses and time steps: it accumulates their importance over updates."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ class SurvivalRule:
     Parameters
     ----------
     epsilon
-        Decay value of (9); higher prunes more.
+        Decay value of equation (9); a higher one prunes more.
     eta
-        Decay rate of (11), in updates; higher prunes longer.
+        Decay rate of equation (11), in updates; with a higher one pruning goes on for longer.
     bonus
-        C of (10), added where the importance has risen.
+        C of equation (10), added where delta = 2 * importance - epsilon is positive.
     gamma
-        Decay of the old survival in (11).
-    normalization, bonus_at_zero, decay
-        See `dpap.presets`.
+        Decay of the previous survival in equation (11), per update.
+    normalization
+        How importance is scaled to [0, 1], see `normalized`.
+    bonus_at_zero
+        Whether delta = 0 earns the bonus.
+    decay
+        ``smooth``: exp(-age / eta). ``staircase``: the same, with the ratio rounded down.
     """
 
     epsilon: float
@@ -38,21 +42,22 @@ class SurvivalRule:
     decay: Decay = "smooth"
 
     def update(self, before: Tensor, importance: Tensor, age: int) -> Tensor:
-        """One update of the survival function.
+        """One update of the survival.
 
         Parameters
         ----------
         before
-            Survival before, any shape.
+            Survival before the update, of any shape.
         importance
             Importance, of the same shape.
         age
-            Updates since the first one, from 0.
+            Number of survival updates before this one.
 
         Returns
         -------
         Tensor
-            gamma * before + exp(-age / eta) * dF; what falls below zero is pruned.
+            Survival after the update, gamma * before + exp(-age / eta) * dF, where dF is delta,
+            plus the bonus where it is earned.
         """
         delta = 2 * normalized(importance, self.normalization) - self.epsilon
         risen = delta >= 0 if self.bonus_at_zero else delta > 0
@@ -62,10 +67,22 @@ class SurvivalRule:
 
 
 def normalized(importance: Tensor, normalization: Normalization = "min-max") -> Tensor:
-    """Importance of a layer in [0, 1]; 0.5 where all are equal.
+    """Scale the importance of a layer to [0, 1].
 
-    ``percentile`` takes the 75th percentile as the top, as the released code does: a quarter of
-    the units gets exactly 1. Where it equals the minimum, all above the minimum get 1.
+    Parameters
+    ----------
+    importance
+        Importance of all units or synapses of a layer, of any shape.
+    normalization
+        ``min-max``: the minimum becomes 0 and the maximum 1. ``percentile``: the 75th percentile
+        becomes 1 and larger values are clipped, as in the released code, so that a quarter of the
+        units gets exactly 1. If the 75th percentile equals the minimum, all values above the
+        minimum become 1.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape; 0.5 everywhere if all values are equal.
     """
     low, high = importance.min(), importance.max()
     if bool(high == low):

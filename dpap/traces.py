@@ -1,4 +1,4 @@
-"""Spike traces: how active a unit was, seen at each step of a sample or at its end."""
+"""Spike traces: leaky sums of a unit's activity over the time steps of a sample."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from torch import Tensor
 
 
 def trace(units: Tensor, tau: float, *, mean: bool = False) -> Tensor:
-    """Leaky sum over time, S(t+1) = tau * S(t) + o(t+1), after the last step.
+    """Trace at the last time step of S(t+1) = tau * S(t) + o(t+1).
 
-    Equations (1), (2) for spikes and (12), (13) for ReLU outputs, which have T = 1. A channel's
-    map is summed before (`baselines.shared.activity`): the trace is linear, and this order is
-    cheaper. For the same reason it is one product with the weights tau^(T-1), ..., tau, 1.
+    Equations (1), (2) for spikes, and (12), (13) for ReLU outputs, which have T = 1. The trace is
+    linear in the activity. So the feature map of a channel is summed before the trace is computed
+    (`baselines.shared.activity`), which is cheaper, and the trace is one product with the weights
+    tau^(T-1), ..., tau, 1.
 
     Parameters
     ----------
     units
-        [T, B, N].
+        Activity o, [T, B, N].
     tau
-        Decay per step, in [0, 1].
+        Decay per time step, in [0, 1].
     mean
-        Divide by T.
+        Whether to divide the trace by T.
 
     Returns
     -------
     Tensor
-        S^T, [B, N].
+        S(T), [B, N].
     """
     weights = _weights(len(units), tau, mean, units.dtype, units.device)
     return torch.mv(units.flatten(1).t(), weights).view(units.shape[1:])
@@ -37,14 +38,27 @@ def trace(units: Tensor, tau: float, *, mean: bool = False) -> Tensor:
 def _weights(
     steps: int, tau: float, mean: bool, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """What the spikes of each step still count at the end."""
+    """Return the weight of each time step in the last trace, [T]."""
     scale = 1 / steps if mean else 1.0
     left = [scale * tau ** (steps - 1 - t) for t in range(steps)]
     return torch.tensor(left, dtype=dtype, device=device)
 
 
 def running_traces(units: Tensor, tau: float) -> Tensor:
-    """Traces at every step: S^t of units [T, B, N], of the same shape."""
+    """Traces at every time step.
+
+    Parameters
+    ----------
+    units
+        Activity, [T, B, N] or [T, k, B, N].
+    tau
+        Decay per time step, in [0, 1].
+
+    Returns
+    -------
+    Tensor
+        S(t), of the same shape.
+    """
     steps = [units[0]]
     for now in units[1:]:
         steps.append(torch.add(now, steps[-1], alpha=tau))

@@ -1,1 +1,1 @@
-"""What methods share: the contract that they meet, and the parts that they are built from."""
+"""Shared by all methods: the contract with the training loop, and reusable parts of methods."""

@@ -1,4 +1,4 @@
-"""What a method sees of one training batch: the inputs and outputs of every layer's neurons."""
+"""Activity of one training batch: the inputs and the neuron outputs of every layer."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Positions along the units that a tensor holds, and how many there are in the dense network.
+#: Where the units of a tensor are in the dense network: indices [units of the tensor], and the
+#: number of units in the dense network.
 Places = tuple[Tensor, int]
 Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Unwritten:
-    """Outputs that were pooled as they were computed: their maps were never in memory.
+    """Outputs of a kernel that pools while it computes, so it never stores the feature maps.
 
     Parameters
     ----------
     sums
-        Over each unit's map, [T, B, units].
+        Sum over the feature map of each unit before pooling, [T, B, units].
     maps
-        Works out the maps, [T, B, units, ...map].
+        Recomputes the feature maps before pooling, [T, B, units, ...map].
     """
 
     sums: Tensor
     maps: Callable[[], Tensor]
 
 
-#: What a layer received, and what it sent.
+#: Input of a layer, and output of its neurons.
 Recorded = tuple[Tensor, Tensor | Unwritten]
 
 
 def unit_activity(activity: Tensor) -> Tensor:
-    """Sum a channel's map, so that a channel counts as one population.
+    """Sum each channel over its feature map, so that a channel counts as one population.
 
     Parameters
     ----------
@@ -44,23 +45,26 @@ def unit_activity(activity: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        [T, B, N] or [T, B, C]; float32 at least, for a half-precision sum miscounts spikes.
+        [T, B, N] or [T, B, C], in float32 or wider: a sum in half precision miscounts spikes.
     """
     kind = torch.promote_types(activity.dtype, torch.float32)
     return activity.to(kind) if activity.dim() == 3 else activity.flatten(3).sum(3, dtype=kind)
 
 
 class Activity(Mapping[str, Pair]):
-    """Layer -> (input, output) of its neurons, each [T, B, units, ...].
+    """Layer name -> (input of the layer, output of its neurons), each [T, B, units, ...].
 
-    A static input has T = 1. Units that were removed during training are there, and silent.
+    A static input has T = 1. Units are indexed as in the dense network: a unit that was removed
+    during training is present, with zero activity. ``activity[layer]`` may recompute feature maps
+    on demand; `received`, `sent` and `units` give sums over the maps, which is much cheaper.
 
     Parameters
     ----------
     pairs
-        Layer -> (input, output), as the network ran.
+        Layer name -> (input, output), with the units that the network has now.
     places
-        Layer -> where the units of both are in the dense network; None: everywhere.
+        Layer name -> positions in the dense network of the (input, output) units. None in place
+        of a position: all units are present.
     """
 
     def __init__(
@@ -73,12 +77,13 @@ class Activity(Mapping[str, Pair]):
         self._sums: dict[int, Tensor] = {}
 
     def __getitem__(self, layer: str) -> Pair:
-        (pre, post), (before, behind) = self._pairs[layer], self._of(layer)
+        pre, post = self._pairs[layer]
+        pre_places, post_places = self._places_of(layer)
         maps = post.maps() if isinstance(post, Unwritten) else post
-        return _spread(pre, before), _spread(maps, behind)
+        return _spread(pre, pre_places), _spread(maps, post_places)
 
     def __contains__(self, layer: object) -> bool:
-        return layer in self._pairs  # the inherited one would build the maps
+        return layer in self._pairs  # the inherited method would recompute feature maps
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._pairs)
@@ -87,22 +92,22 @@ class Activity(Mapping[str, Pair]):
         return len(self._pairs)
 
     def units(self, layer: str) -> Pair:
-        """Sums over each unit's map, [T, B, units]: much cheaper than the maps themselves."""
+        """Return `received` and `sent` of a layer."""
         return self.received(layer), self.sent(layer)
 
     def received(self, layer: str) -> Tensor:
-        """Sums over the map of each unit that a layer receives, [T, B, units]."""
-        return self._sum(self._pairs[layer][0], self._of(layer)[0])
+        """Input of a layer, summed over the feature map of each input unit, [T, B, inputs]."""
+        return self._sum(self._pairs[layer][0], self._places_of(layer)[0])
 
     def sent(self, layer: str) -> Tensor:
-        """Sums over the map of each unit of a layer, [T, B, units], before pooling."""
-        return self._sum(self._pairs[layer][1], self._of(layer)[1])
+        """Output of a layer's neurons before pooling, summed over feature maps, [T, B, units]."""
+        return self._sum(self._pairs[layer][1], self._places_of(layer)[1])
 
-    def _of(self, layer: str) -> tuple[Places | None, Places | None]:
+    def _places_of(self, layer: str) -> tuple[Places | None, Places | None]:
         return self._places.get(layer, (None, None))
 
     def _sum(self, activity: Tensor | Unwritten, places: Places | None) -> Tensor:
-        key = id(activity)  # what one layer sends may be what the next one receives
+        key = id(activity)  # the output of one layer may be the input of the next
         if key not in self._sums:
             sums = activity.sums if isinstance(activity, Unwritten) else unit_activity(activity)
             self._sums[key] = _spread(sums, places)
@@ -110,11 +115,11 @@ class Activity(Mapping[str, Pair]):
 
 
 def _spread(activity: Tensor, places: Places | None) -> Tensor:
-    """Put units where they are in the dense network; those that were removed are silent."""
+    """Move units to their positions in the dense network; removed units get zeros."""
     if places is None:
         return activity
     index, units = places
     dense = activity.new_zeros(*activity.shape[:2], units, *activity.shape[3:])
-    if activity.dim() == 3:  # quicker than index_copy_ along the last dimension
+    if activity.dim() == 3:  # scatter_ is faster than index_copy_ along the last dimension
         return dense.scatter_(2, index.expand_as(activity), activity)
     return dense.index_copy_(2, index, activity)

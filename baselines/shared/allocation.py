@@ -1,4 +1,4 @@
-"""How dense each layer is, when layers are not compared with one another."""
+"""Layer densities for methods that do not compare scores across layers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from baselines.shared.groups import Structure
 
 
 def erk_densities(structure: Structure, density: float) -> dict[str, float]:
-    """Erdos-Renyi-kernel densities: small layers stay denser (arXiv 1911.11134, appendix).
+    """Erdos-Renyi-kernel (ERK) densities: small layers stay denser (arXiv 1911.11134, appendix).
 
-    A layer's density is proportional to the sum of its weight's dimensions over their product,
-    and at most 1; what a whole layer cannot take goes to the others.
+    The density of a layer is proportional to the sum of its weight's dimensions divided by their
+    product. A layer whose density would exceed 1 stays dense, and the other layers share the
+    weights that it cannot take.
 
     Parameters
     ----------
     structure
         The prunable layers.
     density
-        Of all layers together, in (0, 1].
+        Density of all layers together, in (0, 1].
 
     Returns
     -------
@@ -26,18 +27,18 @@ def erk_densities(structure: Structure, density: float) -> dict[str, float]:
     Raises
     ------
     ValueError
-        If the density is outside (0, 1].
+        If `density` is outside (0, 1].
     """
     if not 0 < density <= 1:
         raise ValueError(f"density must be in (0, 1], not {density}")
-    whole: set[str] = set()
+    dense: set[str] = set()
     while True:
-        open_layers = [x for x in structure.layers if x.name not in whole]
-        left = density * structure.prunable
-        left -= sum(x.size for x in structure.layers if x.name in whole)
-        scale = left / max(1, sum(sum(x.shape) for x in open_layers))
-        full = {x.name for x in open_layers if scale * sum(x.shape) >= x.size}
+        sparse = [layer for layer in structure.layers if layer.name not in dense]
+        budget = density * structure.prunable
+        budget -= sum(layer.size for layer in structure.layers if layer.name in dense)
+        scale = budget / max(1, sum(sum(layer.shape) for layer in sparse))
+        full = {layer.name for layer in sparse if scale * sum(layer.shape) >= layer.size}
         if not full:
-            densities = {x.name: scale * sum(x.shape) / x.size for x in open_layers}
-            return {x.name: densities.get(x.name, 1.0) for x in structure.layers}
-        whole |= full
+            densities = {layer.name: scale * sum(layer.shape) / layer.size for layer in sparse}
+            return {layer.name: densities.get(layer.name, 1.0) for layer in structure.layers}
+        dense |= full

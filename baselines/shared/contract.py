@@ -1,21 +1,21 @@
-"""The contract between a pruning method and the loop that trains the network.
+"""The contract between a pruning method and the training loop.
 
-A method is a dataclass whose fields are its hyper-parameters. The loop calls
+A method is a dataclass whose fields are its hyper-parameters. The training loop calls
 
     begin      once, before the first training step
     restarts   once, after `begin`
     due        once before the first training step, then after every optimizer step
-    masks      when it is due
-    observe    after every forward pass, when ``info.needs_activity``
+    masks      whenever `due` returns True
+    observe    after every forward pass, if ``info.needs_activity``
     penalty    before every backward pass
-    gradients  after every backward pass, when ``info.needs_gradients``
+    gradients  after every backward pass, if ``info.needs_gradients``
 
-and does everything else itself: it owns the optimizer, applies the masks to weights and
-optimizer state, counts the budget, removes dead units and evaluates.
+The training loop does everything else: it owns the optimizer, applies the masks to the weights
+and to the optimizer state, counts the budget, removes pruned units and evaluates the network.
 
-``self.network`` is the dense network; it is up to date in `begin`, `penalty`, `gradients` and
-`masks`. A method may write into it (weights, batch norm, beta) in `masks` alone; masked entries
-become zero again.
+``self.network`` is the dense network. Its parameters are up to date in `begin`, `penalty`,
+`gradients` and `masks`. A method may change its parameters and buffers (weights, batch norm,
+beta) in `masks` only. Masked entries are set to zero afterwards.
 """
 
 from __future__ import annotations
@@ -36,26 +36,31 @@ __all__ = ["Activity", "Granularity", "Probe", "PruneContext", "Pruner", "Pruner
 
 
 class Probe(Protocol):
-    """What the harness offers; weights, statistics, optimizer and batch order stay as they are.
+    """Forward passes of training samples, for methods that compute saliencies.
 
-    It computes on the dense network, in float32, with batch norm over the batch's own statistics,
-    as in training (running statistics mean nothing at initialisation). Neurons are stepped by
-    snnTorch, so what it returns can be differentiated twice. Use ``torch.autograd.grad``, for
-    ``backward`` would add to gradients of the training step.
+    The probe computes on the dense network, in float32. Batch norm uses the statistics of the
+    batch, as in training, because running statistics mean nothing at initialisation. Neurons are
+    stepped by snnTorch, so that gradients can be differentiated once more. A probe changes
+    neither weights, running statistics and optimizer state nor the order of training batches.
 
-    `parameters` replaces some of the network's parameters, by name, for one pass.
+    Compute gradients with ``torch.autograd.grad``. ``backward`` would add to the gradients of the
+    training step.
+
+    The argument `parameters` of `loss` and `linear` replaces parameters of the network, by name,
+    for one pass.
     """
 
     def batches(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Draw training samples at random, in batches of the recipe's size.
 
-        They are charged to the budget, as phase ``saliency``, before the first is seen. Each
-        batch pays for one pass; passing it again, or a part of it, is charged again.
+        All samples are charged to the budget, as phase ``saliency``, before the first batch is
+        returned. The charge pays for one pass of each batch. Another pass of a batch, or of a part
+        of it, is charged again.
 
         Parameters
         ----------
         samples
-            How many; no sample comes twice before all came once.
+            Number of samples. No sample is drawn twice before every sample was drawn once.
 
         Yields
         ------
@@ -65,7 +70,7 @@ class Probe(Protocol):
         Raises
         ------
         BudgetExceededError
-            If fewer remain in the budget. The run is then `over-budget`.
+            If fewer samples remain in the budget. The status of the run is then `over-budget`.
         """
 
     def loss(
@@ -76,23 +81,57 @@ class Probe(Protocol):
         reduction: Literal["mean", "sum", "none"] = "mean",
         parameters: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """The workload's loss of a batch, with graph; [B] if `reduction` is ``none``."""
+        """Loss of a batch, with its autograd graph.
+
+        Parameters
+        ----------
+        inputs, labels
+            A batch from `batches`.
+        reduction
+            As in ``torch.nn.functional.cross_entropy``.
+        parameters
+            Parameter name -> value to use instead of the network's.
+
+        Returns
+        -------
+        Tensor
+            Scalar, or [B] if `reduction` is ``none``.
+        """
 
     def per_example(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Gradients of each sample's own loss, for one layer after another.
+        """Gradients of each sample's own loss, one layer after another.
 
-        The batch's statistics count as constants in batch norm, so samples do not mix.
+        Batch norm treats the statistics of the batch as constants, so that the gradient of one
+        sample does not depend on the others.
+
+        Parameters
+        ----------
+        inputs, labels
+            A batch from `batches`.
 
         Yields
         ------
         tuple
-            Name of a convolution or linear layer, the readout too, and [B, *shape of its weight].
+            Name of a convolution or linear layer, the readout included, and the gradients of its
+            weight, [B, *shape of the weight].
         """
 
     def linear(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Scores [B, classes] of the network without neurons and batch norm; no budget is spent.
+        """Class scores of the network without neurons and batch norm.
 
-        Only for inputs that a method makes itself, of the shape of `example`.
+        This spends no budget, so pass only inputs that the method makes itself.
+
+        Parameters
+        ----------
+        inputs
+            Of the shape of `example`.
+        parameters
+            Parameter name -> value to use instead of the network's.
+
+        Returns
+        -------
+        Tensor
+            [B, classes].
         """
 
     def example(self) -> Tensor:
@@ -100,30 +139,32 @@ class Probe(Protocol):
 
 
 def _no_rate(progress: float) -> float:
-    raise ValueError("this method needs a learning rate: give its context one")
+    raise ValueError(
+        "this method needs a learning rate: set the field learning_rate of its PruneContext"
+    )
 
 
 @dataclass(frozen=True)
 class PruneContext:
-    """What a method may use during a run. The test split is not in it.
+    """What a method may use during a run. The test split is not part of it.
 
     Parameters
     ----------
     structure
-        The prunable layers, and the groups of parameters that live and die together.
+        The prunable layers and the unit groups of the network.
     granularity
         What to remove in this run.
     density
-        Target, kept / prunable weights in (0, 1]; None: the method finds its own.
+        Target density, kept / prunable weights, in (0, 1]. None: the method finds its own.
     generator
-        The only source of random numbers that a method may draw from.
+        The only source of random numbers that a method may use.
     steps
         Time steps of one sample; 1 for artificial networks.
     probe
-        Passes of training samples for saliency; a method reaches it as ``self.probe``.
+        Forward passes of training samples for saliencies; methods use ``self.probe``.
     learning_rate
-        Progress -> the recipe's learning rate, restarts left aside; for a method that moves
-        weights itself.
+        Progress -> learning rate of the recipe, without restarts. For methods that update weights
+        themselves.
     """
 
     structure: Structure
@@ -136,26 +177,36 @@ class PruneContext:
 
 
 class Pruner:
-    """Base of all methods. Override `masks`, and what else the method needs."""
+    """Base class of all methods. Override `masks`, and the other methods as needed."""
 
     info: ClassVar[PrunerInfo]
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Take the network, before its first training step."""
+        """Prepare for a run, before the first training step.
+
+        Parameters
+        ----------
+        network
+            The dense network.
+        context
+            What the method may use during this run.
+        """
         self.network = network
         self.context = context
 
     @property
     def probe(self) -> Probe:
-        """Passes of training samples.
+        """The probe of the context.
 
         Raises
         ------
         ValueError
-            If the context has none.
+            If the context has no probe.
         """
         if self.context.probe is None:
-            raise ValueError(f"method '{self.info.name}' needs a probe: give its context one")
+            raise ValueError(
+                f"method '{self.info.name}' needs a probe: set the field probe of its PruneContext"
+            )
         return self.context.probe
 
     def layer_weights(self) -> dict[str, nn.Parameter]:
@@ -164,18 +215,24 @@ class Pruner:
         return {layer.name: self.network.get_parameter(layer.weight) for layer in layers}
 
     def restarts(self) -> tuple[float, ...]:
-        """Return progress values, rising, in (0, 1), at which training starts anew.
+        """Progress values, increasing and in (0, 1), at which training restarts.
 
-        At the first step that reaches one, after `masks`, the optimizer forgets its state, and
-        the recipe's learning-rate schedule begins again and spans the time up to the next
-        restart or the end.
+        At the first step that reaches such a value, and after `masks`, the optimizer state is
+        cleared. The learning-rate schedule of the recipe starts again, and spans the time up to
+        the next restart or the end of training.
         """
         return ()
 
     def observe(self, activity: Activity) -> None:
-        """See one training batch.
+        """Receive the activity of one training batch.
 
-        Tensors have no gradient. Sums over maps may be kept; the next batch overwrites maps.
+        The tensors have no gradient. A method may keep sums over feature maps, but must not keep
+        feature maps, because the next batch overwrites them.
+
+        Parameters
+        ----------
+        activity
+            Inputs and outputs of every layer.
         """
 
     def penalty(self) -> Tensor | None:
@@ -183,28 +240,29 @@ class Pruner:
         return None
 
     def gradients(self) -> None:
-        """See the gradients of one training batch: ``.grad`` of the parameters of self.network.
+        """Read ``.grad`` of the parameters of ``self.network`` after a backward pass.
 
-        They are the gradients of loss and penalty together. Masked weights have theirs too, as
-        masks act on weights; those of a removed unit are zero.
+        They are the gradients of loss plus penalty. Masked weights have gradients too, because a
+        mask sets weights to zero, not gradients. The gradients of a removed unit are zero.
         """
 
     def due(self, progress: float) -> bool:
-        """Whether `masks` wants to be called now, with a network that is up to date.
+        """Whether to call `masks` now.
 
         Parameters
         ----------
         progress
-            Part of the training budget that is spent, in [0, 1]; samples of the probe count.
+            Share of the training budget that is spent, in [0, 1]. Samples that the probe passed
+            count as well.
         """
         return True
 
     def masks(self, progress: float) -> Masks | None:
-        """Return the masks to apply from now on, or None while nothing changes.
+        """Return the masks to apply from now on, or None if they do not change.
 
         Parameters
         ----------
         progress
-            Part of the training budget that is spent, in [0, 1].
+            Share of the training budget that is spent, in [0, 1].
         """
         raise NotImplementedError

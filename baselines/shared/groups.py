@@ -1,8 +1,9 @@
-"""What can be pruned: layers, and the units (channels, neurons) that own slices of parameters.
+"""Prunable layers, and groups of units (channels or neurons) that own slices of parameters.
 
-A conv channel owns a row of its convolution's weight, an entry of the batch norm's scale and
-shift, and a column of every layer that reads it. Removing the channel removes all of them, so
-they form one group; in a residual network several layers share a group.
+A convolution channel owns a row of its convolution's weight, an entry of the batch norm's scale
+and shift, and a column in the weight of every layer that reads the channel. Removing the channel
+removes all of these. In a residual network several layers produce the units of one group, because
+their outputs are added.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ class PrunableLayer:
     shape
         Shape of its weight, [outputs, inputs, ...].
     drives
-        The layer to whose current it adds, if it has no neurons of its own: a projection shortcut
-        does. In its activity, what it sends is what the neurons of that layer send.
+        For a projection shortcut, which has no neurons of its own: name of the layer to whose
+        input current the shortcut's output is added. The activity of the shortcut reports the
+        neurons of that layer. None for all other layers.
     """
 
     name: str
@@ -54,17 +56,17 @@ class PrunableLayer:
 
 @dataclass(frozen=True)
 class Slice:
-    """The part of one parameter that the units of a group own.
+    """Entries of one parameter that the units of a group own.
 
     Parameters
     ----------
     parameter
         Name of the parameter.
     dim
-        The dimension that is cut: 0 for outputs, 1 for inputs.
+        Dimension along which units are removed: 0 for outputs, 1 for inputs.
     index
-        [units, k], the k positions along `dim` that each unit owns. k > 1 where a flattened
-        map is read by a linear layer.
+        The k positions along `dim` that each unit owns, [units, k]. k > 1 if a linear layer reads
+        the flattened feature maps of channels.
     """
 
     parameter: str
@@ -72,7 +74,7 @@ class Slice:
     index: Tensor
 
     def kept(self, units: Tensor, size: int) -> Tensor:
-        """Spread kept units, bool [units], over the positions along `dim`, bool [size]."""
+        """Expand kept units, bool [units], to kept positions along `dim`, bool [size]."""
         kept = torch.ones(size, dtype=torch.bool)
         kept[self.index[~units].flatten()] = False
         return kept
@@ -80,20 +82,20 @@ class Slice:
 
 @dataclass(frozen=True)
 class UnitGroup:
-    """Units that can be removed from the network.
+    """Units that are removed together from all layers that produce or read them.
 
     Parameters
     ----------
     name
-        The first prunable layer that produces them.
+        Name of the first prunable layer that produces the units.
     size
         Number of units.
     producers
-        Every prunable layer whose outputs they are; output i is unit i.
+        Names of all prunable layers that produce the units; output i of each is unit i.
     slices
-        All that they own.
+        All parameter entries that the units own.
     handle
-        The graph library's own view of the group, for its scores and its removal.
+        The group as torch-pruning represents it, for its importance scores and for removal.
     """
 
     name: str
@@ -126,12 +128,12 @@ class Structure:
         object.__setattr__(self, "prunable", sum(layer.size for layer in self.layers))
 
     def group_of(self, layer: str) -> UnitGroup:
-        """Return the group that holds the outputs of `layer`.
+        """Return the group whose units are the outputs of `layer`.
 
         Raises
         ------
         KeyError
-            If its outputs cannot be removed.
+            If the outputs of `layer` belong to no group, so that they cannot be removed.
         """
         for group in self.groups:
             if layer in group.producers:
@@ -139,14 +141,28 @@ class Structure:
         raise KeyError(f"the outputs of layer '{layer}' belong to no unit group")
 
     def emitters(self, group: UnitGroup) -> tuple[str, ...]:
-        """Producers of a group that have neurons of their own."""
-        own = {layer.name for layer in self.layers if layer.drives is None}
-        return tuple(name for name in group.producers if name in own)
+        """Names of the producers of a group that have neurons of their own."""
+        emitting = {layer.name for layer in self.layers if layer.drives is None}
+        return tuple(name for name in group.producers if name in emitting)
 
     def axes(
         self, units: Mapping[str, Tensor], parameters: Container[str] | None = None
     ) -> dict[tuple[str, int], Tensor]:
-        """Kept positions, bool, along each (parameter, dim) that some group cuts."""
+        """Turn kept units into kept positions along the dimensions of parameters.
+
+        Parameters
+        ----------
+        units
+            Group name -> kept units, bool [units].
+        parameters
+            Names of the parameters of interest; None: all.
+
+        Returns
+        -------
+        dict
+            (parameter name, dimension) -> kept positions, bool [size of the dimension], for every
+            dimension along which some group owns slices.
+        """
         axes: dict[tuple[str, int], Tensor] = {}
         for group in self.groups:
             for cut in group.slices:
@@ -158,9 +174,21 @@ class Structure:
         return axes
 
     def count(self, units: Mapping[str, Tensor]) -> dict[str, int]:
-        """Weights of each prunable layer that remain when only `units` do (all, if empty)."""
+        """Count the weights of each prunable layer that remain after units are removed.
+
+        Parameters
+        ----------
+        units
+            Group name -> kept units, bool [units]; empty: all units are kept.
+
+        Returns
+        -------
+        dict
+            Layer name -> number of remaining weights.
+        """
         dead = {name: int((~kept).sum()) for name, kept in units.items()}
-        lost = Counter[tuple[str, int]]()  # positions; no two units own the same one
+        # Removed positions per (parameter, dim). No two units own the same position.
+        lost = Counter[tuple[str, int]]()
         for group in self.groups if units else ():
             for cut in group.slices:
                 lost[cut.parameter, cut.dim] += dead[group.name] * cut.index.shape[1]
@@ -173,23 +201,23 @@ class Structure:
         return counts
 
     def density(self, masks: Masks) -> float:
-        """Kept / prunable weights under `masks`."""
+        """Density under `masks`: kept / prunable weights, in [0, 1]."""
         kept = sum(masks.kept(layer.weight, layer.size) for layer in self.layers)
         return kept / self.prunable
 
     def unit_sums(self, saliency: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Sum a saliency over all that each unit owns.
+        """Sum a saliency over all parameter entries that each unit owns.
 
         Parameters
         ----------
         saliency
-            Parameter name -> values of its shape, or [..., *shape], for example one per sample.
-            Parameters that are left out count as zero.
+            Parameter name -> values of the parameter's shape, or of shape [..., *shape], for
+            example one value per sample. Missing parameters count as zero.
 
         Returns
         -------
         dict
-            Group name -> sums [units], or [..., units].
+            Group name -> sums, [units] or [..., units].
         """
         sums = {}
         device = next((values.device for values in saliency.values()), None)
@@ -211,9 +239,14 @@ class Structure:
         Parameters
         ----------
         units
-            Group name -> bool [units].
+            Group name -> kept units, bool [units]; either all groups or none.
         weights
-            Layer name -> bool of the weight's shape.
+            Layer name -> kept weights, bool of the weight's shape.
+
+        Returns
+        -------
+        Masks
+            An entry is kept if its unit and its weight are kept.
         """
         units, weights = dict(units or {}), weights or {}
         parameters = {f"{name}.weight": kept.clone() for name, kept in weights.items()}
@@ -226,7 +259,7 @@ class Structure:
 
 
 def _owned_sum(cut: Slice, values: Tensor, dims: int) -> Tensor:
-    """Sum the entries of a parameter, the last `dims` of `values`, that each unit owns."""
+    """Sum the entries that each unit owns; the last `dims` dimensions are the parameter's."""
     batch = values.shape[: values.dim() - dims]
     along = values.reshape(-1, *values.shape[len(batch) :]).movedim(1 + cut.dim, 1)
     totals = along.flatten(2).sum(2) if dims > 1 else along
@@ -235,7 +268,7 @@ def _owned_sum(cut: Slice, values: Tensor, dims: int) -> Tensor:
 
 
 def prunable_layers(network: nn.Module, readout: str) -> tuple[PrunableLayer, ...]:
-    """Every convolution and linear layer but the readout, whose outputs are the classes."""
+    """Return every convolution and linear layer except `readout`, whose outputs are the classes."""
     layers: list[PrunableLayer] = []
     for name, module in network.named_modules():
         if name != readout and isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
@@ -245,10 +278,10 @@ def prunable_layers(network: nn.Module, readout: str) -> tuple[PrunableLayer, ..
 
 
 def parameter_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every parameter."""
+    """Return the shape of every parameter by name."""
     return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
 
 
 def weight_structure(network: nn.Module, readout: str) -> Structure:
-    """Structure for pruning single weights: layers without unit groups."""
+    """Return the structure for pruning single weights: layers without unit groups."""
     return Structure(prunable_layers(network, readout), parameter_shapes(network))

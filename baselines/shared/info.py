@@ -1,4 +1,4 @@
-"""What is said about a method; it can be read without importing torch."""
+"""Metadata of a method. This module does not import torch, so that listing methods is quick."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from typing import Literal
 Granularity = Literal["none", "structured", "unstructured", "hybrid", "spatio-temporal"]
 Track = Literal["from-scratch", "post-training"]
 
-#: Entry points by which other packages bring methods.
+#: Entry-point group in which other packages register their methods.
 ENTRY_POINT = "dpap_bench.methods"
 
 
 @dataclass(frozen=True)
 class PrunerInfo:
-    """What a reader, and the harness, must know of a method.
+    """Name, source and abilities of a method.
 
     Parameters
     ----------
     name
-        What people type: ``--method NAME``.
+        Name on the command line (``--method NAME``), in params.yaml and in records.
     summary
-        One sentence.
+        One sentence, with a full stop.
     paper
         Citation with arXiv id or DOI.
     granularities
-        What it can remove; the first is the default.
+        What the method can remove; the first one is the default.
     tracks
-        Which comparisons it can enter.
+        The tracks in which the method takes part.
     emergent
-        Whether it can find its own density (no target given).
+        Whether the method can choose its own density when no target density is given.
     needs_activity
-        Whether `observe` must be called.
+        Whether the training loop calls `observe`.
     needs_gradients
-        Whether `gradients` must be called.
+        Whether the training loop calls `gradients`.
     needs_spikes
-        Whether it makes sense for spiking networks only.
+        Whether the method works on spiking networks only.
     regrows
-        Whether units that it pruned may come back; if not, they may be removed for good.
+        Whether pruned units may come back. If not, the training loop may remove them from the
+        network before training ends.
     """
 
     name: str

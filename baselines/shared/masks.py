@@ -1,28 +1,28 @@
-"""Masks: which entries of which parameters are kept, and how they are enforced."""
+"""Masks: which entries of which parameters are kept, and their enforcement."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Masks:
-    """Kept entries of parameters, the kept units they came from, and kept time steps.
+    """Boolean masks; True where an entry is kept.
 
     Parameters
     ----------
     parameters
-        Parameter name -> bool of its shape; a parameter without a mask is whole.
+        Parameter name -> bool of the parameter's shape. A parameter without a mask is dense.
     units
-        Unit group -> bool [units]; empty when single weights are pruned.
+        Unit group -> kept units, bool [units]; empty when only single weights are pruned. They
+        are already part of the masks in `parameters`.
     steps
-        Layer -> bool [units, T]: when its units may spike; a layer without one always may.
+        Layer name -> time steps at which each unit may spike, bool [units, T]. A layer without an
+        entry may spike at every step.
     """
 
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
@@ -31,10 +31,17 @@ class Masks:
 
     @torch.no_grad()
     def project(self, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Set every masked entry to zero, in the weights and in the optimizer's state.
+        """Set masked entries to zero, in the parameters and in the optimizer state.
 
-        Momentum and Adam's moments bring a masked weight back in one step unless they are
-        cleared too.
+        The optimizer state must be cleared too: momentum, or Adam's moments, would move a masked
+        weight away from zero in the next step.
+
+        Parameters
+        ----------
+        network
+            The network that the masks belong to.
+        optimizer
+            Optimizer of the network's parameters, if there is one.
 
         Raises
         ------
@@ -44,7 +51,9 @@ class Masks:
         parameters = dict(network.named_parameters())
         for name, mask in self.parameters.items():
             if name not in parameters or parameters[name].shape != mask.shape:
-                raise ValueError(f"mask '{name}' {tuple(mask.shape)} fits no parameter")
+                raise ValueError(
+                    f"mask '{name}' of shape {tuple(mask.shape)} fits no parameter of the network"
+                )
             parameter = parameters[name]
             kept = mask.to(parameter.device)
             parameter.mul_(kept)
@@ -54,36 +63,10 @@ class Masks:
                         value.mul_(kept)
 
     def to(self, device: torch.device) -> Masks:
-        """Return the same masks, those of parameters on a device: `project` then copies none."""
+        """Move parameter masks to a device, so that `project` copies nothing between devices."""
         parameters = {name: mask.to(device) for name, mask in self.parameters.items()}
         return replace(self, parameters=parameters)
 
     def kept(self, name: str, size: int) -> int:
-        """Kept entries of a parameter of `size` entries."""
+        """Return how many entries of parameter `name`, which has `size` entries, are kept."""
         return int(self.parameters[name].sum()) if name in self.parameters else size
-
-    def shuffled(self, names: Iterable[str], generator: torch.Generator) -> Masks:
-        """Return masks with the same density per named parameter and random positions."""
-        shuffled = dict(self.parameters)
-        for name in names:
-            if name in shuffled:
-                mask = shuffled[name].flatten()
-                order = torch.randperm(mask.numel(), generator=generator)
-                shuffled[name] = mask[order].view_as(shuffled[name])
-        return Masks(parameters=shuffled)
-
-    def save(self, path: Path) -> None:
-        """Write to a safetensors file."""
-        parts = {"parameters": self.parameters, "units": self.units, "steps": self.steps}
-        save_file(
-            {f"{room}/{k}": v.contiguous() for room, x in parts.items() for k, v in x.items()}, path
-        )
-
-    @classmethod
-    def load(cls, path: Path) -> Masks:
-        """Read what `save` wrote."""
-        parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "units": {}, "steps": {}}
-        for key, value in load_file(path).items():
-            room, name = key.split("/", 1)
-            parts[room][name] = value
-        return cls(**parts)

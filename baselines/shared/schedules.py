@@ -1,4 +1,4 @@
-"""When to prune, and how far: functions of the training progress in [0, 1]."""
+"""Pruning schedules: functions of the training progress, which runs from 0 to 1."""
 
 from __future__ import annotations
 
@@ -7,12 +7,26 @@ from dataclasses import dataclass, field
 
 
 def cubic_density(progress: float, start: float, stop: float, final: float) -> float:
-    """Density of gradual pruning: fast at first, slow near the end.
+    """Density under the cubic schedule, which prunes fast at first and slowly near the end.
 
-    1 before `start`, `final` from `stop` on, and between them
+    The density is 1 before `start` and `final` from `stop` on. Between them it is
     final + (1 - final) * (1 - (progress - start) / (stop - start))^3
-    (Zhu and Gupta 2017, arXiv 1710.01878, equation 1, written for density).
+    (Zhu and Gupta 2017, arXiv 1710.01878, equation 1, written for density instead of sparsity).
     ``start == stop`` is one-shot pruning.
+
+    Parameters
+    ----------
+    progress
+        Share of the training budget that is spent, in [0, 1].
+    start, stop
+        Progress at which pruning starts, and at which `final` is reached.
+    final
+        Target density, in (0, 1].
+
+    Returns
+    -------
+    float
+        Density, in [final, 1].
     """
     if progress >= stop:
         return final
@@ -23,16 +37,22 @@ def cubic_density(progress: float, start: float, stop: float, final: float) -> f
 
 
 def cosine(progress: float, stop: float) -> float:
-    """Fall from 1 at progress 0 to 0 from `stop` on, along half a cosine.
+    """Half a cosine: 1 at progress 0, falling to 0 at `stop`, and 0 afterwards.
 
-    Times a first fraction, it is the share of weights that RigL drops and regrows
+    RigL multiplies it by its initial fraction of exchanged weights
     (arXiv 1911.11134, section 3).
     """
     return 0.5 * (1 + math.cos(math.pi * progress / stop)) if progress < stop else 0.0
 
 
 def check_window(start: float, stop: float, updates: int) -> None:
-    """Raise ValueError unless 0 <= start <= stop <= 1 and there is at least one update."""
+    """Check the settings of a schedule.
+
+    Raises
+    ------
+    ValueError
+        Unless 0 <= start <= stop <= 1 and updates >= 1.
+    """
     if not 0 <= start <= stop <= 1:
         raise ValueError(f"need 0 <= start <= stop <= 1, not start {start}, stop {stop}")
     if updates < 1:
@@ -41,20 +61,26 @@ def check_window(start: float, stop: float, updates: int) -> None:
 
 @dataclass
 class UpdateClock:
-    """Says when an update is due: `updates` times in a run, evenly, whatever its length."""
+    """Clock of the mask updates: `updates` per run, evenly spread, for runs of any length.
+
+    Parameters
+    ----------
+    updates
+        Number of updates in a run.
+    """
 
     updates: int
     done: int = field(default=0, init=False)
 
     def due(self, progress: float) -> bool:
-        """Whether progress has passed the next update time; True once for each."""
+        """Whether an update is due; if so, mark it as done."""
         due = self.ahead(progress)
         if due:
             self.done = self._reached(progress)
         return due
 
     def ahead(self, progress: float) -> bool:
-        """What `due` would say, without taking note of it."""
+        """Whether an update is due; the clock does not change."""
         return self._reached(progress) > self.done
 
     def _reached(self, progress: float) -> int:

@@ -1,8 +1,8 @@
-"""The one selection driver: from scores and a target density to masks.
+"""Selection: turn scores and a target density into masks.
 
-Every method that ranks units or weights ends here, so no method can win by counting its
-density in another way. Ties are broken at random (seeded), every group keeps a minimum width,
-and the number kept is found by bisection on the weights that really remain.
+Every method that ranks units or weights uses `select`, so that all methods count their density in
+the same way. Ties are broken at random (seeded), every group keeps a minimum width, and the number
+of kept units is found by bisection on the number of weights that remain.
 """
 
 from __future__ import annotations
@@ -31,47 +31,54 @@ def select(
     minimum_width: int = 1,
     exact: bool = True,
 ) -> Masks:
-    """Keep the best-scored units and weights, so that `density` of the prunable weights remain.
+    """Keep the units and weights with the highest scores, at a target density.
 
     Parameters
     ----------
     structure
-        The network's prunable layers and groups.
+        The prunable layers and unit groups of the network.
     density
-        Kept / prunable weights, in (0, 1].
+        Target, kept / prunable weights, in (0, 1].
     generator
-        Breaks ties.
+        Breaks ties between equal scores.
     units
-        Group name -> scores [units], for every group; higher is kept, inf always, -inf never.
+        Group name -> scores [units], for every group. Units with score inf are always kept, those
+        with -inf never.
     weights
-        Layer name -> scores of the weight's shape; higher is kept, -inf never is.
+        Layer name -> scores of the weight's shape. Weights with score -inf are never kept.
     scope
-        ``global`` compares scores as they are; ``layer-wise`` compares ranks within a group or
-        layer, so that each loses about the same share; ``erk`` ranks too, and gives layers the
-        densities of `erk_densities`, for weights alone.
+        ``global`` compares scores across layers. ``layer-wise`` compares ranks within a group or
+        layer, so that all of them lose about the same share. ``erk`` compares ranks too, and gives
+        the layers the densities of `erk_densities`; it is for weights only.
     minimum_width
-        Units that every group keeps.
+        Number of units that every group keeps.
     exact
-        When units and weights are selected together: True meets the density with the weights;
-        False lets them lose the same share as the units, so that the density stays above the
-        target by less than one unit. A method whose dead stay dead needs that until its last
-        selection, or the weights would pay for every unit that is too large to go.
+        Matters only if units and weights are selected together. True: weights are pruned until the
+        target density is met. False: weights lose the same share as units, and the density stays
+        above the target by less than one unit. A method that cannot regrow passes False until its
+        last selection. Otherwise each selection would prune extra weights, for good, to make up
+        for a unit that is too large to remove.
+
+    Returns
+    -------
+    Masks
+        Masks of all parameters that the selection touches.
 
     Raises
     ------
     ValueError
-        If the density is outside (0, 1], a score is NaN, there is nothing to select from, or
-        units are to be allocated by ``erk``.
+        If the density is outside (0, 1], a score is NaN, neither `units` nor `weights` are given,
+        or `units` are given with scope ``erk``.
     """
     if not 0 < density <= 1:
         raise ValueError(f"density must be in (0, 1], not {density}")
     if not units and not weights:
-        raise ValueError("nothing to select from: give unit scores, weight scores or both")
+        raise ValueError("nothing to select from: pass unit scores, weight scores or both")
     for name, scores in [*(units or {}).items(), *(weights or {}).items()]:
         if bool(scores.isnan().any()):
-            raise ValueError(f"the scores of '{name}' hold NaN")
+            raise ValueError(f"the scores of '{name}' contain NaN")
     if scope == "erk" and units:
-        raise ValueError("scope 'erk' allocates single weights, not units: use another scope")
+        raise ValueError("scope 'erk' is for single weights, not units: use another scope")
     target = round(density * structure.prunable)
     kept_units = (
         _select_units(structure, target, generator, units, weights or {}, scope, minimum_width)
@@ -87,9 +94,11 @@ def select(
 
 
 def _comparable(scores: Tensor, scope: Scope, share: float = 1.0) -> Tensor:
-    """Flat scores, or their ranks in [-1, 0) when compared within a layer; infinities stay.
+    """Make scores comparable across layers; infinite scores do not change.
 
-    Ranks over the layer's share: one threshold keeps parts in proportion to the shares.
+    Scope ``global`` returns the flattened scores. The other scopes return ranks within the layer,
+    in [-1, 0), divided by `share`: a common threshold then keeps parts of the layers that are
+    proportional to their shares.
     """
     flat = scores.detach().cpu().double().flatten()
     if scope == "global":
@@ -99,13 +108,13 @@ def _comparable(scores: Tensor, scope: Scope, share: float = 1.0) -> Tensor:
 
 
 def _order(scores: Tensor, generator: torch.Generator) -> Tensor:
-    """Indices from the best score to the worst, ties at random."""
+    """Return indices from the highest score to the lowest; ties are in random order."""
     random = torch.randperm(scores.numel(), generator=generator)
     return random[scores[random].argsort(descending=True, stable=True)]
 
 
 def _smallest(count: Callable[[int], float], target: float, low: int, high: int) -> int:
-    """Smallest k in [low, high] with count(k) >= target; count never falls with k."""
+    """Find the smallest k in [low, high] with count(k) >= target; `count` must not decrease."""
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if count(middle) >= target else (middle + 1, high)
@@ -121,10 +130,11 @@ def _select_units(
     scope: Scope,
     minimum_width: int,
 ) -> dict[str, Tensor]:
-    """Choose the number of units whose weights come nearest to the target.
+    """Choose the number of units whose remaining weights come nearest to the target.
 
-    When single weights are selected as well, they are taken to lose the same share as the
-    units, and the units stay just above the target: the weights then meet it exactly.
+    If single weights are selected as well, this assumes that they lose the same share as the
+    units, and keeps enough units to stay just above the target. `_select_weights` then meets the
+    target exactly.
     """
     parts = []
     for group in structure.groups:
@@ -145,9 +155,11 @@ def _select_units(
     def count(k: int) -> float:
         kept = keep(k)
         counts = structure.count(kept)
-        whole = sum(n for layer, n in counts.items() if layer not in weights)
+        unscored = sum(n for layer, n in counts.items() if layer not in weights)
+        if not weights:
+            return unscored
         share = sum(counts[name] for name in weights) * k / order.numel()
-        return whole + min(share, _connected(structure, kept, connected)) if weights else whole
+        return unscored + min(share, _connected(structure, kept, connected))
 
     least = int((merged == torch.inf).sum())
     k = _smallest(count, target, least, alive)
@@ -159,16 +171,16 @@ def _select_units(
 def _connected(
     structure: Structure, kept: Mapping[str, Tensor], connected: Mapping[str, Tensor]
 ) -> int:
-    """Weights, among the connected ones, that only kept units own."""
+    """Count the connected weights (mask by layer name) that no removed unit owns."""
     names = {f"{name}.weight": name for name in connected}
     axes = structure.axes(kept, names)
     total = 0
     for weight, name in names.items():
-        left = connected[name]
+        remaining = connected[name]
         for dim in (0, 1):
             if (weight, dim) in axes:
-                left = left.index_select(dim, axes[weight, dim].nonzero().flatten())
-        total += int(left.sum())
+                remaining = remaining.index_select(dim, axes[weight, dim].nonzero().flatten())
+        total += int(remaining.sum())
     return total
 
 
@@ -181,7 +193,7 @@ def _select_weights(
     scope: Scope,
     exact: bool,
 ) -> dict[str, Tensor]:
-    """Keep the best weights of the surviving units, so that the total meets the target."""
+    """Keep the highest-scored weights of the kept units, so that the total meets the target."""
     alive = structure.masks(kept_units).parameters
     counts = structure.count(kept_units)
     budget = target - sum(n for layer, n in counts.items() if layer not in weights)
@@ -190,15 +202,13 @@ def _select_weights(
         budget = round(sum(counts[name] for name in weights) * float(units.double().mean()))
     layers = [layer for layer in structure.layers if layer.name in weights]
     shares = erk_densities(structure, target / structure.prunable) if scope == "erk" else {}
-    whole = torch.ones((), dtype=torch.bool)
-    scores = torch.cat(
-        [
-            _comparable(weights[layer.name], scope, shares.get(layer.name, 1.0)).masked_fill(
-                ~alive.get(layer.weight, whole).expand(layer.shape).flatten(), -torch.inf
-            )
-            for layer in layers
-        ]
-    )
+    unmasked = torch.ones((), dtype=torch.bool)
+    parts = []
+    for layer in layers:
+        ranked = _comparable(weights[layer.name], scope, shares.get(layer.name, 1.0))
+        available = alive.get(layer.weight, unmasked).expand(layer.shape).flatten()
+        parts.append(ranked.masked_fill(~available, -torch.inf))
+    scores = torch.cat(parts)
     budget = max(0, min(budget, int((scores > -torch.inf).sum())))
     kept = torch.zeros(scores.numel(), dtype=torch.bool)
     kept[_order(scores, generator)[:budget]] = True

@@ -1,1 +1,1 @@
-"""For people who write methods: the checks of the contract, a scaffold, and tuning."""
+"""For authors of methods: checks of the contract, a scaffold for new methods, and tuning."""

@@ -1,4 +1,4 @@
-"""Holds methods to every rule."""
+"""Check of the contract: applies every rule to a method and reports the broken ones."""
 
 from __future__ import annotations
 
@@ -10,48 +10,61 @@ from typing import Any
 import baselines
 from baselines.shared.contract import Granularity, Pruner
 from pipelines.authoring import class_rules, run_rules
-from pipelines.authoring.fit import ContractError
+from pipelines.authoring.mask_rules import ContractError
 from pipelines.authoring.rehearsal import Kind, Rehearsal, rehearse
 from pipelines.data.splits import TrainingData
 from pipelines.methods.registry import method as find_method
 from pipelines.methods.registry import methods
 
-#: Granularity, kind of network, and target density; None: the method's own.
+#: Granularity, kind of network, and target density. Density None: the method finds its own.
 Case = tuple[Granularity, Kind, float | None]
+#: Target density of the rehearsals.
 DENSITY = 0.4
 
 
 def find(names: Sequence[str]) -> dict[str, type[Pruner]]:
-    """Find methods by name; all of them if none is named.
+    """Find methods by name.
+
+    Parameters
+    ----------
+    names
+        Names of methods; empty: all methods.
+
+    Returns
+    -------
+    dict
+        Name -> class.
 
     Raises
     ------
     ContractError
-        If a file cannot be imported, or holds no method.
+        If a file of baselines/ cannot be imported, or a named file contains no method of its name.
     InputError
-        If there is no method of this name.
+        If there is no method of a name.
     """
     try:
         known = methods()
-    except Exception as error:  # a file may hold anything
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        at = getattr(error, "filename", None) or place.filename, getattr(error, "lineno", None)
+    except Exception as error:  # a file of a method may raise anything
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        # A SyntaxError names the file and the line itself.
+        file = Path(getattr(error, "filename", None) or frame.filename)
+        line = getattr(error, "lineno", None) or frame.lineno
         raise ContractError(
-            f"the methods cannot be imported: {type(error).__name__} at {Path(at[0]).name}:"
-            f"{at[1] or place.lineno}: {error}; mend it there."
+            f"the methods cannot be imported: {type(error).__name__} at {file.name}:{line}: "
+            f"{error}; correct this line."
         ) from error
     for name in names:
         file = Path(baselines.__path__[0]) / f"{name.replace('-', '_')}.py"
         if name not in known and file.exists():
             raise ContractError(
-                f"{file.name} holds no method named '{name}': it needs a subclass of Pruner with "
+                f"{file.name} contains no method '{name}': it needs a subclass of Pruner with "
                 f"info = PrunerInfo(name='{name}', ...), as in baselines/_template.py."
             )
     return {name: find_method(name) for name in names or known}
 
 
 def cases(method: type[Pruner]) -> list[Case]:
-    """All that a method can be asked for."""
+    """Return the cases that a method must handle, by what its info declares."""
     spiking: tuple[Kind, ...] = ("snn", "residual snn")
     kinds = spiking if method.info.needs_spikes else (*spiking, "ann")
     found: list[Case] = []
@@ -68,12 +81,28 @@ def perform(
     data: TrainingData,
     noise: int = 0,
 ) -> Rehearsal:
-    """Rehearse one case; a method without a target gets more time.
+    """Rehearse one case.
+
+    Parameters
+    ----------
+    method, options
+        The method and its hyper-parameters.
+    case
+        Granularity, kind of network and target density. Without a target, training is longer.
+    data
+        Training data of the digits.
+    noise
+        Seed of the global random generators, on which results must not depend.
+
+    Returns
+    -------
+    Rehearsal
+        A record of what the method did.
 
     Raises
     ------
     ContractError
-        If the method stops, or returns masks that do not fit.
+        If the method raises an error, or returns masks that do not fit the network.
     """
     epochs = 6 if case[2] is None else 2
     return rehearse(method, options, *case, data, epochs=epochs, noise=noise)
@@ -82,21 +111,22 @@ def perform(
 def faults(
     method: type[Pruner], options: dict[str, Any] | None, data: TrainingData
 ) -> Iterator[tuple[str, str]]:
-    """Hold a method to every rule.
+    """Apply every rule to a method.
 
     Parameters
     ----------
     method
         The method.
     options
-        Its entry in params.yaml, if it has one.
+        Its options in methods.yaml, if it has any.
     data
-        The digits.
+        Training data of the digits.
 
     Yields
     ------
     tuple
-        Where, as ``structured on snn`` or nothing, and a sentence: one for each broken rule.
+        One per broken rule: the case, such as ``structured on snn``, or an empty string if the rule
+        is not about a run; and a sentence that says what to do.
     """
     for rule in class_rules.RULES:
         yield from _broken("", rule, method)
@@ -110,13 +140,14 @@ def faults(
         except ContractError as error:
             yield where, str(error)
             continue
-        for check in run_rules.RULES:
-            yield from _broken(where, check, rehearsal)
+        for run_rule in run_rules.RULES:
+            yield from _broken(where, run_rule, rehearsal)
         if again is not None and not rehearsal.drew:
             yield from _broken(where, run_rules.repeats, rehearsal, again)
 
 
 def _broken(where: str, rule: Callable[..., None], *subjects: Any) -> Iterator[tuple[str, str]]:
+    """Apply one rule; yield the case and the sentence if it is broken."""
     try:
         rule(*subjects)
     except ContractError as error:

@@ -1,4 +1,4 @@
-"""Rules of a method's class and file."""
+"""Rules about the class and the file of a method; each raises ContractError if it is broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import baselines
 from baselines.shared.contract import Pruner
-from pipelines.authoring.fit import ContractError
+from pipelines.authoring.mask_rules import ContractError
 from pipelines.common.errors import InputError
 from pipelines.methods.registry import make, methods
 
@@ -21,48 +21,56 @@ LINES = 80
 
 
 def is_a_dataclass(method: type[Pruner]) -> None:
-    """The fields of a method are its hyper-parameters."""
+    """Require that a method is a dataclass, whose fields are its hyper-parameters."""
     own = {name for name in inspect.get_annotations(method) if name != "info"}
     if not dataclasses.is_dataclass(method) or own - _fields(method):
         raise ContractError(
-            f"the hyper-parameters of {method.__name__} cannot be set: write @dataclass above it."
+            f"the hyper-parameters of {method.__name__} cannot be set: write @dataclass above the "
+            "class."
         )
 
 
 def is_documented(method: type[Pruner]) -> None:
-    """A method says what it is, cites its paper, and explains its hyper-parameters."""
+    """Require a summary, a citation, docstrings, and an explanation of each hyper-parameter."""
     info, module = method.info, sys.modules[method.__module__]
     if not info.summary.endswith("."):
-        raise ContractError("info.summary is no sentence: say what it prunes, with a full stop.")
+        raise ContractError(
+            "info.summary is not a sentence: say what the method prunes, and end with a full stop."
+        )
     if not info.paper:
         raise ContractError("info.paper is empty: cite authors, year, title and arXiv id or DOI.")
     if not info.granularities:
-        raise ContractError("info.granularities is empty: say what the method can remove.")
+        raise ContractError("info.granularities is empty: name what the method can remove.")
     text = method.__doc__ or ""
-    if not text or text.startswith(f"{method.__name__}("):  # what dataclass writes by itself
-        raise ContractError(f"class {method.__name__} has no docstring: say what it computes.")
+    # Without a docstring, @dataclass writes the signature.
+    if not text or text.startswith(f"{method.__name__}("):
+        raise ContractError(
+            f"class {method.__name__} has no docstring: say what the method computes."
+        )
     if not module.__doc__:
-        raise ContractError(f"{module.__name__} has no docstring: say in a line what it is.")
+        raise ContractError(
+            f"module {module.__name__} has no docstring: describe the method and cite its paper."
+        )
     text += "".join(base.__doc__ or "" for base in method.__mro__ if issubclass(base, Pruner))
     for name in inspect.get_annotations(method):
         if name in _fields(method) and name not in text:
             raise ContractError(
-                f"hyper-parameter '{name}' is not explained: add it, with its range, to "
-                f"'Parameters' in the docstring of {method.__name__}."
+                f"hyper-parameter '{name}' is not explained: add it, with its range, to section "
+                f"Parameters in the docstring of {method.__name__}."
             )
 
 
 def is_named_after_its_file(method: type[Pruner]) -> None:
-    """DVC and people find a baseline by its name."""
+    """Require that the file of a baseline has its name, by which DVC finds it."""
     stem, name = Path(inspect.getfile(method)).stem, method.info.name
     if _is_baseline(method) and stem.lstrip("_") != name.replace("-", "_"):
         raise ContractError(
-            f"method '{name}' is in {stem}.py: the file must be {name.replace('-', '_')}.py."
+            f"method '{name}' is in {stem}.py: rename the file to {name.replace('-', '_')}.py."
         )
 
 
 def stands_alone(method: type[Pruner]) -> None:
-    """A baseline imports neither the harness nor another method."""
+    """Require that a baseline imports neither the harness nor another method."""
     if not _is_baseline(method):
         return
     others = {kind.__module__ for kind in methods().values()} - {method.__module__}
@@ -73,27 +81,27 @@ def stands_alone(method: type[Pruner]) -> None:
         for name in names:
             if name in others or name.partition(".")[0] == "pipelines":
                 raise ContractError(
-                    f"it imports {name}: a method uses what baselines/shared/ holds, "
-                    "neither the harness nor another method."
+                    f"the method imports {name}: import from baselines/shared/ only, neither the "
+                    "harness nor another method."
                 )
 
 
 def is_written_out(method: type[Pruner], options: dict[str, Any] | None) -> None:
-    """methods.yaml has every hyper-parameter, and the method takes the values."""
+    """Require that methods.yaml has every hyper-parameter, with values that the method accepts."""
     name = method.info.name
     if options is None:
         raise ContractError(
-            f"methods.yaml does not know it: write '{name}:' and its options there."
+            f"the method is not in methods.yaml: write '{name}:' there, with all "
+            "hyper-parameters under options:."
         )
     for option in sorted(_fields(method) - options.keys()):
         raise ContractError(
-            f"hyper-parameter '{option}' is not in methods.yaml: write it there, under "
-            f"{name}: options:."
+            f"hyper-parameter '{option}' is not in methods.yaml: write it under {name}: options:."
         )
     try:
         make(name, options)
     except InputError as error:
-        raise ContractError(f"methods.yaml does not fit: {error}") from error
+        raise ContractError(f"methods.yaml has wrong values: {error}") from error
 
 
 RULES: tuple[Callable[[type[Pruner]], None], ...] = (
@@ -116,9 +124,10 @@ def advice(method: type[Pruner]) -> Iterator[str]:
 
 
 def _fields(method: type[Any]) -> set[str]:
-    """Names of a method's hyper-parameters."""
-    known = dataclasses.is_dataclass(method)
-    return {field.name for field in dataclasses.fields(method)} if known else set()
+    """Return the names of a method's hyper-parameters."""
+    if not dataclasses.is_dataclass(method):
+        return set()
+    return {field.name for field in dataclasses.fields(method)}
 
 
 def _is_baseline(method: type[Pruner]) -> bool:

@@ -1,4 +1,4 @@
-"""Rehearsals: a method trains a tiny network on the digits, and what it does is noted."""
+"""Rehearsals: train a tiny network on the digits with a method, and record what the method does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from baselines.shared.contract import Granularity, PruneContext, Pruner
 from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
-from pipelines.authoring.fit import ContractError, require_fit
+from pipelines.authoring.mask_rules import ContractError, require_fit
 from pipelines.data.splits import TrainingData
 from pipelines.networks.initial import build_network, build_structure, stream
 from pipelines.networks.network import Network
@@ -30,6 +30,8 @@ from pipelines.training.schedule import learning_rate
 from pipelines.training.trainer import Trainer
 
 Kind = Literal["snn", "ann", "residual snn"]
+#: Layouts of the tiny networks. The residual one has a block with an identity shortcut, and one
+#: with a projection shortcut.
 _LAYOUT = "6C3-MP2-8C3-MP2-12FC"
 _RESIDUAL = "6C3s2-[5C3-6C3]-[6C3s2-8C3]-12FC"
 _NETWORKS = {
@@ -42,25 +44,26 @@ _RECIPE = Recipe(epochs=1, batch_size=64, optimizer="adamw", learning_rate=0.004
 
 @dataclass
 class Rehearsal:
-    """What a method did.
+    """A record of what a method did in one rehearsal.
 
     Parameters
     ----------
     kind
-        Of the network; ``residual snn`` has a block around which the identity leads, and one with
-        a projection.
-    granularity, target
-        What the method was asked for; target None: its own density.
+        Kind of the network.
+    granularity
+        What the method was asked to remove.
+    target
+        Target density; None: the method finds its own.
     structure
-        What could be pruned.
+        Prunable layers and unit groups of the network.
     meter
-        What was spent of the budget.
+        The budget and what was spent of it.
     masks
-        All that the method returned, in order.
+        All masks that the method returned, in order.
     unpaid
-        Samples that the method passed through its network without the probe.
+        Number of samples that the method passed through its network without the probe.
     drew
-        Global generators that it drew from.
+        Global random generators from which numbers were drawn: ``torch``, ``random``, ``numpy``.
     """
 
     kind: Kind
@@ -74,16 +77,16 @@ class Rehearsal:
 
     @property
     def density(self) -> float:
-        """Density under the last masks."""
+        """Density under the last masks, in (0, 1]."""
         return self.structure.density(self.masks[-1] if self.masks else Masks())
 
     def count(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Add a pass of the network that the method made by itself."""
+        """Forward pre-hook: count the samples of a pass that the method made by itself."""
         self.unpaid += inputs[0].shape[-4]
 
 
 class _WatchedTrainer(Trainer):
-    """The harness's loop; it notes the masks, and stops at the first that do not fit."""
+    """The training loop of the harness; it records the masks, and stops if they do not fit."""
 
     rehearsal: Rehearsal
 
@@ -111,20 +114,31 @@ def rehearse(
     Parameters
     ----------
     method, options
-        The method, and its hyper-parameters.
-    granularity, kind, target, data
-        What it is asked for, and on what.
+        The method and its hyper-parameters.
+    granularity
+        What to remove.
+    kind
+        Kind of the network.
+    target
+        Target density; None: the method finds its own.
+    data
+        Training data of the digits.
     epochs
-        Budget.
+        Budget in epochs.
     noise
-        Seed of the global generators, which must not matter.
+        Seed of the global random generators, on which results must not depend.
+
+    Returns
+    -------
+    Rehearsal
+        A record of what the method did.
 
     Raises
     ------
     ContractError
-        If the method stops, or returns masks that do not fit.
+        If the method raises an error, overspends the budget, or returns masks that do not fit.
     """
-    torch.set_num_threads(1)  # threads that wait for each other take longer on a network so small
+    torch.set_num_threads(1)  # for so small a network, several threads would be slower
     network = build_network(_NETWORKS[kind], data.input_shape, data.classes, seed=0)
     meter = BudgetMeter(epochs * len(data.train))
     structure = build_structure(network, granularity)
@@ -137,33 +151,34 @@ def rehearse(
             raise
         except BudgetExceededError as error:
             raise ContractError(
-                f"it spends more than its budget: {error}; ask the probe for fewer samples, or "
-                "less often."
+                f"the method spends more than the budget: {error}; ask the probe for fewer "
+                "samples, or less often."
             ) from error
-        except Exception as error:  # a method may do anything
-            raise ContractError(f"it stops: {_where(method, error)}; mend it there.") from error
+        except Exception as error:  # a method may raise anything
+            raise ContractError(
+                f"the method raises {_where(method, error)}; correct this line."
+            ) from error
     rehearsal.drew = tuple(drew)
     return rehearsal
 
 
 def _train(pruner: Pruner, network: Network, data: TrainingData, rehearsal: Rehearsal) -> None:
-    meter, draw = rehearsal.meter, stream(0, "saliency")
+    """Run the training loop, as `pipelines.training.cell` does, and fill in the rehearsal."""
+    meter, generator = rehearsal.meter, stream(0, "saliency")
     context = PruneContext(
         rehearsal.structure,
         rehearsal.granularity,
         rehearsal.target,
         stream(0, "method"),
         network.steps,
-        NetworkProbe(network, data.train, _RECIPE.batch_size, meter, draw),
+        NetworkProbe(network, data.train, _RECIPE.batch_size, meter, generator),
         partial(learning_rate, _RECIPE),
     )
     before = {name: value.clone() for name, value in network.state_dict().items()}
     pruner.begin(network, context)
     for name, value in network.state_dict().items():
         if not torch.equal(value, before[name]):
-            raise ContractError(
-                f"begin() changes '{name}': write into the network in masks() only."
-            )
+            raise ContractError(f"begin() changes '{name}': change the network in masks() only.")
     batches = stream(0, "batches")
     trainer = _WatchedTrainer(network, pruner, rehearsal.structure, data, _RECIPE, meter, batches)
     trainer.rehearsal = rehearsal
@@ -172,8 +187,8 @@ def _train(pruner: Pruner, network: Network, data: TrainingData, rehearsal: Rehe
 
 @contextmanager
 def _noise(seed: int) -> Iterator[list[str]]:
-    """Seed the global generators; afterwards the list names those that were drawn from."""
-    python, array = random.getstate(), np.random.get_state()
+    """Seed the global random generators; on exit, fill the list with those that were drawn from."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     drew: list[str] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -189,12 +204,12 @@ def _noise(seed: int) -> Iterator[list[str]]:
                 drew.append("random")
             if str(np.random.get_state()) != start[2]:
                 drew.append("numpy")
-            random.setstate(python)
-            np.random.set_state(array)
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
 
 
 def _where(method: type[Pruner], error: Exception) -> str:
-    """Say what went wrong, and at which line of the method's own file if it was there."""
+    """Describe an error, with the last line of the method's own file that led to it, if any."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if Path(f.filename).stem == method.__module__.rpartition(".")[2]]
     place = (own or frames)[-1]

@@ -1,4 +1,4 @@
-"""A new method, from the template."""
+"""Scaffold: create a new method from the template."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipelines.methods.catalogue import infos
 
 _TEMPLATE = Path(baselines.__path__[0]) / "_template.py"
 _SPACE: Space = {"stop": Range(low=0.3, high=0.9), "share": Range(low=0.0, high=1.0)}
-_DOCSTRING = '''"""{title}: say here what it prunes, by which formula, and cite the paper.
+_DOCSTRING = '''"""{title}: describe here what it prunes and by which formula, and cite the paper.
 
-The contract is baselines/shared/contract.py; ``dpap-bench check {name}`` holds this method to it.
+The contract is in baselines/shared/contract.py; ``dpap-bench check {name}`` checks this method.
 """'''
 
 
@@ -31,22 +31,27 @@ def create(root: Path, name: str, folder: Path) -> Path:
     root
         Folder of methods.yaml.
     name
-        Of the method; the file has underscores for hyphens.
+        Name of the method. The file name has underscores instead of hyphens.
     folder
-        Where the file goes.
+        Folder of the new file.
+
+    Returns
+    -------
+    Path
+        The new file.
 
     Raises
     ------
     InputError
-        If the name cannot be, or is taken.
+        If the name is not valid or taken, or the folder does not exist.
     BenchError
         If a file cannot be written.
     """
     identifier = name.replace("-", "_")
     if not identifier.isidentifier() or keyword.iskeyword(identifier) or name.startswith("_"):
         raise InputError(
-            f"'{name}' is no name for a method; take lower-case letters, digits and hyphens, "
-            "beginning with a letter, such as my-method."
+            f"'{name}' is not a valid name of a method: use lower-case letters, digits and "
+            "hyphens, and begin with a letter, for example my-method."
         )
     entries, path = read_entries(root), folder / f"{identifier}.py"
     taken = {other.replace("-", "_") for other in (*infos(), *entries, "template")}
@@ -62,9 +67,9 @@ def create(root: Path, name: str, folder: Path) -> Path:
 
 
 def _filled(name: str) -> str:
-    """The template under another name."""
+    """Return the text of the template for another name."""
     title = "".join(part.capitalize() for part in re.split("[-_]", name))
-    text = _TEMPLATE.read_text().partition('"""\n')[2]  # what follows the docstring
+    text = _TEMPLATE.read_text().partition('"""\n')[2]  # without the docstring of the module
     text = text.replace(f"class {Template.__name__}(", f"class {title}(")
     text = text.replace(f'name="{Template.info.name}"', f'name="{name}"')
     return f"{_DOCSTRING.format(title=title, name=name)}\n{text}"

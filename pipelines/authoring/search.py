@@ -1,4 +1,4 @@
-"""The search for hyper-parameters: Optuna's tree-structured Parzen estimator, seeded."""
+"""Search for hyper-parameters: the tree-structured Parzen estimator (TPE) of Optuna, seeded."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ from pipelines.boards.spaces import Choices, Space
 from pipelines.common.errors import InputError, unknown
 from pipelines.methods.registry import method
 
-#: Settings that are asked for at a time, whatever the number of workers: results depend on it.
+#: Number of settings that are proposed together. The proposals depend on it, so it must not depend
+#: on the number of workers.
 BATCH = 4
 _SEED = 0
 
 
 class Search:
-    """Proposes settings, the given one first (Bergstra et al. 2011, NeurIPS 24).
+    """Proposes settings by TPE (Bergstra et al. 2011, NeurIPS 24), after a given first one.
 
     Parameters
     ----------
-    name, space
-        A method, and what is searched.
+    name
+        Name of the method.
+    space
+        Hyper-parameter -> what it may be.
     start
-        The setting to try first: all hyper-parameters.
+        The first setting: all hyper-parameters. Those outside the space keep these values.
     """
 
     def __init__(self, name: str, space: Space, start: dict[str, Any]) -> None:
@@ -45,24 +48,35 @@ class Search:
         self.study.enqueue_trial({option: start[option] for option in space})
 
     def ask(self, count: int) -> list[dict[str, Any]]:
-        """Return so many settings, each with all hyper-parameters."""
+        """Propose `count` settings, each with all hyper-parameters."""
         self.asked = [self.study.ask(self.known) for _ in range(count)]
         return [self.start | _rounded(trial.params) for trial in self.asked]
 
     def tell(self, scores: Sequence[float]) -> None:
-        """Say how the settings did that were asked for last, in their order."""
+        """Report the scores of the settings that the last `ask` returned, in the same order."""
         for trial, score in zip(self.asked, scores, strict=True):
             self.study.tell(trial, score)
 
 
 def distributions(name: str, space: Space) -> dict[str, BaseDistribution]:
-    """What Optuna may choose, by hyper-parameter.
+    """Convert a space to distributions of Optuna, by hyper-parameter.
+
+    Parameters
+    ----------
+    name
+        Name of the method.
+    space
+        Hyper-parameter -> what it may be.
+
+    Returns
+    -------
+    dict
+        Hyper-parameter -> distribution.
 
     Raises
     ------
     InputError
-        If the space names what the method does not have, or gives a range where no number is
-        wanted.
+        If the method has no such hyper-parameter, or a range is given for one that is not a number.
     """
     kind: type[Any] = method(name)
     types = typing.get_type_hints(kind)
@@ -79,12 +93,12 @@ def distributions(name: str, space: Space) -> dict[str, BaseDistribution]:
             found[option] = FloatDistribution(values.low, values.high, log=values.log)
         else:
             raise InputError(
-                f"tuning.spaces.{name}.{option} is a range, but no number is wanted there; give "
-                "choices."
+                f"tuning.spaces.{name}.{option} is a range, but the hyper-parameter is not a "
+                "number: give choices."
             )
     return found
 
 
 def _rounded(options: dict[str, Any]) -> dict[str, Any]:
-    """Three digits, which people can read and type."""
+    """Round numbers to three digits, so that people can read and type them."""
     return {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in options.items()}

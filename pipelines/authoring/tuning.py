@@ -1,7 +1,7 @@
-"""Tuning: the same number of trials for every method, judged on the validation split.
+"""Tuning: the same number of trials for every method, scored on the validation split.
 
-The search is a function of params.yaml, methods.yaml and the records, so a tune that was stopped
-goes on by being run again: trials that have a valid record are not repeated.
+The search depends only on params.yaml, methods.yaml and the records. So a search that was stopped
+continues when it is run again: trials that have a valid record are not repeated.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from pipelines.settings.spec import RunSpec
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting and how it did.
+    """One setting of the hyper-parameters, and its score.
 
     Parameters
     ----------
     options
         All hyper-parameters of the method.
     score
-        Mean validation accuracy over the seeds; 0 if one of the runs was not ok.
+        Mean validation accuracy over the seeds, in [0, 1]; 0 if a run failed.
     run_ids
-        Its runs; none if the method refused the setting.
+        Ids of the runs, one per seed; empty if the method refused the setting.
     reason
-        Why the score is 0.
+        Why the score is 0, if it is.
     """
 
     options: dict[str, Any]
@@ -55,13 +55,19 @@ class Study:
     Parameters
     ----------
     params
-        With a ``tuning:``.
-    name, granularity
-        What is tuned; granularity None: the method's first.
+        Parameters with an entry ``tuning:``.
+    name
+        Name of the method.
+    granularity
+        Granularity to tune for; None: the first of the method.
     trials
-        How many; None: what params.yaml says for all.
-    store, data_root, engine, workers
-        Where records go, and how cells run.
+        Number of trials; None: the number in params.yaml.
+    store
+        Where the records of the trials are kept.
+    data_root
+        Folder of the data sets.
+    engine, workers
+        How runs are computed, and by how many processes.
     """
 
     params: Params
@@ -75,31 +81,37 @@ class Study:
 
     @property
     def tuning(self) -> Tuning:
-        """What params.yaml says of tuning."""
+        """The entry ``tuning:`` of params.yaml."""
         return tuning_of(self.params)
 
     @property
     def space(self) -> Space:
-        """What is searched."""
+        """The search space of the method."""
         return self.tuning.spaces[self.name]
 
     @property
     def count(self) -> int:
-        """How many trials."""
+        """Number of trials."""
         return self.trials or self.tuning.trials
 
     @property
     def runs(self) -> int:
-        """How many runs, at most."""
+        """Largest possible number of runs."""
         return self.count * len(self.tuning.seeds)
 
     def run(self, progress: Callable[[RunRecord], None]) -> tuple[Trial, Trial]:
-        """Search; return the first trial, the present setting, and the best, the first on ties.
+        """Search for the best setting.
 
         Parameters
         ----------
         progress
-            Called with the record of every run, made or found.
+            Called with the record of every run, whether it was computed now or before.
+
+        Returns
+        -------
+        tuple
+            The first trial, which has the present setting, and the best trial. Of several equally
+            good trials, the first is the best.
 
         Raises
         ------
@@ -114,7 +126,7 @@ class Study:
         if best.score == 0:
             raise BenchError(
                 f"no trial of '{self.name}' succeeded (first: {trials[0].reason}); methods.yaml is "
-                "as it was: mend the method, or its space."
+                "unchanged: correct the method, or its search space."
             )
         note: dict[str, Any] = {"asked": self._asked(), "start": start, "best": best.options}
         note["trials"] = [[*trial.run_ids, round(trial.score, 4)] for trial in trials]
@@ -123,46 +135,49 @@ class Study:
         return trials[0], best
 
     def require_space(self) -> None:
-        """Raise InputError unless the space fits the method and holds its present setting."""
+        """Require that the space fits the method and contains its present setting.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
         distributions(self.name, self.space)
         self._start()
 
     def _search(self, start: dict[str, Any], progress: Callable[[RunRecord], None]) -> list[Trial]:
-        """Ask for a batch, run it, tell the scores in the order asked, until all are done."""
+        """Propose settings in batches, run them and report their scores, until all are done."""
         search = Search(self.name, self.space, start)
         trials: list[Trial] = []
-        while left := self.count - len(trials):
-            found = self._evaluate(search.ask(min(BATCH, left)), progress)
-            search.tell([trial.score for trial in found])
-            trials += found
+        while len(trials) < self.count:
+            settings = search.ask(min(BATCH, self.count - len(trials)))
+            evaluated = self._evaluate(settings, progress)
+            search.tell([trial.score for trial in evaluated])
+            trials += evaluated
         return trials
 
     def _evaluate(
         self, settings: Sequence[dict[str, Any]], progress: Callable[[RunRecord], None]
     ) -> list[Trial]:
-        """Run what has no record, and score each setting."""
-        specs: list[list[RunSpec] | str] = []
+        """Compute the runs that have no record, and score each setting."""
+        plans: list[list[RunSpec] | str] = []  # the cells of each setting, or why it is refused
         for options in settings:
             try:
-                specs.append(self._specs(options))
+                plans.append(self._specs(options))
             except InputError as error:
-                specs.append(str(error))
-        cells = {s.run_id: s for group in specs if not isinstance(group, str) for s in group}
-        todo = self.store.missing(cells.values())
+                plans.append(str(error))
+        cells = {spec.run_id: spec for plan in plans if not isinstance(plan, str) for spec in plan}
+        missing = self.store.missing(cells.values())
         for spec in cells.values():
-            if spec not in todo and (record := self.store.find(spec)):
+            record = None if spec in missing else self.store.find(spec)
+            if record:
                 progress(record)
-        for record in run_cells(todo, self.data_root, self.store, self.engine, self.workers):
+        for record in run_cells(missing, self.data_root, self.store, self.engine, self.workers):
             progress(record)
-        return [
-            Trial(options, 0.0, reason=group)
-            if isinstance(group, str)
-            else self._score(options, group)
-            for options, group in zip(settings, specs, strict=True)
-        ]
+        return [self._score(options, plan) for options, plan in zip(settings, plans, strict=True)]
 
     def _specs(self, options: dict[str, Any]) -> list[RunSpec]:
-        """Cells of one trial, a seed each."""
+        """Return the cells of one trial, one per seed."""
         tuning = self.tuning
         methods = self.params.methods | {self.name: options}
         params = self.params.model_copy(update={"methods": methods})
@@ -170,7 +185,7 @@ class Study:
         return [replace(params.spec(*place, seed), tuning=True) for seed in tuning.seeds]
 
     def _score(self, options: dict[str, Any], specs: Sequence[RunSpec] | str) -> Trial:
-        """Judge a setting by its records, or say why it has none."""
+        """Score a setting by the records of its cells; a refused setting has a reason instead."""
         if isinstance(specs, str):
             return Trial(options, 0.0, reason=specs)
         records = [record for spec in specs if (record := self.store.find(spec))]
@@ -182,12 +197,15 @@ class Study:
         return Trial(options, fmean(scores), run_ids)
 
     def _start(self) -> dict[str, Any]:
-        """The present setting; if a tune wrote it, what that tune began with.
+        """Return the setting that the search starts with.
+
+        It is the present setting of the method. If an equal search wrote the present setting, it is
+        the setting that this search started with, so that a repeated search gives the same result.
 
         Raises
         ------
         InputError
-            If it is not in the space.
+            If the setting is not in the space.
         """
         present = self.params.methods.get(self.name, {})
         if self._path.exists():
@@ -195,15 +213,15 @@ class Study:
             if note["asked"] == self._asked() and note["best"] == present:
                 present = note["start"]
         for option, values in self.space.items():
-            if option not in present or present[option] not in values:
+            if option not in present:
                 raise InputError(
-                    f"the space of {self.name}.{option} does not hold the present setting, "
+                    f"the space of {self.name}.{option} does not contain the present setting, "
                     f"{present.get(option, 'which is not written out')}; widen it in methods.yaml."
                 )
         return present
 
     def _asked(self) -> dict[str, Any]:
-        """All that the search follows from, but the present setting and the code."""
+        """Return all that the search depends on, except for the present setting and the code."""
         asked = self.tuning.model_dump(mode="json", exclude={"spaces"})
         asked |= {
             "trials": self.trials or self.tuning.trials,
@@ -214,24 +232,27 @@ class Study:
 
     @property
     def _path(self) -> Path:
-        """What was found, beside the records."""
+        """The file with the result of the search, beside the records."""
         folder = self.store.folder(self.tuning.workload, self.name)
         return folder / f"study{f'-{self.granularity}' if self.granularity else ''}.yaml"
 
 
 def tuning_of(params: Params) -> Tuning:
-    """Return ``tuning:`` of params.yaml.
+    """Return the entry ``tuning:`` of params.yaml.
 
     Raises
     ------
     InputError
-        If there is none, or its seeds are those of a board.
+        If there is no such entry, or a board uses one of its seeds.
     """
     if params.tuning is None:
-        raise InputError("params.yaml has no tuning:; write there what trials train and search.")
+        raise InputError(
+            "params.yaml has no entry tuning:; write one, with the workload of the trials and the "
+            "spaces."
+        )
     for name, board in params.boards.items():
         if shared := set(board.seeds) & set(params.tuning.seeds):
             raise InputError(
-                f"seed {min(shared)} is of tuning and of board '{name}': tune with other seeds."
+                f"tuning and board '{name}' both use seed {min(shared)}: tune with other seeds."
             )
     return params.tuning

@@ -1,1 +1,1 @@
-"""Which methods exist, what they say of themselves, and which runs they can do."""
+"""Methods: the registry, their metadata without imports, and which runs they can do."""

@@ -1,4 +1,4 @@
-"""Which cells can be run at all; anything else is told in one sentence before it starts."""
+"""Admission: whether a method can run a cell. Refusals come before the run starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
 
 def check(spec: RunSpec) -> Pruner:
-    """Build the method of a cell, or say why the cell cannot be run.
+    """Build the method of a cell, or refuse the cell.
+
+    Parameters
+    ----------
+    spec
+        The cell.
+
+    Returns
+    -------
+    Pruner
+        A new pruner with the options of the cell.
 
     Raises
     ------
@@ -24,35 +34,42 @@ def check(spec: RunSpec) -> Pruner:
     pruner = make(spec.method, spec.options)
     info = pruner.info
     if spec.granularity not in info.granularities:
-        can = ", ".join(info.granularities)
-        raise InputError(f"method '{info.name}' prunes {can}, not {spec.granularity}.")
-    if spec.track not in info.tracks:
-        enters = ", ".join(info.tracks)
+        granularities = ", ".join(info.granularities)
         raise InputError(
-            f"method '{info.name}' does not enter the track {spec.track}; it enters {enters}."
+            f"method '{info.name}' has granularity {granularities}, not {spec.granularity}."
+        )
+    if spec.track not in info.tracks:
+        tracks = ", ".join(info.tracks)
+        raise InputError(
+            f"method '{info.name}' does not take part in track {spec.track}, only in {tracks}."
         )
     spec.settings.recipe_of(spec.track)
     if spec.density == EMERGENT and not info.emergent:
         raise InputError(f"method '{info.name}' finds no density of its own; give --density.")
     if info.needs_spikes and spec.settings.network.kind != "snn":
-        raise InputError(f"method '{info.name}' needs spikes; {spec.workload} has none.")
+        raise InputError(
+            f"method '{info.name}' needs spikes; the network of {spec.workload} is artificial."
+        )
     if spec.granularity == "none" and spec.density != 1:
-        raise InputError(f"method '{info.name}' prunes nothing; its density is 1.")
+        raise InputError(f"method '{info.name}' prunes nothing; its density must be 1.")
     if reason := refusal(spec):
         raise InputError(reason)
     return pruner
 
 
 def refusal(spec: RunSpec) -> str | None:
-    """Why a cell cannot be a control, or None."""
+    """Return why a cell cannot be a control, in one sentence, or None if it can."""
     if spec.control and spec.granularity == "none":
         return f"method '{spec.method}' prunes nothing; it has no {spec.control} control."
     if spec.control and spec.matched_to:
-        return f"{spec.method} as {spec.matched_to} is a control itself; it has no other."
+        return (
+            f"{spec.method} at the density of {spec.matched_to} is a matched run, which is a control "
+            f"itself; it has no {spec.control} control."
+        )
     if spec.control == "shuffled" and spec.method == RANDOM:
-        return f"'{RANDOM}' has no shuffled control; it is its own."
+        return f"'{RANDOM}' has no shuffled control, because its masks are random already."
     if spec.control == "reinit" and spec.granularity not in ("structured", "hybrid"):
         return f"{spec.granularity} pruning leaves no smaller network for a reinit control."
     if spec.control == "reinit" and spec.track != "from-scratch":
-        return "a reinit control starts from new weights; it is of the track from-scratch alone."
+        return "a reinit control starts from new weights, so it needs the track from-scratch."
     return None

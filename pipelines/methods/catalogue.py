@@ -1,4 +1,4 @@
-"""What the methods say of themselves, read from their source: no import, so listing is quick."""
+"""Catalogue: the metadata of all methods, parsed from source without imports, so it is quick."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @cache
 def infos() -> dict[str, PrunerInfo]:
-    """Info of every method by name; imported only where it cannot be read."""
+    """Return the info of every method by name.
+
+    The infos are parsed from the source files of this repository. If that is not possible, or if
+    other packages register methods, all methods are imported instead.
+    """
     return {name: info for name, (info, _) in _entries().items()}
 
 
 def source(name: str) -> str:
-    """File of a method in this repository, or the module in which another package brings it.
+    """Return the source of a method: its file in this repository, or its module in another package.
 
-    Empty if there is no such method.
+    The result is empty if there is no such method.
     """
     return _entries()[name][1] if name in _entries() else ""
 
 
 @cache
 def _entries() -> dict[str, tuple[PrunerInfo, str]]:
-    from importlib.metadata import entry_points  # --help does without
+    from importlib.metadata import entry_points  # slow to import, and --help does not need it
 
     files = [f for f in (_ROOT / "baselines").glob("*.py") if not f.name.startswith("_")]
     try:
         if entry_points(group=ENTRY_POINT):
-            raise ValueError("other packages are not read but imported")
+            raise ValueError("methods of other packages must be imported")
         found = [
             (info, str(file.relative_to(_ROOT)))
             for file in (*files, _ROOT / "dpap" / "pruner.py")
@@ -55,9 +59,9 @@ def _source(kind: type) -> str:
 
 
 def canonical(name: str) -> str:
-    """Name of a method whose dashes and underscores somebody mixed up; others as they are."""
-    alike = name.replace("-", "_")
-    return alike if name not in infos() and alike in infos() else name
+    """Accept hyphens for underscores in the name of a method; return other names unchanged."""
+    underscored = name.replace("-", "_")
+    return underscored if name not in infos() and underscored in infos() else name
 
 
 def info(name: str) -> PrunerInfo:
@@ -66,7 +70,7 @@ def info(name: str) -> PrunerInfo:
     Raises
     ------
     InputError
-        If there is none of this name.
+        If there is no method of this name.
     """
     found = infos().get(canonical(name))
     if found is None:
@@ -75,12 +79,15 @@ def info(name: str) -> PrunerInfo:
 
 
 def _read(file: Path) -> Iterator[PrunerInfo]:
-    """Infos of the classes in a file: ``PrunerInfo(...)``, or ``replace(Other.info, ...)``.
+    """Parse the infos of the classes in a file.
+
+    An info must be written as ``info = PrunerInfo(...)`` or ``info = replace(Other.info, ...)``,
+    with literals as arguments.
 
     Raises
     ------
     ValueError, TypeError, KeyError
-        If one of them is written in another way.
+        If an info is written in another way.
     """
     known: dict[str, PrunerInfo] = {}
     for owner in ast.parse(file.read_text()).body:
@@ -89,7 +96,7 @@ def _read(file: Path) -> Iterator[PrunerInfo]:
                 continue
             call = node.value
             if not isinstance(call, ast.Call):
-                raise ValueError(f"{file}: info is not built where it is set")
+                raise ValueError(f"{file}: info is not a call of PrunerInfo or replace")
             fields = {k.arg or "": ast.literal_eval(k.value) for k in call.keywords}
             base = ast.unparse(call.args[0]).removesuffix(".info") if call.args else ""
             made = replace(known[base], **fields) if base else PrunerInfo(**fields)

@@ -1,4 +1,4 @@
-"""The registry: every method that is installed, found without a list to edit."""
+"""Registry: finds every installed method, so that no list has to be edited."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipelines.common.errors import InputError, unknown
 
 @cache
 def methods() -> dict[str, type[Pruner]]:
-    """Every method by name: from baselines/, from dpap/, and from installed entry points.
+    """Return every method by name: those of baselines/, of dpap/, and of installed entry points.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def methods() -> dict[str, type[Pruner]]:
 
 
 def method(name: str) -> type[Pruner]:
-    """Return a method's class.
+    """Return the class of a method.
 
     Raises
     ------
     InputError
-        If there is none of this name.
+        If there is no method of this name.
     """
     if name not in methods():
         raise unknown("method", name, methods())
@@ -69,10 +69,22 @@ def method(name: str) -> type[Pruner]:
 def make(name: str, options: dict[str, Any]) -> Pruner:
     """Build a method with its hyper-parameters.
 
+    Parameters
+    ----------
+    name
+        Name of the method.
+    options
+        Hyper-parameters by name; missing ones have their default values.
+
+    Returns
+    -------
+    Pruner
+        A new pruner.
+
     Raises
     ------
     InputError
-        If an option is unknown, of another type, or out of range.
+        If the method or an option is unknown, or an option has the wrong type or is out of range.
     """
     kind = method(name)
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
@@ -94,7 +106,7 @@ def make(name: str, options: dict[str, Any]) -> Pruner:
 
 @cache
 def _adapters(name: str) -> dict[str, TypeAdapter[Any]]:
-    """Validators of a method's hyper-parameters."""
+    """Return validators of a method's hyper-parameters, by name."""
     kind = method(name)
     hints = get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
@@ -102,9 +114,10 @@ def _adapters(name: str) -> dict[str, TypeAdapter[Any]]:
 
 
 def source_files(name: str) -> list[Path]:
-    """Files that a method consists of: its module, and what that imports of its own package.
+    """Return the source files of a method, for the code digest of its records.
 
-    What it shares with others (`baselines.shared`) and libraries are not among them.
+    They are the file of its module, and the files that it imports from its own package. Libraries
+    and `baselines.shared` are not included.
     """
     module = sys.modules[method(name).__module__]
     package = module.__name__.partition(".")[0]
@@ -116,7 +129,7 @@ def source_files(name: str) -> list[Path]:
 
 
 def _follow(name: str, package: str, found: set[Path]) -> None:
-    """Add the file of module `name` and of all it imports inside `package`."""
+    """Add the file of module `name`, and those of all modules that it imports from `package`."""
     module = importlib.import_module(name)
     file = Path(inspect.getfile(module))
     if file in found:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 
+from baselines.shared.dependency_graph import unit_structure
 from baselines.shared.groups import Structure, weight_structure
-from baselines.shared.structured import unit_structure
 from pipelines.networks.network import Network, first_step
 from pipelines.settings.network import READOUT, Execution, NetworkSpec
 

@@ -14,7 +14,7 @@ import torch
 from msgspec.structs import replace
 
 from baselines.shared.contract import PruneContext, Pruner
-from baselines.shared.structured import remove_units, surviving_steps
+from baselines.shared.dependency_graph import remove_units, surviving_steps
 from pipelines.common.errors import InputError
 from pipelines.data import load_training
 from pipelines.data.events import binning_of

@@ -1,4 +1,4 @@
-"""GraNd against a loop over single examples with `torch.func`, on a network written out here."""
+"""GraNd: scores by hand, and against single examples with `torch.func`."""
 
 from __future__ import annotations
 
@@ -15,28 +15,79 @@ from pipelines.settings.network import NetworkSpec
 from pipelines.training.budget import BudgetMeter
 from pipelines.training.cell import build_network
 from pipelines.training.probe import NetworkProbe
-from tests.baselines.test_saliency_structured import begin
+from tests.helpers.methods import (
+    TwoExamples,
+    begin,
+    constant_network,
+)
+
+
+def test_unit_score_is_the_mean_gradient_norm() -> None:
+    pruner = begin(Grand(samples=2), constant_network(), probe=TwoExamples())
+    scores = pruner.unit_scores()
+    channels = torch.tensor([(3 + 2) / 2, (6 + 4) / 2])  # sqrt(9), sqrt(4); sqrt(36), sqrt(16)
+    torch.testing.assert_close(scores["conv1"], channels / channels.mean())
+    neurons = torch.tensor([20**0.5 / 2, 5 / 2])
+    torch.testing.assert_close(scores["fc1"], neurons / neurons.mean())
+
+
+def test_weight_score_is_the_mean_gradient_magnitude() -> None:
+    net = constant_network()
+    with torch.no_grad():
+        net.get_parameter("fc1.weight")[1, 0] = 0
+    scores = begin(Grand(samples=2), net, "unstructured", TwoExamples()).weight_scores()
+    assert set(scores) == {"conv1", "fc1"}
+    assert scores["conv1"][:, 0, 0, 0].tolist() == [0.5, 1]
+    assert scores["fc1"][0].tolist() == 4 * [0.5] + 4 * [1]
+    assert scores["fc1"][1].tolist() == [-torch.inf] + 7 * [0], "pruned weights stay pruned"
+
+
+def test_unit_scores_match_one_sample_at_a_time() -> None:
+    net = constant_network("snn", weight=0)
+    draw = torch.Generator().manual_seed(0)
+    split = Split(torch.randn(6, 1, 2, 2, generator=draw), torch.arange(6) % 3)
+    probe = NetworkProbe(net, split, 4, BudgetMeter(100), draw)
+    pruner = begin(Grand(samples=6), net, probe=probe)
+    draw.manual_seed(1)
+    found = pruner.unit_scores()["fc1"]
+    draw.manual_seed(1)
+    wanted = torch.zeros(2)
+    for batch in probe.batches(6):
+        gradients = dict(probe.per_example(*batch))
+        for b in range(len(batch[1])):
+            rows, columns = gradients["fc1"][b], gradients["readout"][b]
+            for unit in range(2):
+                wanted[unit] += torch.cat([rows[unit], columns[:, unit]]).norm()
+    torch.testing.assert_close(found, wanted / wanted.mean())
+
 
 STEPS, SAMPLES, BETA = 3, 6, 0.5
+
 Parameters = dict[str, Tensor]
+
 Statistics = dict[str, tuple[Tensor, Tensor]]
 
 
 def emit(kind: str, current: Tensor) -> Tensor:
-    """Rates of ReLU, or spikes of leaky neurons at each step, [T, B, ...]."""
+    """ReLU outputs, or spikes of leaky neurons at each time step, [T, B, ...]."""
     if kind == "ann":
         return current.relu()
     spikes, membrane = [], torch.zeros_like(current[0])
     for now in current.expand(STEPS, *current.shape[1:]):
         fired = (membrane > 1).to(now)
         membrane = BETA * membrane * (1 - fired) + now
-        smooth = torch.atan(math.pi * (membrane - 1)) / math.pi  # the surrogate's primitive
+        smooth = (
+            torch.atan(math.pi * (membrane - 1)) / math.pi
+        )  # the integral of the surrogate gradient
         spikes.append((membrane > 1).to(now) + smooth - smooth.detach())
     return torch.stack(spikes)
 
 
 def scores(kind: str, p: Parameters, x: Tensor, known: Statistics, found: Statistics) -> Tensor:
-    """Class scores [B, 3] of images [B, 1, 2, 2]; unknown batch norm statistics go to `found`."""
+    """Class scores [B, 3] of images [B, 1, 2, 2].
+
+    Batch norm uses the statistics in `known`; missing ones are computed and stored in `found`.
+    """
 
     def normalise(name: str, y: Tensor) -> Tensor:
         dims = [d for d in range(y.dim()) if d != 2]
@@ -54,7 +105,7 @@ def scores(kind: str, p: Parameters, x: Tensor, known: Statistics, found: Statis
 
 @pytest.mark.usefixtures("snntorch_in_float64")
 @pytest.mark.parametrize("kind", ["snn", "ann"])
-def test_grand_against_torch_func(kind: str) -> None:
+def test_scores_match_torch_func(kind: str) -> None:
     spec = NetworkSpec(kind=kind, layout="2C3-2FC", time_steps=STEPS, beta=BETA)
     net = build_network(spec, (1, 2, 2), 3, 0).double()
     draw = torch.Generator().manual_seed(0)
@@ -94,3 +145,8 @@ def test_grand_against_torch_func(kind: str) -> None:
     for name in ("conv1", "fc1"):
         wanted = torch.stack([g[f"{name}.weight"].abs() for g in each]).mean(0)
         torch.testing.assert_close(weights[name], wanted)
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="samples"):
+        Grand(samples=0)

@@ -58,11 +58,11 @@ def test_a_new_method_in_a_package_of_its_own(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("1st",), "'1st' is no name for a method; take"),
-        (("my method",), "'my method' is no name for a method; take"),
-        (("class",), "'class' is no name for a method; take"),
-        (("_hidden",), "'_hidden' is no name for a method; take"),
-        (("../up",), "'../up' is no name for a method; take"),
+        (("1st",), "'1st' is not a valid name of a method"),
+        (("my method",), "'my method' is not a valid name of a method"),
+        (("class",), "'class' is not a valid name of a method"),
+        (("_hidden",), "'_hidden' is not a valid name of a method"),
+        (("../up",), "'../up' is not a valid name of a method"),
         (("magnitude",), "the name 'magnitude' is taken; choose another one."),
         (("dpap_st",), "the name 'dpap_st' is taken; choose another one."),
         (("there",), "the name 'there' is taken; choose another one."),

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from baselines.shared.dependency_graph import remove_units, surviving_steps
 from baselines.shared.masks import Masks
-from baselines.shared.structured import remove_units, surviving_steps
 from pipelines.networks.initial import build_network, build_structure
 from pipelines.records.outcome import Cost
 from pipelines.settings.network import READOUT, NetworkSpec

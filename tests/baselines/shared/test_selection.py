@@ -1,8 +1,6 @@
-"""Selection, schedules and masks: by hand, and for any scores."""
+"""Selection: by hand, and for any scores."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,31 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.shared.allocation import erk_densities
-from baselines.shared.groups import PrunableLayer, Slice, Structure, UnitGroup, weight_structure
-from baselines.shared.masks import Masks
-from baselines.shared.regrowth import drop_and_grow
-from baselines.shared.schedules import UpdateClock, cosine, cubic_density
 from baselines.shared.selection import select
-
-
-def chain(widths: list[int]) -> Structure:
-    """Linear layers one after another; units of each layer own a row and the next's column."""
-    names = [f"fc{i}" for i in range(1, len(widths))]
-    shapes = {f"{n}.weight": (o, i) for n, i, o in zip(names, widths, widths[1:], strict=False)}
-    layers = tuple(PrunableLayer(n, "linear", shapes[f"{n}.weight"]) for n in names)
-    groups = []
-    for n, following in zip(names, [*names[1:], None], strict=True):
-        size = shapes[f"{n}.weight"][0]
-        index = torch.arange(size).view(-1, 1)
-        slices = [Slice(f"{n}.weight", 0, index)]
-        if following:
-            slices.append(Slice(f"{following}.weight", 1, index))
-        groups.append(UnitGroup(n, size, (n,), tuple(slices)))
-    return Structure(layers, shapes, tuple(groups))
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.helpers.structures import chain, generator
 
 
 def test_units_by_hand() -> None:
@@ -72,13 +47,14 @@ def test_bad_density_is_refused(density: float) -> None:
 
 
 def test_nan_scores_and_no_scores_are_refused() -> None:
-    with pytest.raises(ValueError, match="hold NaN"):
+    with pytest.raises(ValueError, match="contain NaN"):
         select(chain([1, 1]), 0.5, generator(), weights={"fc1": torch.full((1, 1), torch.nan)})
     with pytest.raises(ValueError, match="nothing to select"):
         select(chain([1, 1]), 0.5, generator())
 
 
 widths = st.lists(st.integers(2, 12), min_size=2, max_size=4)
+
 densities = st.floats(0.02, 1.0)
 
 
@@ -151,99 +127,6 @@ def test_higher_density_keeps_more_units(seed: int, density: float) -> None:
         assert not bool((few.units[name] & ~many.units[name]).any())
 
 
-def test_mask_round_trip_and_shuffle(tmp_path: Path) -> None:
-    structure = chain([6, 8, 5])
-    scores = {layer.name: torch.rand(layer.shape) for layer in structure.layers}
-    masks = select(structure, 0.3, generator(), weights=scores)
-    masks.save(tmp_path / "masks.safetensors")
-    loaded = Masks.load(tmp_path / "masks.safetensors")
-    assert {k: v.tolist() for k, v in loaded.parameters.items()} == {
-        k: v.tolist() for k, v in masks.parameters.items()
-    }
-    shuffled = masks.shuffled([f"{n}.weight" for n in scores], generator(1))
-    for name, mask in masks.parameters.items():
-        assert shuffled.parameters[name].sum() == mask.sum()
-    assert any(not torch.equal(shuffled.parameters[n], m) for n, m in masks.parameters.items())
-
-
-def momentum_optimizers() -> list[tuple[str, type[torch.optim.Optimizer], dict[str, object]]]:
-    return [
-        ("sgd", torch.optim.SGD, {"momentum": 0.9}),
-        ("adam", torch.optim.Adam, {"amsgrad": True}),
-        ("adamw", torch.optim.AdamW, {"weight_decay": 0.1}),
-    ]
-
-
-@pytest.mark.parametrize(("name", "kind", "options"), momentum_optimizers())
-def test_projection_holds_against_momentum(
-    name: str, kind: type[torch.optim.Optimizer], options: dict[str, object]
-) -> None:
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 3))
-    optimizer = kind(network.parameters(), lr=0.1, **options)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        network(torch.randn(8, 6)).square().sum().backward()
-        optimizer.step()
-
-    for _ in range(3):
-        step()
-    structure = weight_structure(network, readout="")
-    scores = {x.name: torch.rand(x.shape) for x in structure.layers}
-    masks = select(structure, 0.4, generator(), weights=scores)
-    for _ in range(3):
-        step()
-        masks.project(network, optimizer)
-        for parameter_name, mask in masks.parameters.items():
-            parameter = network.get_parameter(parameter_name)
-            assert not bool(parameter[~mask].any())
-            for value in optimizer.state[parameter].values():
-                if torch.is_tensor(value) and value.shape == mask.shape:
-                    assert not bool(value[~mask].any()), name
-    # Without the projection, momentum alone brings masked weights back.
-    step()
-    weight = network.get_parameter("0.weight")
-    assert bool(weight[~masks.parameters["0.weight"]].any())
-
-
-def test_projection_refuses_a_foreign_mask() -> None:
-    with pytest.raises(ValueError, match="fits no parameter"):
-        Masks({"nope": torch.ones(2, dtype=torch.bool)}).project(torch.nn.Linear(2, 2))
-
-
-def test_cubic_schedule_by_hand() -> None:
-    assert cubic_density(0.0, 0.2, 0.6, 0.1) == 1.0
-    assert cubic_density(0.4, 0.2, 0.6, 0.1) == pytest.approx(0.1 + 0.9 * 0.125)
-    assert cubic_density(0.6, 0.2, 0.6, 0.1) == 0.1
-    assert cubic_density(0.2, 0.2, 0.2, 0.1) == 0.1, "start == stop is one-shot"
-
-
-@given(st.integers(1, 50), st.integers(1, 400))
-def test_clock_is_due_often_enough_and_never_twice(updates: int, steps: int) -> None:
-    clock = UpdateClock(updates)
-    times = sum(clock.due(step / steps) for step in range(1, steps + 1))
-    assert times == min(updates, steps)
-    assert clock.done == updates
-
-
-def test_erk_densities_by_hand() -> None:
-    # fc1 10x10, fc2 30x10: sums of dimensions 20 and 40; 0.3 * 400 = 120 weights, scale 2.
-    structure = chain([10, 10, 30])
-    assert erk_densities(structure, 0.3) == {
-        "fc1": pytest.approx(0.4),
-        "fc2": pytest.approx(80 / 300),
-    }
-    # At 0.9 the scale, 6, would ask for 120 of fc1's 100: it stays whole, 260 are left to fc2.
-    assert erk_densities(structure, 0.9) == {"fc1": 1.0, "fc2": pytest.approx(260 / 300)}
-    assert set(erk_densities(structure, 1.0).values()) == {1.0}
-    conv = PrunableLayer("conv", "conv", (4, 2, 3, 3))
-    alone = Structure((conv,), {"conv.weight": conv.shape})
-    assert erk_densities(alone, 0.25)["conv"] == pytest.approx(0.25)
-    with pytest.raises(ValueError, match="density must be in"):
-        erk_densities(structure, 0.0)
-
-
 @pytest.mark.parametrize("density", [0.05, 0.3, 0.9, 1.0])
 def test_erk_selects_the_best_of_each_layer_at_its_density(density: float) -> None:
     structure = chain([10, 10, 30])
@@ -261,49 +144,3 @@ def test_erk_is_for_weights() -> None:
     structure = chain([2, 2])
     with pytest.raises(ValueError, match="not units: use another scope"):
         select(structure, 0.5, generator(), units={"fc1": torch.ones(2)}, scope="erk")
-
-
-def test_sums_over_units_by_hand() -> None:
-    structure = chain([2, 2, 2])
-    values = {"fc1.weight": torch.tensor([[1.0, 2.0], [3.0, 4.0]])}
-    assert structure.unit_sums(values)["fc1"].tolist() == [3.0, 7.0]
-    assert structure.unit_sums(values)["fc2"].tolist() == [0.0, 0.0]
-    values["fc2.weight"] = torch.tensor([[10.0, 20.0], [30.0, 40.0]])
-    assert structure.unit_sums(values)["fc1"].tolist() == [3.0 + 40, 7.0 + 60]  # a row, a column
-    assert structure.unit_sums(values)["fc2"].tolist() == [30.0, 70.0]
-    batch = {name: torch.stack([v, 2 * v]) for name, v in values.items()}
-    assert structure.unit_sums(batch)["fc1"].tolist() == [[43.0, 67.0], [86.0, 134.0]]
-
-
-def test_sums_over_units_count_maps_and_vectors() -> None:
-    index = torch.arange(2).view(-1, 1)
-    slices = (
-        Slice("conv.weight", 0, index),
-        Slice("norm.weight", 0, index),
-        Slice("fc.weight", 1, torch.tensor([[0, 1], [2, 3]])),
-    )
-    shapes = {"conv.weight": (2, 1, 3, 3), "norm.weight": (2,), "fc.weight": (3, 4)}
-    layer = PrunableLayer("conv", "conv", shapes["conv.weight"])
-    structure = Structure((layer,), shapes, (UnitGroup("conv", 2, ("conv",), slices),))
-    values = {name: torch.ones(shape) for name, shape in shapes.items()}
-    assert structure.unit_sums(values)["conv"].tolist() == [9 + 1 + 6] * 2
-    values = {name: torch.ones(5, *shape) for name, shape in shapes.items()}
-    assert structure.unit_sums(values)["conv"].tolist() == [[16.0] * 2] * 5
-
-
-def test_drop_and_grow_by_hand() -> None:
-    kept = torch.tensor([[True, True, False], [True, False, False]])
-    drop = torch.tensor([[0.5, 0.1, 0.0], [0.9, 0.0, 0.0]])
-    grow = torch.tensor([[9.0, 9.0, 1.0], [9.0, 2.0, 3.0]])
-    after = drop_and_grow(kept, 1, drop, grow)
-    assert after.tolist() == [[True, False, False], [True, False, True]]
-    assert drop_and_grow(kept, 0, drop, grow).equal(kept)
-    assert drop_and_grow(kept, 99, drop, grow).equal(~kept)
-    whole = torch.ones(2, 2, dtype=torch.bool)
-    assert drop_and_grow(whole, 1, torch.rand(2, 2), torch.rand(2, 2)).equal(whole)
-
-
-def test_cosine_by_hand() -> None:
-    assert cosine(0.0, 0.8) == 1.0
-    assert cosine(0.4, 0.8) == pytest.approx(0.5)
-    assert cosine(0.8, 0.8) == cosine(1.0, 0.8) == 0.0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.shared.structured import remove_units
+from baselines.shared.dependency_graph import remove_units
 from pipelines.export.nir import DT, refusal, write_graph
 from pipelines.networks.initial import build_network, build_structure
 from pipelines.networks.network import Network

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from baselines.shared.dependency_graph import remove_units
 from baselines.shared.groups import Structure
 from baselines.shared.selection import select
-from baselines.shared.structured import remove_units
 from pipelines.networks.initial import build_network, build_structure
 from pipelines.networks.network import Network
 from pipelines.settings.network import Execution, NetworkSpec

@@ -260,7 +260,7 @@ def test_on_the_post_training_track_a_shuffled_control_has_the_same_checkpoint(
         (
             ("random", "structured", 0.5),
             "shuffled",
-            "'random' has no shuffled control; it is its own",
+            "'random' has no shuffled control, because its",
         ),
         (("magnitude", "unstructured", 0.5), "reinit", "leaves no smaller network"),
         (("dpap-st", "spatio-temporal", 0.5), "reinit", "leaves no smaller network"),
@@ -286,7 +286,7 @@ def test_controls_without_a_fitting_parent_are_refused(
     assert "new weights" in str(refusal(control_of(later, "reinit")))
     spec = cell(params, tiny, "magnitude", "structured", 0.5)
     as_dpap = control_of(replace(spec, matched_to="dpap"), "shuffled")
-    assert "as dpap is a control itself" in str(refusal(as_dpap))
+    assert "at the density of dpap is a matched run" in str(refusal(as_dpap))
     with pytest.raises(InputError, match="follows its parent: run digits-snn magnitude struct"):
         list(
             run_cells([control_of(spec, "shuffled")], data_root, Store(tmp_path / "r"), "serial", 1)

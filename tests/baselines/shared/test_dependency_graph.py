@@ -1,4 +1,4 @@
-"""Groups from the dependency graph, and masked == compacted."""
+"""Groups from the dependency graph, and removal: a compacted network equals the masked one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from baselines.shared.dependency_graph import (
+    remove_units,
+    surviving_steps,
+    unit_scores,
+    unit_structure,
+)
 from baselines.shared.masks import Masks
 from baselines.shared.selection import select
-from baselines.shared.structured import remove_units, surviving_steps, unit_scores, unit_structure
 from pipelines.networks.network import Network
 from pipelines.settings.network import READOUT, NetworkSpec
 from pipelines.training.cell import build_network, build_structure
@@ -43,7 +48,7 @@ def random_masks(net: Network, granularity: str, density: float, seed: int = 0) 
     return structure, masks
 
 
-def test_groups_of_a_stack() -> None:
+def test_groups_of_a_feedforward_network() -> None:
     structure = build_structure(network("snn"), "structured")
     owned = {g.name: {(s.parameter, s.dim) for s in g.slices} for g in structure.groups}
     assert owned["conv2"] == {
@@ -53,7 +58,7 @@ def test_groups_of_a_stack() -> None:
         ("fc1.weight", 1),
     }
     assert ("readout.weight", 1) in owned["fc2"]
-    assert READOUT not in owned, "classes are never pruned"
+    assert READOUT not in owned, "the readout is never pruned"
     (flat,) = (s for s in structure.group_of("conv2").slices if s.parameter == "fc1.weight")
     assert flat.index.shape == (8, 4), "a channel owns its 2 x 2 columns of the flattened map"
     assert flat.index[1].tolist() == [4, 5, 6, 7]
@@ -70,7 +75,7 @@ def test_masked_equals_compacted(kind: str, granularity: str, layout: str, densi
     net = network(kind, layout).double()
     torch.manual_seed(0)
     x = 2 * torch.randn(16, 1, 8, 8, dtype=torch.double)
-    with torch.no_grad():  # batch norm shifts that would make a masked channel fire
+    with torch.no_grad():  # batch norm shifts, with which a masked channel could fire
         for name, parameter in net.named_parameters():
             if "norm.bias" in name:
                 parameter.add_(2 * torch.rand_like(parameter))
@@ -98,7 +103,7 @@ def test_masked_equals_compacted(kind: str, granularity: str, layout: str, densi
     torch.testing.assert_close(rebuilt(x), net(x), rtol=0, atol=1e-12)
 
 
-def test_removal_leaves_the_classes() -> None:
+def test_removal_keeps_all_classes() -> None:
     net = network("snn")
     structure, masks = random_masks(net, "structured", 0.01)
     remove_units(structure, masks)
@@ -140,7 +145,7 @@ class Residual(nn.Module):
         return self.readout(x.mean((2, 3)))
 
 
-def test_residual_layers_share_a_group_and_compact() -> None:
+def test_layers_joined_by_a_skip_connection_share_a_group() -> None:
     torch.manual_seed(0)
     net = Residual().eval()
     example = torch.randn(2, 1, 6, 6)
@@ -156,7 +161,7 @@ def test_residual_layers_share_a_group_and_compact() -> None:
 
 
 @pytest.mark.parametrize("layout", [STACK, RESIDUAL])
-def test_counts_equal_masks_equal_removal(layout: str) -> None:
+def test_counts_agree_with_masks_and_with_removal(layout: str) -> None:
     net = network("ann", layout)
     structure, masks = random_masks(net, "structured", 0.3)
     counts = structure.count(masks.units)
@@ -186,7 +191,7 @@ def test_unknown_parameters_are_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.readout(self.scale(self.conv(x)).mean((2, 3)))
 
-    with pytest.raises(ValueError, match="slices are not known"):
+    with pytest.raises(ValueError, match=r"a part of 'scale.factor' \(Parameter\): only"):
         unit_structure(Net(), "readout", torch.zeros(1, 1, 6, 6), lambda m, x: m(x))
 
 
@@ -196,7 +201,7 @@ def test_an_importance_without_scores_is_refused() -> None:
         unit_scores(structure, lambda group: None)
 
 
-def test_masking_without_projection_is_what_it_says() -> None:
+def test_parameter_masks_alone_set_weights_to_zero() -> None:
     net = network("ann")
     _, masks = random_masks(net, "structured", 0.5)
     Masks(masks.parameters).project(net)
@@ -204,14 +209,14 @@ def test_masking_without_projection_is_what_it_says() -> None:
         assert not bool(net.get_parameter(name)[~mask].any())
 
 
-def test_the_trace_keeps_no_parameter() -> None:
-    """Its graph stays; a GPU records no training step of parameters that belong to one."""
+def test_the_traced_graph_contains_no_parameter() -> None:
+    """torch-pruning keeps its graph alive, and CUDA graphs need parameters outside of any graph."""
     network = build_network(NetworkSpec(kind="snn", layout="4C3-MP2-5FC"), (1, 8, 8), 3, 0)
     structure = build_structure(network, "structured")
     assert structure.groups
 
     def node(parameter: Tensor) -> Any:
-        """What would add to its gradient; it lives as long as a graph that leads there."""
+        """The autograd node that accumulates the gradient; it lives as long as a graph uses it."""
         function = parameter.view_as(parameter).grad_fn
         assert function is not None
         return function.next_functions[0][0]
@@ -221,5 +226,7 @@ def test_the_trace_keeps_no_parameter() -> None:
         assert "seen" not in node(parameter).metadata
     graph = network.step(torch.zeros(2, 1, 8, 8), {})
     node(network.readout.weight).metadata["seen"] = True
-    assert "seen" in node(network.readout.weight).metadata, "so the test can fail"
+    assert "seen" in node(network.readout.weight).metadata, (
+        "a graph that contains the parameter keeps its node"
+    )
     del graph

@@ -1,4 +1,4 @@
-"""Dropping and growing connections at an unchanged density: dynamic sparse training."""
+"""Base class of dynamic sparse training: drop and grow connections at a constant density."""
 
 from __future__ import annotations
 
@@ -21,44 +21,45 @@ def drop_and_grow(kept: Tensor, number: int, drop: Tensor, grow: Tensor) -> Tens
     kept
         Present connections, bool of the weight's shape.
     number
-        How many to exchange; fewer if fewer are present or absent.
+        Number of connections to exchange. It is reduced if fewer are present or absent.
     drop
-        Scores of the weight's shape; of the present ones the lowest go.
+        Scores of the weight's shape. The present connections with the lowest scores are dropped.
     grow
-        Scores of the weight's shape; of those that were absent the highest come.
+        Scores of the weight's shape. The connections with the highest scores, among those that
+        were absent before the call, are grown.
 
     Returns
     -------
     Tensor
-        Present connections afterwards; as many as before.
+        Present connections after the exchange, bool of the weight's shape; as many as before.
     """
     present = kept.flatten().clone()
     number = min(number, int(present.sum()), int((~present).sum()))
-    leaving = drop.detach().cpu().flatten().double().masked_fill(~present, torch.inf)
-    coming = grow.detach().cpu().flatten().double().masked_fill(present, -torch.inf)
-    present[leaving.topk(number, largest=False).indices] = False
-    present[coming.topk(number).indices] = True
+    drop_scores = drop.detach().cpu().flatten().double().masked_fill(~present, torch.inf)
+    grow_scores = grow.detach().cpu().flatten().double().masked_fill(present, -torch.inf)
+    present[drop_scores.topk(number, largest=False).indices] = False
+    present[grow_scores.topk(number).indices] = True
     return present.view_as(kept)
 
 
 @dataclass
 class SparseTraining(Pruner):
-    """Train sparse from the first step on, and exchange connections at a constant density.
+    """Train a sparse network from the first step, and exchange connections at updates.
 
-    Which connections are there at first is drawn at random. At each update every layer drops a
-    fraction of its connections and grows as many, which start at zero.
+    The first connections are drawn at random. At each update every layer drops a fraction of its
+    connections and grows as many new ones, whose weights start at zero.
 
     Parameters
     ----------
     fraction
         Share of a layer's connections that one update exchanges, in [0, 1].
     updates
-        How often per run, spread evenly.
+        Number of updates per run, evenly spread over the run.
     stop
-        Progress from which the connections stay, in [0, 1].
+        Progress from which the connections do not change, in [0, 1].
     scope
-        How the first connections are spread over layers: ``erk``, ``layer-wise`` (uniform) or
-        ``global`` (uniform but for chance).
+        How the first connections are distributed over the layers: ``erk``, ``layer-wise`` (the
+        same density in each layer) or ``global`` (the same density up to chance).
     """
 
     fraction: float = 0.3
@@ -72,30 +73,30 @@ class SparseTraining(Pruner):
             raise ValueError(f"fraction must be in [0, 1], not {self.fraction}")
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Take the network; nothing is connected yet."""
+        """Start the clock; no connection is drawn yet."""
         super().begin(network, context)
         self.clock = UpdateClock(self.updates)
         self.kept: dict[str, Tensor] = {}
 
     def exchanged(self, progress: float) -> float:
-        """Share of a layer's connections that an update exchanges."""
+        """Share of a layer's connections that an update exchanges, in [0, 1]."""
         return self.fraction
 
     def drop_scores(self, weight: Tensor) -> Tensor:
-        """Scores of a layer's connections; the lowest go."""
+        """Scores of a layer's weight, of its shape; the lowest are dropped."""
         return weight.abs()
 
     def grow_scores(self, layer: str, shape: torch.Size) -> Tensor:
-        """Scores of a layer's absent connections; the highest come."""
+        """Scores of a layer's connections, of `shape`; the highest absent ones are grown."""
         return torch.rand(shape, generator=self.context.generator)
 
     def due(self, progress: float) -> bool:
-        """At the first call, then at each update before `stop`."""
+        """Whether the connections are not drawn yet, or an update before `stop` is due."""
         return not self.kept or (progress < self.stop and self.clock.ahead(progress))
 
     @torch.no_grad()
     def masks(self, progress: float) -> Masks | None:
-        """Draw the connections, or exchange some of each layer."""
+        """Draw the connections at the first call; exchange some at later updates."""
         if not self.due(progress):
             return None
         self.clock.due(progress)
@@ -111,9 +112,24 @@ class SparseTraining(Pruner):
 
 
 def random_connections(context: PruneContext, scope: Scope) -> dict[str, Tensor]:
-    """Draw connections at the target density: layer name -> bool of the weight's shape."""
+    """Draw connections at random, at the target density.
+
+    Parameters
+    ----------
+    context
+        Structure, target density and random generator.
+    scope
+        How the connections are distributed over the layers, as in `SparseTraining`.
+
+    Returns
+    -------
+    dict
+        Layer name -> present connections, bool of the weight's shape.
+    """
     assert context.density is not None
-    draw, structure = context.generator, context.structure
-    scores = {x.name: torch.rand(x.shape, generator=draw) for x in structure.layers}
-    masks = select(structure, context.density, draw, weights=scores, scope=scope)
-    return {x.name: masks.parameters[x.weight] for x in structure.layers}
+    generator, structure = context.generator, context.structure
+    scores = {
+        layer.name: torch.rand(layer.shape, generator=generator) for layer in structure.layers
+    }
+    masks = select(structure, context.density, generator, weights=scores, scope=scope)
+    return {layer.name: masks.parameters[layer.weight] for layer in structure.layers}

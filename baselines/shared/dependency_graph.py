@@ -1,8 +1,8 @@
-"""The torch-pruning adapter: which units exist, their scores, their physical removal.
+"""Adapter of torch-pruning's dependency graph: find unit groups, score and remove their units.
 
-torch-pruning traces the dependency graph, scores groups and cuts modules. It does not choose:
-its own selection skips groups that would vanish, over-prunes on ties and counts channels
-instead of parameters, so `baselines.shared.selection` decides for every method.
+torch-pruning traces the graph, computes importance scores and removes units from modules. It does
+not select units: its selection skips groups that would vanish, over-prunes on ties and counts
+channels instead of parameters. `baselines.shared.selection` selects for every method.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from baselines.shared.masks import Masks
 Forward = Callable[[nn.Module, Tensor], Tensor]
 Importance = Callable[[Any], Tensor | None]
 
-#: Modules whose slices are known.
+#: Module types whose units own slices that this adapter knows.
 _WEIGHTS = (nn.modules.conv._ConvNd, nn.Linear)
 _SLICED = (*_WEIGHTS, nn.modules.batchnorm._BatchNorm)
 
@@ -41,21 +41,28 @@ def unit_structure(
     Parameters
     ----------
     network
-        The network; its parameters are not changed.
+        The network; its parameters do not change.
     readout
-        Name of the layer whose outputs are the classes, which is never pruned.
+        Name of the layer whose outputs are the classes. It is never pruned.
     example
         One input, [B, ...].
     forward
-        One-step forward pass; a forward pass that folds time into the batch cannot be traced.
+        Forward pass of one time step. A forward pass that folds time into the batch cannot be
+        traced.
+
+    Returns
+    -------
+    Structure
+        Layers in the order of the network, and groups in the order of their first layer.
 
     Raises
     ------
     ValueError
-        If a unit owns a parameter of a module whose slices are not known.
+        If a unit owns a parameter of a module type that this adapter does not know.
     """
     modules = dict(network.named_modules())
     names = {id(module): name for name, module in modules.items()}
+    names |= {id(parameter): name for name, parameter in network.named_parameters()}
     training = network.training
     network.eval()
     graph = tp.DependencyGraph().build_dependency(
@@ -73,7 +80,7 @@ def unit_structure(
 
 
 class _Call(nn.Module):
-    """A function of a network as a module."""
+    """Module that calls a function of a network; ``functional_call`` needs a module."""
 
     def __init__(self, network: nn.Module, function: Forward) -> None:
         super().__init__()
@@ -85,10 +92,12 @@ class _Call(nn.Module):
 
 
 def _with_copies(forward: Forward) -> Forward:
-    """A forward pass with copies of the parameters, but for those that no unit may own.
+    """Let a forward pass use copies of the parameters that units may own.
 
-    Torch-Pruning keeps the graph of the pass that it traces. The parameters themselves must not
-    belong to it: on a GPU no training step could be recorded while they do.
+    torch-pruning keeps the autograd graph of the traced pass alive. The parameters themselves must
+    not belong to this graph, because a CUDA graph of the training step cannot be captured while
+    they do. Parameters of unknown modules are not copied: torch-pruning must find them in the
+    graph, so that `_unit_group` can refuse them.
     """
 
     def run(network: nn.Module, x: Tensor) -> Any:
@@ -105,7 +114,7 @@ def _with_copies(forward: Forward) -> Forward:
 
 
 def _unit_group(group: Any, names: dict[int, str], layers: tuple[PrunableLayer, ...]) -> UnitGroup:
-    """Translate one torch-pruning group."""
+    """Convert a group of torch-pruning."""
     size = len(group[0].root_idxs)
     graph = group._DG
     slices: list[Slice] = []
@@ -127,24 +136,39 @@ def _unit_group(group: Any, names: dict[int, str], layers: tuple[PrunableLayer, 
             slices.extend(Slice(f"{name}.{key}", 0, index) for key in parameters or ())
         elif parameters is None or any(p.numel() > 1 for p in parameters.values()):
             kind = type(module).__name__
-            raise ValueError(f"cannot prune through '{name}' ({kind}): its slices are not known")
+            raise ValueError(
+                f"cannot prune units that own a part of '{name}' ({kind}): only slices of "
+                "convolution, linear and batch norm layers are known; use such layers instead"
+            )
     producers.sort(key=[layer.name for layer in layers].index)
     return UnitGroup(producers[0], size, tuple(producers), tuple(slices), handle=group)
 
 
 def _owned(index: list[int], roots: list[int], size: int) -> Tensor:
-    """Positions that each unit owns, [units, k]."""
+    """Arrange positions by the unit (root index) that owns them, [units, k]."""
     order = torch.tensor(roots).argsort(stable=True)
     return torch.tensor(index)[order].view(size, -1)
 
 
 def unit_scores(structure: Structure, importance: Importance) -> dict[str, Tensor]:
-    """Score every group with a torch-pruning importance: group name -> [units].
+    """Score every group with an importance of torch-pruning.
+
+    Parameters
+    ----------
+    structure
+        A structure from `unit_structure`.
+    importance
+        An instance of a ``torch_pruning.importance`` class.
+
+    Returns
+    -------
+    dict
+        Group name -> scores [units].
 
     Raises
     ------
     ValueError
-        If the importance finds nothing to score in a group.
+        If the importance returns no score for a group.
     """
     scores = {}
     for group in structure.groups:
@@ -156,15 +180,22 @@ def unit_scores(structure: Structure, importance: Importance) -> dict[str, Tenso
 
 
 def relative(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Divide each group's scores by their mean, so that groups of different size compare."""
-    return {name: s / s.mean().clamp_min(1e-30) for name, s in scores.items()}
+    """Divide the scores of each group by their mean, so that they compare across groups."""
+    return {name: score / score.mean().clamp_min(1e-30) for name, score in scores.items()}
 
 
 def remove_units(structure: Structure, masks: Masks) -> None:
-    """Cut the dead units out of the network's modules, in place.
+    """Remove pruned units from the network's modules, in place.
 
-    The outputs of the network stay those of the masked network. Optimizers made before are
-    stale afterwards: they hold the old parameters.
+    The network then computes the same outputs as the masked network. Make a new optimizer
+    afterwards: an existing one still holds the old parameters.
+
+    Parameters
+    ----------
+    structure
+        A structure from `unit_structure`, whose graph belongs to the network.
+    masks
+        Kept units; groups without an entry keep all of theirs.
     """
     for group in structure.groups:
         if group.name in masks.units:
@@ -174,7 +205,7 @@ def remove_units(structure: Structure, masks: Masks) -> None:
 
 
 def surviving_steps(structure: Structure, masks: Masks) -> dict[str, Tensor]:
-    """Kept time steps, layer -> bool [units, T], of the units that removal leaves."""
+    """Return kept time steps after `remove_units`: layer name -> bool [kept units, T]."""
     return {
         layer: kept[masks.units[structure.group_of(layer).name]]
         for layer, kept in masks.steps.items()

@@ -1,4 +1,4 @@
-"""Base of the methods that score, and prune gradually to a target density."""
+"""Base class of methods that score units or weights and prune gradually to a target density."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from baselines.shared.selection import Scope, select
 
 @dataclass
 class GradualPruner(Pruner):
-    """Keep the best-scored units or weights, ever fewer, along the cubic schedule.
+    """Keep the units or weights with the highest scores, at the density of the cubic schedule.
 
-    With ``start == stop`` it prunes once, at the first step that reaches them; at 0 that is
-    before training. Few `updates` make it iterative.
+    ``start == stop`` is one-shot pruning, at the first step that reaches `start`; with 0 it happens
+    before training. Iterative pruning has few `updates`.
 
-    ``structured`` scores units, ``unstructured`` weights, ``hybrid`` units everywhere and the
-    weights of linear layers as well.
+    Granularity ``structured`` scores units, ``unstructured`` scores weights, and ``hybrid`` scores
+    all units and the weights of linear layers.
 
     Parameters
     ----------
     start, stop
-        Progress, in [0, 1], at which pruning starts and at which the target is reached.
+        Progress, in [0, 1], at which pruning starts, and at which the target density is reached.
     updates
-        How often per run the masks may change, spread evenly over the run.
+        Number of mask updates per run, evenly spread over the run.
     scope
-        ``global`` compares scores across layers, ``layer-wise`` within each, ``erk`` within each
-        at Erdos-Renyi-kernel densities (weights only).
+        ``global`` compares scores across layers and ``layer-wise`` within each layer. ``erk``
+        (weights only) compares within each layer, at Erdos-Renyi-kernel densities.
     """
 
     start: float = 0.1
@@ -44,37 +44,47 @@ class GradualPruner(Pruner):
         check_window(self.start, self.stop, self.updates)
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
-        """Take the network and start the clock.
+        """Start the clock; all units are alive.
+
+        Parameters
+        ----------
+        network
+            The dense network.
+        context
+            What the method may use during this run.
 
         Raises
         ------
         ValueError
-            If units are to be allocated by ``erk``.
+            If scope is ``erk`` and units are pruned.
         """
         super().begin(network, context)
         if self.scope == "erk" and context.granularity != "unstructured":
-            raise ValueError("scope 'erk' allocates single weights only: use another scope")
+            raise ValueError("scope 'erk' is for single weights, not units: use another scope")
         self.clock = UpdateClock(self.updates)
         self.finished = False
         groups = context.structure.groups
         self.alive = {g.name: torch.ones(g.size, dtype=torch.bool) for g in groups}
 
     def unit_scores(self) -> dict[str, Tensor]:
-        """Group name -> scores [units]; higher is kept."""
+        """Return scores of units: group name -> [units]; the highest are kept."""
         raise NotImplementedError
 
     def weight_scores(self) -> dict[str, Tensor]:
-        """Layer name -> scores of the weight's shape; higher is kept. More layers do no harm."""
+        """Return scores of weights: layer name -> [*shape of the weight]; the highest are kept.
+
+        Scores of layers that are not pruned are ignored.
+        """
         raise NotImplementedError
 
     def due(self, progress: float) -> bool:
-        """Whether an update between `start` and `stop` is due."""
+        """Whether a mask update between `start` and `stop` is due."""
         if self.finished or progress < self.start:
             return False
         return self.start == self.stop or self.clock.ahead(progress)
 
     def masks(self, progress: float) -> Masks | None:
-        """Select anew at each update between `start` and `stop`."""
+        """Select by the current scores if an update is due."""
         if not self.due(progress):
             return None
         self.clock.due(progress)
@@ -92,7 +102,7 @@ class GradualPruner(Pruner):
             self.context.generator,
             units=None if granularity == "unstructured" else self._alive_scores(),
             weights=weights,
-            # Scores of units and of single weights compare by rank only.
+            # Scores of units and scores of weights compare by rank only.
             scope="layer-wise" if granularity == "hybrid" else self.scope,
         )
         self.alive = dict(masks.units)
@@ -106,15 +116,36 @@ class GradualPruner(Pruner):
         progress: float = 1.0,
         share: float = 1.0,
     ) -> Masks:
-        """Select by scores a share of the density that is due, in this run's scope."""
+        """Select by scores, in the scope of this method, without any change of its state.
+
+        Parameters
+        ----------
+        units, weights
+            Scores, as for `select`.
+        progress
+            Progress at which the schedule gives the density; 1: the target density.
+        share
+            Factor of this density, in (0, 1].
+
+        Returns
+        -------
+        Masks
+            The kept units and weights.
+        """
         assert self.context.density is not None
-        due = cubic_density(progress, self.start, self.stop, self.context.density)
-        structure, draw = self.context.structure, self.context.generator
-        return select(structure, share * due, draw, units=units, weights=weights, scope=self.scope)
+        density = share * cubic_density(progress, self.start, self.stop, self.context.density)
+        structure, generator = self.context.structure, self.context.generator
+        return select(structure, density, generator, units=units, weights=weights, scope=self.scope)
 
     def _alive_scores(self) -> dict[str, Tensor]:
-        """Scores of units; one that died has zero weights, from which it cannot come back."""
+        """Unit scores; -inf for pruned units, unless the method regrows.
+
+        The weights of a pruned unit are zero, so it could not recover.
+        """
+        scores = self.unit_scores()
         if self.info.regrows:
-            return self.unit_scores()
-        scores = self.unit_scores().items()
-        return {name: s.cpu().masked_fill(~self.alive[name], -torch.inf) for name, s in scores}
+            return scores
+        return {
+            name: score.cpu().masked_fill(~self.alive[name], -torch.inf)
+            for name, score in scores.items()
+        }
