@@ -213,7 +213,7 @@ class Study:
             if note["asked"] == self._asked() and note["best"] == present:
                 present = note["start"]
         for option, values in self.space.items():
-            if option not in present:
+            if option not in present or present[option] not in values:
                 raise InputError(
                     f"the space of {self.name}.{option} does not contain the present setting, "
                     f"{present.get(option, 'which is not written out')}; widen it in methods.yaml."

@@ -63,7 +63,7 @@ def refusal(spec: RunSpec) -> str | None:
         return f"method '{spec.method}' prunes nothing; it has no {spec.control} control."
     if spec.control and spec.matched_to:
         return (
-            f"{spec.method} at the density of {spec.matched_to} is a matched run, which is a control "
+            f"{spec.method} at the density of {spec.matched_to} is a matched run, a control "
             f"itself; it has no {spec.control} control."
         )
     if spec.control == "shuffled" and spec.method == RANDOM:

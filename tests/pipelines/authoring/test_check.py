@@ -17,6 +17,7 @@ from baselines.dense import Dense
 from baselines.magnitude import Magnitude
 from baselines.shared.contract import PruneContext
 from baselines.shared.masks import Masks
+from pipelines.authoring import class_rules
 from pipelines.authoring.check import faults, find
 from pipelines.authoring.mask_rules import ContractError
 from pipelines.common.errors import InputError
