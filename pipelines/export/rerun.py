@@ -6,6 +6,7 @@ network bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -41,10 +42,8 @@ def find_record(root: Path, prefix: str) -> RunRecord:
         If no run id begins with `prefix`, or several do.
     """
     paths: dict[str, Path] = {}
-    for name in RECORD_FOLDERS:
-        for path in sorted((root / "results" / name).rglob("*.json")):
-            if path.stem.startswith(prefix):
-                paths.setdefault(path.stem, path)
+    for path in _record_paths(root, prefix):
+        paths.setdefault(path.stem, path)
     if not paths:
         raise InputError(
             f"no record in results/ has a run id that begins with '{prefix}'; a record's file is "
@@ -55,6 +54,23 @@ def find_record(root: Path, prefix: str) -> RunRecord:
         raise InputError(f"{len(paths)} runs begin with '{prefix}' ({some}, ...); give more of it.")
     (path,) = paths.values()
     return read_record(path)
+
+
+def _record_paths(root: Path, prefix: str) -> Iterator[Path]:
+    """Find the files in all folders of records whose run id begins with `prefix`."""
+    for name in RECORD_FOLDERS:
+        for path in sorted((root / "results" / name).rglob("*.json")):
+            if path.stem.startswith(prefix):
+                yield path
+
+
+def _parent(root: Path, record: RunRecord) -> RunRecord | None:
+    """Read the record that a control followed; None if it has no record or is no control."""
+    if not record.spec.control:
+        return None
+    found = [read_record(path) for path in _record_paths(root, record.spec.parent.run_id)]
+    followed = [parent for parent in found if parent.trajectory.digest == record.parent]
+    return next(iter(followed or found), None)
 
 
 def rerun(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
@@ -79,11 +95,12 @@ def rerun(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
     BenchError
         If the second run fails, or if its parent has no record.
     """
-    spec, store = record.spec, Store(root / "results" / "records")
+    spec = record.spec
+    checkpoints = Store(root / "results" / "local").checkpoints
     data.fetch(spec.settings.data, root / "data")
     try:
         network, outcome, status = cell.final_network(
-            spec, root / "data", store.checkpoints, store.parent(spec)
+            spec, root / "data", checkpoints, _parent(root, record)
         )
     except BenchError:
         raise

@@ -15,7 +15,6 @@ from pipelines.boards.board import Board
 from pipelines.boards.params import Params
 from pipelines.common.errors import InputError
 from pipelines.data import load_training
-from pipelines.engines import engine
 from pipelines.engines.engine import run_cells
 from pipelines.networks.initial import build_network
 from pipelines.records.checkpoint import (
@@ -30,7 +29,7 @@ from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
 from pipelines.settings.workload import Workload
 from pipelines.training import cell as cell_module
-from pipelines.training.cell import run_cell
+from pipelines.training.cell import make_start, run_cell
 from pipelines.training.evaluation import evaluate
 
 #: Number of training samples of the digits.
@@ -151,7 +150,7 @@ def test_cells_whose_dense_network_diverges_are_diverged(
     settings = cells[0].settings
     hot = settings.recipe.model_copy(update={"learning_rate": 1e30, "optimizer": "sgd"})
     spec = replace(cells[0], settings=settings.model_copy(update={"recipe": hot}))
-    engine.make_start(spec, data_root, tmp_path)
+    make_start(spec, data_root, tmp_path)
     record = run_cell(spec, data_root, tmp_path)
     assert (record.status, record.checkpoint) == ("diverged", "")
     assert not list(tmp_path.rglob("*.safetensors"))
