@@ -29,10 +29,10 @@ first_update       -         not printed     5                survival changes f
 =================  ========  ==============  ===============  ====================================
 
 delta is 2 * importance - epsilon, with the importance scaled to [0, 1]. One update corresponds to
-one epoch of the paper. Constants that the paper does not print are taken
-from the released code, which covers CIFAR-10 only, with one exception. With the smooth decay, an
-epsilon of 0.65 cannot prune any convolution channel: the survival starts at 10 and falls by at most
-0.65 * 12.5 = 8.1. So the `paper` preset has an epsilon of 1.4 for convolutions.
+one epoch of the paper. Constants that the paper does not print are taken from the released code,
+which covers CIFAR-10 only, with one exception. With the smooth decay, an epsilon of 0.65 cannot
+prune any convolution channel: the survival starts at 10 and falls by at most 0.65 * 12.5 = 8.1. So
+the `paper` preset has an epsilon of 1.4 for convolutions.
 """
 
 from __future__ import annotations

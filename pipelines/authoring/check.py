@@ -74,7 +74,7 @@ def cases(method: type[Pruner]) -> list[Case]:
     return found
 
 
-def perform(
+def rehearse_case(
     method: type[Pruner],
     options: dict[str, Any],
     case: Case,
@@ -135,8 +135,10 @@ def faults(
         granularity, kind, target = case
         where = f"{granularity} on {kind}" + ("" if target else ", its own density")
         try:
-            rehearsal = perform(method, options or {}, case, data)
-            again = perform(method, options or {}, case, data, noise=1) if kind == "snn" else None
+            rehearsal = rehearse_case(method, options or {}, case, data)
+            again = (
+                rehearse_case(method, options or {}, case, data, noise=1) if kind == "snn" else None
+            )
         except ContractError as error:
             yield where, str(error)
             continue

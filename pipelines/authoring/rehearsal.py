@@ -60,7 +60,7 @@ class Rehearsal:
         The budget and what was spent of it.
     masks
         All masks that the method returned, in order.
-    unpaid
+    uncharged
         Number of samples that the method passed through its network without the probe.
     drew
         Global random generators from which numbers were drawn: ``torch``, ``random``, ``numpy``.
@@ -72,7 +72,7 @@ class Rehearsal:
     structure: Structure
     meter: BudgetMeter
     masks: list[Masks] = field(default_factory=list)
-    unpaid: int = 0
+    uncharged: int = 0
     drew: tuple[str, ...] = ()
 
     @property
@@ -82,7 +82,7 @@ class Rehearsal:
 
     def count(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Forward pre-hook: count the samples of a pass that the method made by itself."""
-        self.unpaid += inputs[0].shape[-4]
+        self.uncharged += inputs[0].shape[-4]
 
 
 class _WatchedTrainer(Trainer):

@@ -38,9 +38,9 @@ def reaches_its_density(rehearsal: Rehearsal) -> None:
 def spends_its_budget(rehearsal: Rehearsal) -> None:
     """Require that every sample a method uses is charged, and that the budget is spent."""
     spent, budget = rehearsal.meter.spent, rehearsal.meter.budget
-    if rehearsal.unpaid:
+    if rehearsal.uncharged:
         raise ContractError(
-            f"the method passes {rehearsal.unpaid} samples through self.network, which are not "
+            f"the method passes {rehearsal.uncharged} samples through self.network, which are not "
             "charged to the budget: use self.probe, which charges them."
         )
     if not PART * budget <= spent <= budget:

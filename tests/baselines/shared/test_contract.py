@@ -11,8 +11,7 @@ import pytest
 from baselines._template import Template
 from baselines.shared.contract import Pruner
 from pipelines.authoring import class_rules, run_rules
-from pipelines.authoring.check import Case, cases
-from pipelines.authoring.check import perform as rehearse_case
+from pipelines.authoring.check import Case, cases, rehearse_case
 from pipelines.authoring.rehearsal import Rehearsal
 from pipelines.boards.params import Params
 from pipelines.data import load_training
@@ -24,7 +23,7 @@ CASES = [(name, case) for name, kind in KINDS.items() for case in cases(kind)]
 
 
 @pytest.fixture(scope="session")
-def perform(params: Params, data_root: Path) -> Callable[..., Rehearsal]:
+def rehearsal_of(params: Params, data_root: Path) -> Callable[..., Rehearsal]:
     """Rehearse a case; it runs once for all rules."""
     data = load_training("digits", data_root)
 
@@ -38,14 +37,16 @@ def perform(params: Params, data_root: Path) -> Callable[..., Rehearsal]:
 @pytest.mark.parametrize(("name", "case"), CASES)
 @pytest.mark.parametrize("rule", run_rules.RULES)
 def test_a_run_keeps_the_rule(
-    perform: Callable[..., Rehearsal], name: str, case: Case, rule: Callable[[Rehearsal], None]
+    rehearsal_of: Callable[..., Rehearsal], name: str, case: Case, rule: Callable[[Rehearsal], None]
 ) -> None:
-    rule(perform(name, case))
+    rule(rehearsal_of(name, case))
 
 
 @pytest.mark.parametrize(("name", "case"), [(n, case) for n, case in CASES if case[1] == "snn"])
-def test_same_seed_same_masks(perform: Callable[..., Rehearsal], name: str, case: Case) -> None:
-    run_rules.repeats(perform(name, case), perform(name, case, noise=1))
+def test_same_seed_same_masks(
+    rehearsal_of: Callable[..., Rehearsal], name: str, case: Case
+) -> None:
+    run_rules.repeats(rehearsal_of(name, case), rehearsal_of(name, case, noise=1))
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -12,7 +12,7 @@ from baselines.dense import Dense
 from baselines.magnitude import Magnitude
 from baselines.shared.masks import Masks
 from pipelines.authoring import run_rules
-from pipelines.authoring.check import perform
+from pipelines.authoring.check import rehearse_case
 from pipelines.authoring.mask_rules import ContractError
 from pipelines.data import load_training
 from pipelines.data.splits import TrainingData
@@ -26,7 +26,7 @@ def data(data_root: Path) -> TrainingData:
 
 
 def test_an_unspent_budget_is_a_fault(data: TrainingData) -> None:
-    rehearsal = perform(Magnitude, OPTIONS, ("unstructured", "ann", 0.4), data)
+    rehearsal = rehearse_case(Magnitude, OPTIONS, ("unstructured", "ann", 0.4), data)
     run_rules.spends_its_budget(rehearsal)
     rehearsal.meter.phases.subtract(training=100)
     with pytest.raises(ContractError, match="the run ends after 2234 of 2334 samples"):
@@ -42,13 +42,15 @@ def test_runs_that_differ_are_a_fault(data: TrainingData) -> None:
             self.runs.append(1)
             return masks if len(self.runs) % 2 else None
 
-    one, two = (perform(Remembering, OPTIONS, ("unstructured", "ann", 0.4), data) for _ in range(2))
+    one, two = (
+        rehearse_case(Remembering, OPTIONS, ("unstructured", "ann", 0.4), data) for _ in range(2)
+    )
     run_rules.repeats(one, one)
     with pytest.raises(ContractError, match="two runs with one seed give different masks"):
         run_rules.repeats(one, two)
 
 
 def test_an_emergent_method_must_prune(data: TrainingData) -> None:
-    whole = perform(Dense, {}, ("none", "ann", 1.0), data)
+    whole = rehearse_case(Dense, {}, ("none", "ann", 1.0), data)
     with pytest.raises(ContractError, match="finds no density of its own, but ends at"):
         run_rules.reaches_its_density(replace(whole, target=None, masks=[]))
