@@ -18,7 +18,7 @@ from dvc.repo import Repo
 
 from pipelines.boards.params import Params
 from pipelines.data import SOURCES
-from pipelines.records.digest import ROOMS
+from pipelines.records.digest import PACKAGES
 from tests.helpers.paths import ROOT
 from tests.helpers.projects import write_params
 
@@ -75,7 +75,7 @@ def test_larger_pipelines_run_in_the_project_folder() -> None:
 
 
 def test_the_code_stage_depends_on_all_that_a_digest_covers() -> None:
-    rooms = {f"pipelines/{room}" for room in ROOMS}
+    rooms = {f"pipelines/{room}" for room in PACKAGES}
     assert set(STAGES["code"]["deps"]) == rooms | {"baselines", "dpap"}
 
 
