@@ -1,4 +1,4 @@
-"""Execution plans: all compute what stepping snnTorch computes."""
+"""Plans: all compute what stepping snnTorch computes."""
 
 from __future__ import annotations
 
