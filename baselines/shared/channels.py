@@ -24,9 +24,9 @@ def mean_potentials(
     Parameters
     ----------
     network
-        Behind each prunable LAYER it has batch norm ``LAYER_norm``, and snnTorch's ``LAYER_neuron``
-        unless the layer is a shortcut; what its ``neuron_currents`` makes of the former drives the
-        latter.
+        After each prunable LAYER it has batch norm ``LAYER_norm`` and, unless the layer is a
+        shortcut, neurons ``LAYER_neuron``. Its ``neuron_currents`` turns the output of the former
+        into input currents of the latter, and its ``neurons.step`` advances them by one time step.
     structure
         The layers and their groups.
     activity
@@ -53,12 +53,12 @@ def mean_potentials(
     currents: Iterator[tuple[str, Tensor]] = cast(Any, network).neuron_currents(normalised)
     for layer, y in currents:
         neuron, steps = network.get_submodule(f"{layer}_neuron"), len(activity.sent(layer))
-        potential, name = torch.zeros_like(y[0]), structure.group_of(layer).name
+        state: tuple[Tensor, ...] = ()
+        name = structure.group_of(layer).name
         for t in range(steps):
-            _, potential = neuron(y[t if len(y) > 1 else 0], potential)
-            mean = potential.abs().transpose(0, 1).flatten(1).mean(1)
+            _, state = cast(Any, network).neurons.step(neuron, y[t if len(y) > 1 else 0], state)
+            mean = state[-1].abs().transpose(0, 1).flatten(1).mean(1)
             means[name] = mean.cpu() / steps + means.get(name, 0)
-        neuron.mem = torch.zeros(0)  # the module must not keep it alive
     return means
 
 

@@ -27,6 +27,7 @@ from baselines.slimming import Slimming
 from baselines.taylor import Taylor
 from pipelines.data.splits import Split
 from pipelines.networks.network import Network
+from pipelines.networks.plans.folded import Folded
 from pipelines.networks.stages import Stage
 from pipelines.settings.network import NetworkSpec
 from pipelines.training.budget import BudgetMeter
@@ -263,21 +264,27 @@ def test_neurons_that_two_layers_drive_count_once() -> None:
     assert pruner.rates["conv2"].tolist() == [4 * (1 + 2)] * 2
 
 
-def test_potentials_of_residual_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+class Watched(Folded):
+    """The plan ``folded``, which keeps the currents that neurons get."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__(spec)
+        self.currents: dict[str, Tensor] = {}
+
+    def fire(self, stage: Stage, current: Tensor) -> Tensor:
+        self.currents[stage.name] = current.detach().clone()
+        return super().fire(stage, current)
+
+
+def test_potentials_of_residual_networks() -> None:
     """Against the currents that the neurons really got, in a group of three layers."""
     net = network("snn", layout="3C3-[2C3-3C3]-[4C1]P-[3C1-4C3]", weight=0).train()
-    currents: dict[str, Tensor] = {}
-    fire = net._fire
-
-    def watched(stage: Stage, current: Tensor) -> Tensor:
-        currents[stage.name] = current.detach().clone()
-        return fire(stage, current)
-
-    monkeypatch.setattr(net, "_fire", watched)
+    watched = Watched(net.spec)
+    net.use(watched)
     draw = torch.Generator().manual_seed(0)
     activity = Activity(net.record(torch.randn(5, 1, 2, 2, generator=draw))[1])
     found = mean_potentials(net, build_structure(net, "structured"), activity)
-    wanted = {}
+    wanted, currents = {}, watched.currents
     for stage in net.stages:
         membrane, total = torch.zeros(()), torch.zeros(len(currents[stage.name][0, 0]))
         for t in range(3):
@@ -296,11 +303,11 @@ def test_potentials_are_those_of_stepping() -> None:
     found = mean_potentials(
         net, build_structure(net, "structured"), Activity(net.record(inputs)[1])
     )
-    membranes: dict[str, Tensor] = {}
+    states: dict[str, tuple[Tensor, ...]] = {}
     total = torch.zeros(3)
     for _ in range(3):  # a static input: batch norm per step is that over all steps
-        net.step(inputs, membranes)
-        total += membranes["conv1"].detach().abs().mean((0, 2, 3)) / 3
+        net.step(inputs, states)
+        total += states["conv1"][0].detach().abs().mean((0, 2, 3)) / 3
     torch.testing.assert_close(found["conv1"], total)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipelines.settings.network import NetworkSpec
 
-#: State of a layer's neurons, such as the membrane potential; empty before the first time step.
+#: State of a layer's neurons; empty before the first time step. The last is the membrane potential.
 State = tuple[Tensor, ...]
 
 

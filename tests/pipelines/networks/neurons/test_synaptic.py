@@ -7,6 +7,8 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
+from baselines.shared.activity import Activity
+from baselines.shared.channels import mean_potentials
 from baselines.shared.selection import select
 from baselines.shared.structured import remove_units
 from pipelines.export.nir import refusal
@@ -145,6 +147,21 @@ def test_units_are_removed_from_it() -> None:
         masked = net(x)
         remove_units(structure, masks)
         torch.testing.assert_close(net(x), masked, rtol=1e-4, atol=1e-5)
+
+
+def test_methods_see_its_potential() -> None:
+    """A static input: batch norm over time and batch is that of each time step."""
+    net = network(layout="3C3").train()
+    inputs = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    activity = Activity(net.record(inputs)[1])
+    found = mean_potentials(net, build_structure(net, "structured"), activity)
+    states: dict[str, tuple[Tensor, ...]] = {}
+    total = torch.zeros(3)
+    for _ in range(net.steps):
+        net.step(inputs, states)
+        _, membrane = states["conv1"]
+        total += membrane.detach().abs().mean((0, 2, 3)) / net.steps
+    torch.testing.assert_close(found["conv1"], total)
 
 
 def test_there_is_no_graph_of_it() -> None:
