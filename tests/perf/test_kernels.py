@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +15,16 @@ from tests.perf.networks import Race
 from tests.perf.runs import Run, load
 
 #: Part of both splits that a run has, and runs of each contender, one after the other.
-SHARE, RUNS = 1 / 16, 2
+SHARE, RUNS = 1 / 32, 3
 ALL = "all kernels"
 
 
 @pytest.mark.parametrize("density", [1.0, 0.1])
 def test_whole_run(race: Race, benchmark: Any, params: Params, density: float) -> None:
-    """The runs take turns after each epoch; DPAP prunes to density 0.1, with live shrink."""
+    """The runs take turns after each epoch; DPAP prunes to density 0.1, with live shrink.
+
+    The clock counts the time of this process alone, so that others on the machine matter less.
+    """
     if not norm_scan.available():
         pytest.skip("needs a C compiler")
     benchmark.group = "dense" if density == 1 else f"density {density}"
@@ -37,5 +41,5 @@ def test_whole_run(race: Race, benchmark: Any, params: Params, density: float) -
     running = {ALL if not off else f"without {off}": epochs(off) for off in ("", *sorted(KERNELS))}
     rounds = RUNS * params.workloads["fashion-snn"].recipe.epochs
     contenders = {name: turns.__next__ for name, turns in running.items()}
-    race(contenders, reference=ALL, rounds=rounds, warmup=0)
+    race(contenders, reference=ALL, rounds=rounds, warmup=0, clock=time.process_time)
     assert all(next(turns) is None for turns in running.values()), "the budgets are spent"
