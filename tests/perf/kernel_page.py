@@ -1,6 +1,6 @@
 """The table of pipelines/kernels/README.md: what each kernel gains in a whole run.
 
-    python -m tests.perf.kernel_page KERNELS.json
+    python -m tests.perf.kernel_page KERNELS.json...
 
 reads what ``pytest tests/perf/test_kernels.py --benchmark-json`` wrote; ``make bench`` runs both.
 Figures of other machines stay in docs/kernels.json, those of this one are replaced.
@@ -20,7 +20,7 @@ from tests.perf.speed_page import read, with_machine, with_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA, PAGE = ROOT / "docs" / "kernels.json", ROOT / "pipelines" / "kernels" / "README.md"
-#: A kernel that gains less of a whole run, on every machine and density, is dropped.
+#: A kernel that gains less in every race on every machine is dropped.
 ENOUGH = 0.1
 
 
@@ -43,10 +43,11 @@ def gains(machine: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
 def _machine(machine: dict[str, Any]) -> Iterator[str]:
     about, found = machine["machine"], gains(machine)
     columns = list(machine["groups"])
-    rounds = next(iter(machine["groups"].values()))[0]["rounds"]
-    yield f"{name_of(about)}, {machine['date']}, torch {about['torch']}, {rounds} epochs of each:"
+    turns = [f"{entry['rounds']} turns" for (entry,) in machine["groups"].values()]
+    heads = [f"{column} ({number})" for column, number in zip(columns, turns, strict=True)]
+    yield f"{name_of(about)}, {machine['date']}, torch {about['torch']}:"
     yield ""
-    yield f"| kernel | {' | '.join(columns)} | |"
+    yield f"| kernel | {' | '.join(heads)} | |"
     yield f"| --- | {'---: | ' * len(columns)}--- |"
     for kernel, by_density in sorted(found.items(), key=lambda item: -max(_medians(item[1]))):
         cells = [f"{mid:.0%} ({low:.0%} to {high:.0%})" for low, mid, high in by_density.values()]
@@ -79,4 +80,4 @@ def write(summary: dict[str, Any], data: Path = DATA, page: Path = PAGE) -> None
 
 
 if __name__ == "__main__":
-    write(read(Path(sys.argv[1])))
+    write(read(*map(Path, sys.argv[1:])))

@@ -28,7 +28,7 @@ def test_a_kernel_is_worth_what_a_run_loses_without_it(tmp_path: Path) -> None:
     write(machine("A", winograd=1.25, pooling=1.0, linear=2.0), data, page)
     text = page.read_text()
     assert "stale" not in text
-    assert "A, 2026-01-02, torch 2, 10 epochs of each:" in text
+    assert "A, 2026-01-02, torch 2:\n\n| kernel | dense (10 turns) | |\n" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert rows == [
         "| `linear` | 100% (82% to 122%) |  |",
@@ -56,4 +56,4 @@ def test_the_published_table_is_that_of_its_data() -> None:
     assert shown == f"\n\n{to_markdown(kept)}"
     for one in kept:
         assert gains(one).keys() >= KERNELS
-        assert set(one["groups"]) == {"dense", "density 0.1"}
+        assert set(one["groups"]) == {"dense", "density 0.1", "step of 6Conv2FC"}
