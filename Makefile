@@ -76,11 +76,14 @@ docs: $(STAMP) ## build the documentation into build/docs; a broken link is an e
 
 check: lint types test slow ## all that CI holds you to
 
-bench: $(STAMP) ## measure speed in races, and write docs/performance.md
+bench: $(STAMP) ## measure speed in races; write docs/performance.md and pipelines/kernels/README.md
 	@mkdir -p results/local
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist --benchmark-columns=median \
-	  --benchmark-json=results/local/benchmarks.json
+	  --ignore tests/perf/test_kernels.py --benchmark-json=results/local/benchmarks.json
 	$(BIN)/python -m tools.speed_page results/local/benchmarks.json docs
+	$(BIN)/python -m pytest tests/perf/test_kernels.py -q -p no:xdist --benchmark-columns=median \
+	  --benchmark-json=results/local/kernels.json
+	$(BIN)/python -m tools.kernel_page results/local/kernels.json
 
 picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
 	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/

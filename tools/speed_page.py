@@ -128,14 +128,26 @@ def write(summary: dict[str, Any], docs: Path) -> None:
     data, document = docs / "performance.json", docs / "performance.md"
     known = json.loads(data.read_text())["machines"] if data.exists() else []
     machines = with_machine(known, summary)
+    text = with_tables(document, to_markdown(machines))
+    with atomic_file(data) as file:
+        file.write((json.dumps({"machines": machines}, indent=1) + "\n").encode())
+    with atomic_file(document) as file:
+        file.write(text.encode())
+
+
+def with_tables(document: Path, tables: str) -> str:
+    """Return the text of a document with other tables between its markers.
+
+    Raises
+    ------
+    BenchError
+        If it has no markers.
+    """
     before, found, rest = document.read_text().partition(BEGIN)
     _, closed, after = rest.partition(END)
     if not found or not closed:
         raise BenchError(f"{document} has no lines '{BEGIN}' and '{END}'; write them.")
-    with atomic_file(data) as file:
-        file.write((json.dumps({"machines": machines}, indent=1) + "\n").encode())
-    with atomic_file(document) as file:
-        file.write(f"{before}{BEGIN}\n\n{to_markdown(machines)}{END}{after}".encode())
+    return f"{before}{BEGIN}\n\n{tables}{END}{after}"
 
 
 if __name__ == "__main__":

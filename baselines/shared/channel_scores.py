@@ -25,9 +25,9 @@ def mean_potentials(
     ----------
     network
         A network with batch norm ``LAYER_norm`` behind each prunable LAYER, and, except for
-        projection shortcuts, neurons ``LAYER_neuron`` of snnTorch. Its method
-        ``neuron_currents`` turns the normalised outputs of the layers into the input currents of
-        the neurons.
+        projection shortcuts, neurons ``LAYER_neuron``. Its method ``neuron_currents`` turns the
+        normalised outputs of the layers into the input currents of the neurons, and its
+        ``neurons.step`` advances neurons by one time step.
     structure
         The prunable layers and their groups.
     activity
@@ -57,13 +57,13 @@ def mean_potentials(
         neuron = network.get_submodule(f"{layer}_neuron")
         steps = len(activity.sent(layer))
         group = structure.group_of(layer).name
-        potential = torch.zeros_like(current[0])
+        state: tuple[Tensor, ...] = ()
         for t in range(steps):
             # A static input gives the same current, of T = 1, at every step.
-            _, potential = neuron(current[t if len(current) > 1 else 0], potential)
-            mean = potential.abs().transpose(0, 1).flatten(1).mean(1)
+            given = current[t if len(current) > 1 else 0]
+            _, state = cast(Any, network).neurons.step(neuron, given, state)
+            mean = state[-1].abs().transpose(0, 1).flatten(1).mean(1)
             means[group] = mean.cpu() / steps + means.get(group, 0)
-        neuron.mem = torch.zeros(0)  # do not keep the potential alive in the module
     return means
 
 

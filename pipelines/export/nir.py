@@ -52,10 +52,13 @@ _SCORES = "mean of the output over time_steps."
 
 
 def refusal(network: Network) -> str | None:
-    """Return a sentence that says why a network has no NIR graph; None if it has one."""
-    if network.spec.kind == "ann":
-        return f"NIR has no ReLU, which layer '{network.stages[0].name}' needs."
-    if network.spec.reset == "subtract":
+    """Say in a sentence why there can be no graph of a network, or return None."""
+    spec = network.spec
+    if spec.neuron_model != "leaky":
+        missing = f"the export to NIR has no neuron model '{spec.neuron}'"
+        missing = "NIR has no ReLU" if spec.kind == "ann" else missing
+        return f"{missing}, which layer '{network.stages[0].name}' needs."
+    if spec.reset == "subtract":
         return (
             f"NIR resets neurons to a value; those of layer '{network.stages[0].name}' lose their "
             "threshold (reset: subtract)."

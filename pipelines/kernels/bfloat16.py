@@ -1,8 +1,8 @@
-"""The precision ``bfloat16``, also on a CPU that has none.
+"""The precision ``bfloat16``, also on CPUs without bfloat16 instructions.
 
-A processor that multiplies in bfloat16 adds up in float32. One that does not is given the same
-numbers, rounded to bfloat16, in float32: the sums are the same but for their order. PyTorch's own
-convolutions of bfloat16 take many times as long there.
+A processor with these instructions multiplies numbers of bfloat16 and adds in float32. On any
+other CPU the same numbers, rounded to bfloat16, are multiplied and added in float32; only the order
+of the sums may differ. PyTorch's own bfloat16 convolutions are many times slower there.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def native() -> bool:
 
 
 def widened(device: torch.device) -> bool:
-    """Whether numbers of bfloat16 are computed with in float32 now, on a device."""
+    """Whether bfloat16 is emulated in float32 on a device: on such a CPU, inside `autocast`."""
     return device.type == "cpu" and torch.is_autocast_enabled("cpu") and not native()
 
 
 @contextmanager
-def bfloat16(device: torch.device, *, enabled: bool = True) -> Iterator[None]:
-    """Convolutions and linear layers take and give bfloat16 meanwhile, if `enabled`.
+def autocast(device: torch.device, *, enabled: bool = True) -> Iterator[None]:
+    """Compute convolutions and linear layers in bfloat16 within this context, if `enabled`.
 
     Parameters
     ----------
@@ -66,12 +66,12 @@ class _Widened(TorchFunctionMode):
 
 
 def widen(function: Callable[..., Tensor], *arguments: Any, **named: Any) -> Tensor:
-    """Call a layer's function with numbers of bfloat16 in float32; the result is bfloat16."""
+    """Call a layer's function with inputs rounded to bfloat16, in float32; it returns bfloat16."""
     given = [_rounded(a) for a in arguments]
     with torch.autocast("cpu", enabled=False):
         return function(*given, **{k: _rounded(v) for k, v in named.items()}).bfloat16()
 
 
 def _rounded(argument: Any) -> Any:
-    """A tensor of float32 whose numbers, and whose gradients, are those of bfloat16."""
+    """Round a tensor and its gradient to bfloat16; the result is stored in float32."""
     return argument.bfloat16().float() if isinstance(argument, Tensor) else argument

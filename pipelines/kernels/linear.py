@@ -1,4 +1,4 @@
-"""Linear layers behind maps."""
+"""Linear layers after convolutions: maps become rows, and their gradient becomes maps again."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class _Flatten(torch.autograd.Function):
 
 
 def _as_maps(flat: Tensor, shape: torch.Size) -> Tensor:
-    """[T, B, C * H * W] as [T, B, C, H, W] with the channels last."""
+    """Turn [T, B, C * H * W] into [T, B, C, H, W] with the channels last in memory."""
     images = flat.view(-1, *shape[2:])
     return images.contiguous(memory_format=torch.channels_last).view(shape)
 
 
 def flatten_maps(x: Tensor) -> Tensor:
-    """[T, B, C, H, W] as [T, B, C * H * W]; what is flat already stays as it is.
+    """Flatten [T, B, C, H, W] to [T, B, C * H * W]; a flat input is returned as it is.
 
-    The gradient comes back with the channels last, as the maps are. PyTorch's own would have them
-    first, and the pooling before it would turn its whole input around, not the fourth part of it.
+    The gradient has the channels last, as the maps have. PyTorch's gradient has them first, and the
+    pooling before the layer would have to transpose it at four times the size.
     """
     return _Flatten.apply(x) if x.dim() > 3 else x  # type: ignore[no-untyped-call]
 
 
 class _Kernel:
-    """That and the layer in one, as a `pipelines.kernels.seam.Kernel`; the list is the flat x."""
+    """Flattening and linear layer as one `seam.Kernel`; the list is the flat input."""
 
     def forward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
@@ -58,10 +58,10 @@ class _Kernel:
 
 
 def prepare(layer: nn.Linear, x: Tensor) -> Prepared | None:
-    """Prepare a linear layer of [T, B, ...] that is one step for autograd, if it can be, on a CPU.
+    """Prepare flattening [T, B, ...] and a linear layer as one kernel, or return None.
 
-    It cannot where numbers are rounded to bfloat16, or somebody listens to the layer's calls. The
-    flat input, which has no gradient, is the first of the lists.
+    It needs a CPU, float32 or float64, no bias, and no hooks. The flat input, without a graph, is
+    the first of the lists.
     """
     plain = layer.bias is None and not (layer._forward_hooks or layer._forward_pre_hooks)
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not plain:

@@ -1,9 +1,8 @@
 """Leaky integrate-and-fire over all time steps at once.
 
-`lif_scan` computes what stepping `snntorch.Leaky` computes, outputs and gradients, but layer by
-layer: one forward and one backward function over [T, B, ...] instead of an autograd graph per
-step. It saves membrane potential and spikes; the gradient takes the potential's place, so there is
-one backward pass.
+`lif_scan` has the outputs and gradients of stepping `snntorch.Leaky`, but is one autograd function
+over [T, B, ...] instead of a graph per time step. It saves membrane potentials and spikes. The
+gradient overwrites the potentials, so a second backward pass is refused.
 """
 
 from __future__ import annotations
@@ -20,11 +19,14 @@ from torch.autograd.function import once_differentiable
 
 from pipelines.settings.network import Reset, Surrogate
 
+#: Name of the neuron model whose time steps the scans compute.
+NEURON = "leaky"
+
 #: Of snnTorch's surrogates.
 ATAN_ALPHA = 2.0
 FAST_SIGMOID_SLOPE = 25.0
 
-#: Elements that the scan works on at a time, over all steps: they stay in a core's cache.
+#: Elements that the scan computes at a time, over all time steps; they fit into a core's cache.
 BLOCK = 2**18
 
 
@@ -42,7 +44,7 @@ def _fast_sigmoid_gradient(membrane: Tensor, threshold: float, grad: Tensor) -> 
     torch.div(grad, membrane, out=membrane)
 
 
-#: How snnTorch makes it, and its gradient, which is written over the membrane potential.
+#: Name -> snnTorch's function, and its gradient, which overwrites the membrane potential.
 _SURROGATES: dict[Surrogate, tuple[Callable[[], Any], Callable[..., None]]] = {
     "atan": (lambda: surrogate.atan(alpha=ATAN_ALPHA), _atan_gradient),
     "fast_sigmoid": (
@@ -50,6 +52,11 @@ _SURROGATES: dict[Surrogate, tuple[Callable[[], Any], Callable[..., None]]] = {
         _fast_sigmoid_gradient,
     ),
 }
+
+
+def spike_gradient(surrogate_name: Surrogate) -> Any:
+    """Make snnTorch's function of a surrogate gradient."""
+    return _SURROGATES[surrogate_name][0]()
 
 
 def make_neuron(
@@ -61,7 +68,7 @@ def make_neuron(
         learn_beta=learn_beta,
         threshold=threshold,
         reset_mechanism=reset,
-        spike_grad=_SURROGATES[surrogate_name][0](),
+        spike_grad=spike_gradient(surrogate_name),
     )
     neuron.fires_above = float(neuron.threshold)  # reading the buffer would wait for a GPU
     return neuron
@@ -82,7 +89,7 @@ def empty_steps(like: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
 
 
 def _blocks(flat: Tensor, steps: int) -> list[tuple[Tensor, ...]]:
-    """Parts of [T, N], each as its T steps: cache-sized on a CPU, one elsewhere."""
+    """Split [T, N] into parts, each as its T steps: many on a CPU, one elsewhere."""
     width = BLOCK // steps if flat.device.type == "cpu" else flat.shape[1]
     return [part.unbind() for part in flat.split(max(1, width), 1)]
 
@@ -175,7 +182,7 @@ def lif_scan(
     surrogate_name
         Surrogate gradient that the neuron was made with.
     overwrite
-        Keep the membrane potential in the memory of `current`, which nobody else may need.
+        Store membrane potentials in the memory of `current`; nothing else may read it then.
 
     Returns
     -------

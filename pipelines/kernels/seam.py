@@ -1,4 +1,4 @@
-"""Weights that code of ours applies sooner than PyTorch, and the function that tells autograd."""
+"""The interface of kernels that apply the weights of a layer, and their autograd function."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from torch.autograd.function import once_differentiable
 
 
 class Kernel(Protocol):
-    """A layer's weights, applied both ways without autograd.
+    """Forward and backward pass of a layer's weights, without autograd.
 
-    Maps are [..., C, H, W] with the channels last in memory. `lists` is what was worked out about
-    the input before.
+    Maps are [..., C, H, W] with the channels last in memory. `lists` are tensors that were computed
+    from the input in advance, such as the places of its spikes.
     """
 
     def forward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
     ) -> tuple[Tensor, bool]:
-        """The result, and whether its `moments`, [3, C] in float64, were written."""
+        """Return the output, and whether its `moments`, [3, C] in float64, were written."""
 
     def backward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], grad: Tensor, *, of_x: bool
     ) -> tuple[Tensor | None, Tensor]:
-        """Gradients of x, if it is asked for, and of the weights."""
+        """Return the gradients of x, or None unless `of_x`, and of the weights."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Weights that are about to be applied.
+    """A kernel with its arguments: a layer's output that is not computed yet.
 
     Parameters
     ----------
     kernel
-        Applies them.
+        Applies the weights.
     x, weight
-        The input, [T, B, ...], and the weights, in the format that is computed with.
+        The input, [T, B, ...], and the weights, in the number format of the computation.
     lists
-        What the kernel was told about the input.
+        See `Kernel`.
     """
 
     kernel: Kernel
@@ -48,7 +48,7 @@ class Prepared:
     lists: tuple[Tensor, ...] = ()
 
     def __call__(self) -> Tensor:
-        """The result, [T, B, ...]."""
+        """Compute the output, [T, B, ...]."""
         y = _Apply.apply(  # type: ignore[no-untyped-call]
             self.x, self.weight, self.kernel, *self.lists
         )
@@ -56,13 +56,13 @@ class Prepared:
 
 
 def maps(x: Tensor) -> Tensor:
-    """[..., C, H, W] as [N, C, H, W], with the channels last in memory; copied if they are not."""
+    """View [..., C, H, W] as [N, C, H, W] with the channels last in memory, or copy it."""
     flat = x.flatten(0, -4) if x.dim() > 4 else x
     return flat.contiguous(memory_format=torch.channels_last)
 
 
 def like(x: Tensor, y: Tensor) -> Tensor:
-    """Maps [N, ...] with the leading dimensions of other maps [..., C, H, W]."""
+    """View maps [N, ...] with the leading dimensions of other maps `x`, [..., C, H, W]."""
     return y.view(*x.shape[:-3], *y.shape[1:])
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 
-from pipelines.kernels.scan import make_neuron
+from pipelines.networks.neurons import Neuron
 from pipelines.settings.layout import Token, has_projection, parse_layout
 from pipelines.settings.network import READOUT, NetworkSpec
 
@@ -84,8 +85,29 @@ def has_neurons(layer: str) -> bool:
     return layer != READOUT and not layer.endswith(SHORTCUT)
 
 
+def pool_window(pool: nn.Module) -> int:
+    """Side of max pooling windows that neither overlap nor cross the border; else 0."""
+    if not isinstance(pool, nn.MaxPool2d) or pool.padding or pool.stride != pool.kernel_size:
+        return 0
+    return cast(int, pool.kernel_size)
+
+
+def scan_window(pool: nn.Module, shape: torch.Size) -> int:
+    """Side of the windows that a fused scan pools itself; 1: pooling comes after it.
+
+    Parameters
+    ----------
+    pool
+        The layer's pooling.
+    shape
+        Of its maps, [T, B, C, H, W].
+    """
+    size = pool_window(pool)
+    return size if size and all(extent % size == 0 for extent in shape[3:]) else 1
+
+
 def build_stages(
-    spec: NetworkSpec, input_shape: tuple[int, int, int]
+    spec: NetworkSpec, input_shape: tuple[int, int, int], neurons: Neuron
 ) -> tuple[tuple[Stage, ...], int]:
     """Build the layers of a network, and count the features that its readout gets.
 
@@ -94,7 +116,7 @@ def build_stages(
     ValueError
         If the layout leaves no map of inputs of this shape.
     """
-    builder = _Builder(spec, input_shape)
+    builder = _Builder(spec, input_shape, neurons)
     for token in parse_layout(spec.layout):
         builder.add(token)
     return tuple(builder.stages), builder.features
@@ -103,8 +125,11 @@ def build_stages(
 class _Builder:
     """Adds one token after another."""
 
-    def __init__(self, spec: NetworkSpec, input_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, spec: NetworkSpec, input_shape: tuple[int, int, int], neurons: Neuron
+    ) -> None:
         self.spec = spec
+        self.neurons = neurons
         self.input_shape = input_shape
         self.shape: tuple[int, ...] = input_shape  # of what the next layer gets
         self.stages: list[Stage] = []
@@ -141,7 +166,7 @@ class _Builder:
 
     def _stage(self, kind: str, weights: nn.Conv2d | nn.Linear, norm: nn.Module) -> None:
         name = f"{kind}{sum(s.name.startswith(kind) for s in self.stages) + 1}"
-        self.stages.append(Stage(name, weights, norm, self._neuron(), nn.Identity()))
+        self.stages.append(Stage(name, weights, norm, self.neurons.build(), nn.Identity()))
 
     def _shortcut(self) -> None:
         """Lead around the block that ends."""
@@ -174,12 +199,3 @@ class _Builder:
         """Set the shape of the map that a sliding window leaves."""
         height, width = (max(0, (n + 2 * padding - window) // stride + 1) for n in self.shape[1:])
         self.shape = (channels, height, width)
-
-    def _neuron(self) -> nn.Module:
-        spec = self.spec
-        if spec.kind == "ann":
-            return nn.ReLU()
-        neuron: nn.Module = make_neuron(
-            spec.beta, spec.learn_beta, spec.threshold, spec.reset, spec.surrogate
-        )
-        return neuron

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipelines.common.errors import unknown
 from pipelines.settings.layout import parse_layout, with_widths
 
 _RESNET18 = (
@@ -41,8 +44,19 @@ NAMED = {
 #: Name of the linear layer that gives the class scores; every network ends with it.
 READOUT = "readout"
 
+#: The neuron model of ``kind: ann``; every other file of this folder is one of ``kind: snn``.
+ARTIFICIAL = "relu"
+_MODELS = Path(__file__).resolve().parents[1] / "networks" / "neurons"
+
 Reset = Literal["zero", "subtract"]
 Surrogate = Literal["atan", "fast_sigmoid"]
+
+
+@cache
+def spiking_neurons() -> tuple[str, ...]:
+    """Names of the spiking neuron models: one file each in ``pipelines/networks/neurons``."""
+    names = {file.stem for file in _MODELS.glob("*.py") if not file.stem.startswith("_")}
+    return tuple(sorted(names - {ARTIFICIAL}))
 
 
 class NetworkSpec(BaseModel):
@@ -51,7 +65,7 @@ class NetworkSpec(BaseModel):
     Parameters
     ----------
     kind
-        ``snn``: `snntorch.Leaky` neurons over `time_steps`; ``ann``: ReLU, one step.
+        ``snn``: spiking neurons over `time_steps`; ``ann``: ReLU, one step.
     layout
         A layout in tokens, see `pipelines.settings.layout`; or a name in `NAMED`.
     time_steps
@@ -78,6 +92,7 @@ class NetworkSpec(BaseModel):
     threshold: float = Field(1.0, gt=0)
     reset: Reset = "zero"
     surrogate: Surrogate = "atan"
+    neuron: str = "leaky"
 
     @field_validator("layout")
     @classmethod
@@ -85,6 +100,24 @@ class NetworkSpec(BaseModel):
         layout = NAMED.get(layout, layout)
         parse_layout(layout)
         return layout
+
+    @model_validator(mode="after")
+    def _neuron(self) -> NetworkSpec:
+        if self.neuron not in spiking_neurons():
+            raise ValueError(str(unknown("neuron model", self.neuron, spiking_neurons())))
+        if self.kind == "ann" and self.neuron != "leaky":
+            raise ValueError("a network of kind 'ann' has ReLU; remove 'neuron', or ask for 'snn'")
+        return self
+
+    @property
+    def neuron_model(self) -> str:
+        """Name of the neuron model of every layer."""
+        return self.neuron if self.kind == "snn" else ARTIFICIAL
+
+    @property
+    def steps(self) -> int:
+        """Time steps of one sample, T."""
+        return self.time_steps if self.kind == "snn" else 1
 
     def with_widths(self, widths: Sequence[int]) -> NetworkSpec:
         """Return the same network with other widths, one for each prunable layer."""
@@ -97,11 +130,10 @@ class Execution(BaseModel):
     Parameters
     ----------
     plan
-        ``step``: snnTorch computes one time step after another; the other plans are tested against
-        this one. ``folded``: layer by layer, with time folded into the batch. ``fused``: as
-        ``folded``, but one compiled function computes batch norm, neurons and pooling, and
-        convolutions skip inputs without spikes; on a GPU, a Triton kernel computes the neurons.
-        Without a C compiler (CPU) or Triton (GPU), ``fused`` is computed as ``folded``.
+        ``step``: snnTorch, one time step after another; the oracle. ``folded``: layer by layer,
+        with time folded into the batch. ``fused``: as folded, with compiled kernels for batch
+        norm, neurons, pooling and, on a CPU, convolutions. Without a C compiler, or on a GPU
+        without Triton, it is computed as ``folded``. See `pipelines.networks.plans`.
     precision
         ``float32``; or ``bfloat16``: convolutions and linear layers in bfloat16, weights and state
         in float32.

@@ -9,20 +9,22 @@ from pathlib import Path
 
 import torch
 
-from pipelines.kernels.cpu import norm_scan as fused
-from pipelines.kernels.gpu import scan as triton_scan
+from pipelines.networks.plans.choice import choose_plan
 from pipelines.records.record import Environment
 from pipelines.settings.network import Execution, NetworkSpec
 from pipelines.training.machine import device_name
+
+#: A network of spiking neurons, where nothing is known about it.
+_ANY = NetworkSpec(kind="snn", layout="1FC")
 
 
 def environment(
     threads: int,
     execution: Execution,
     device: torch.device = torch.device("cpu"),  # noqa: B008 -- immutable
-    network: NetworkSpec | None = None,
+    network: NetworkSpec = _ANY,
 ) -> Environment:
-    """Describe this machine, its libraries, and how the network was really computed."""
+    """Describe this machine, its libraries, and the plan that computes a network on a device."""
     return Environment(
         python=platform.python_version(),
         torch=torch.__version__,
@@ -33,7 +35,7 @@ def environment(
         device=device_name(device),
         threads=threads,
         precision=execution.precision,
-        plan=_plan(execution, device, network),
+        plan=choose_plan(execution, network, device).name,
     )
 
 
@@ -45,12 +47,3 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _plan(execution: Execution, device: torch.device, network: NetworkSpec | None) -> str:
-    """How networks are really computed."""
-    if execution.plan != "fused" or fused.available(like := torch.zeros(1, device=device)):
-        return execution.plan
-    spiking = network is None or network.kind == "snn"  # for a ReLU, Triton has nothing to do
-    steps = 1 if network is None else network.time_steps
-    return "fused" if spiking and triton_scan.available(like, steps) else "folded"

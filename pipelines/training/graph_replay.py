@@ -1,8 +1,8 @@
-"""Training steps as CUDA graphs: one call starts what hundreds of calls would.
+"""Training steps as CUDA graphs: one call starts hundreds of kernels.
 
 A step of a small network on a GPU takes as long as the CPU needs to start its kernels. Once a
-network has seen batches of one shape, forward and backward pass are recorded, and replayed
-from then on. The kernels and their order are the same, so what they compute is.
+network has seen some batches of one shape, its forward and backward pass are recorded, and replayed
+from then on. The kernels and their order are the same, and so are the results.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from pipelines.networks.network import Network
 from pipelines.settings.workload import Loss
 from pipelines.training.loss import loss_of
 
-#: Steps that run as they are, one after the other, before one is recorded: kernels are compiled.
+#: Steps with the same shape that are computed before one is recorded: kernels are compiled then.
 WARM = 3
 
 Forward = tuple[Tensor, Mapping[str, Recorded]]
 
 
 class ForwardPass:
-    """Loss and activity of a batch, by whatever way is quickest on the device.
+    """Loss and activity of a batch; on a GPU, recorded passes are replayed.
 
-    Passes can be recorded only while no loss of an earlier step is kept: its graph holds the
-    parameters. Else, and where memory does not suffice, steps go on as they are.
+    Passes can be recorded only while no loss of an earlier step is kept, because its graph holds
+    the parameters. Otherwise, and if memory does not suffice, all steps are computed.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class ForwardPass:
     def _replayed(self, network: Network, inputs: Tensor, labels: Tensor) -> bool:
         """Whether this batch can be replayed; record the passes if it is time to."""
         possible = self.enabled and inputs.is_cuda and network.training and not network.gates
-        if not possible or network.execution.plan == "step":
+        if not possible or not network.plan.replayable:
             return False
         if network is not self.network:
             self.network, self.shape, self.recorded = network, None, None

@@ -1,4 +1,4 @@
-"""The probe: saliency passes on a twin that borrows the network's parameters."""
+"""The probe: saliency passes on a shadow network that borrows the network's parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import cast
 
-import snntorch as snn
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -15,27 +14,25 @@ from torch.utils.hooks import RemovableHandle
 
 from pipelines.data.splits import Samples, batch_sizes
 from pipelines.networks.network import Network
+from pipelines.networks.plans.folded import Folded
 from pipelines.networks.stages import Stage
 from pipelines.settings.workload import Loss
 from pipelines.training.budget import BudgetMeter
 from pipelines.training.loss import Reduction, loss_of
 
 
-class _Twin(Network):
-    """The folded network with neurons that can be differentiated twice, and its linear part."""
+class _Stepped(Folded):
+    """The plan ``folded`` with neurons that can be differentiated twice."""
 
-    def _fire(self, stage: Stage, current: Tensor) -> Tensor:
-        if not isinstance(stage.neuron, snn.Leaky):
-            return super()._fire(stage, current)
-        membrane, spikes = torch.zeros_like(current[0]), []
-        for t in range(self.steps):
-            fired, membrane = stage.neuron(current[t if len(current) > 1 else 0], membrane)
-            spikes.append(fired)
-        stage.neuron.mem = torch.zeros(0)  # the module must not keep the graph alive
-        return torch.stack(spikes)
+    def fire(self, stage: Stage, current: Tensor) -> Tensor:
+        return self.neurons.by_steps(stage.neuron, current)
+
+
+class _Shadow(Network):
+    """A copy of the network that the probe calls with the network's own parameters."""
 
     def forward(self, inputs: Tensor, linear: bool = False) -> Tensor:
-        """Class scores; with `linear`, those of weights and pooling alone."""
+        """Class scores; with `linear`, those of a network of weights and pooling only."""
         if not linear:
             return super().forward(inputs)
         x = carried = inputs
@@ -115,12 +112,13 @@ class NetworkProbe:
         return next(self.network.parameters()).new_zeros(1, *self.network.input_shape)
 
     @cached_property
-    def _twin(self) -> _Twin:
+    def _shadow(self) -> _Shadow:
+        network = self.network
         with torch.random.fork_rng(devices=[]):
-            network = self.network
-            twin = _Twin(network.spec, network.input_shape, network.classes)
+            shadow = _Shadow(network.spec, network.input_shape, network.classes)
+        shadow.use(_Stepped(network.spec))
         reference = next(network.parameters())
-        return twin.to(device=reference.device, dtype=reference.dtype)
+        return shadow.to(device=reference.device, dtype=reference.dtype)
 
     def _draw(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
         rounds = range(-(-samples // len(self.train)))
@@ -140,15 +138,15 @@ class NetworkProbe:
     def _pass(
         self, inputs: Tensor, parameters: Mapping[str, Tensor] | None, *, linear: bool = False
     ) -> Tensor:
-        self._twin.silence(self.network.gates)
+        self._shadow.silence(self.network.gates)
         borrowed = dict(self.network.named_parameters()) | dict(parameters or {})
-        return cast(Tensor, functional_call(self._twin, borrowed, (inputs, linear)))
+        return cast(Tensor, functional_call(self._shadow, borrowed, (inputs, linear)))
 
     def _per_example(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[str, Tensor]]:
         layers: dict[str, nn.Module] = {}
         seen: dict[str, tuple[Tensor, Tensor]] = {}
         handles: list[RemovableHandle] = []
-        for name, module in self._twin.named_modules():
+        for name, module in self._shadow.named_modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 handles.append(module.register_forward_pre_hook(_hold_statistics))
             elif isinstance(module, nn.Conv2d | nn.Linear):
@@ -158,11 +156,11 @@ class NetworkProbe:
                         lambda _, x, y, name=name: seen.update({name: (x[0], y)})
                     )
                 )
-        self._twin.eval()
+        self._shadow.eval()
         try:
             loss = loss_of(self.kind, self._pass(inputs, None), labels, "sum")
         finally:
-            self._twin.train()
+            self._shadow.train()
             for handle in handles:
                 handle.remove()
         gradients = torch.autograd.grad(loss, [y for _, y in seen.values()])

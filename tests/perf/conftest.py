@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,9 +35,10 @@ def race(benchmark: Any) -> Race:
         reference: str,
         rounds: int,
         warmup: int = 2,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         times: dict[str, list[float]] = {name: [] for name in contenders}
-        once = turns(contenders, times)
+        once = turns(contenders, times, clock)
         for _ in range(warmup):
             once()
         for series in times.values():

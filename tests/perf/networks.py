@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipelines.kernels.bfloat16 import bfloat16
+from pipelines.kernels import bfloat16
 from pipelines.networks.network import Network
 from pipelines.settings.network import Execution, NetworkSpec
 from pipelines.training.cell import build_network
@@ -205,7 +205,7 @@ def contenders(shape: Size, device: torch.device, *, fused: bool) -> dict[str, C
     found["convolutions and linear layers alone"] = bare
 
     def half() -> None:
-        with bfloat16(device):
+        with bfloat16.autocast(device):
             bare()
 
     found["the same in bfloat16"] = half

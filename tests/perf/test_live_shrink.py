@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from baselines.shared.contract import PruneContext
 from pipelines.boards.params import Params
-from pipelines.common.errors import BenchError
-from pipelines.data import fetch, load_training
-from pipelines.data.splits import TrainingData
-from pipelines.methods.registry import methods
 from pipelines.networks.network import Network
 from pipelines.settings.network import Execution
-from pipelines.training.budget import BudgetMeter
-from pipelines.training.cell import build_network, build_structure
-from pipelines.training.trainer import Trainer
+from pipelines.training.cell import build_network
 from tests.perf.networks import Race, Size, training_step
+from tests.perf.runs import Run, load
 
 SHAPE = Size("32C3-MP2-64C3-MP2-128FC", (1, 28, 28), 128, steps=2)  # fashion-snn
 #: As live shrink leaves them.
@@ -39,44 +31,9 @@ def test_step_over_density(race: Race, benchmark: Any, plan: str) -> None:
     race(contenders, reference="density 1.0", rounds=40, warmup=15)  # until memory is dealt out
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run of `fashion-snn`, without its evaluation on the test split."""
-
-    params: Params
-    data: TrainingData
-    method: str
-    live_shrink: bool = True
-
-    def trainer(self) -> Trainer:
-        workload, name = self.params.workloads["fashion-snn"], self.method
-        execution = workload.execution.model_copy(update={"live_shrink": self.live_shrink})
-        granularity, density = ("none", 1.0) if name == "dense" else ("structured", 0.25)
-        network = build_network(workload.network, self.data.input_shape, 10, 0, execution)
-        structure = build_structure(network, granularity)
-        pruner = methods()[name](**self.params.methods[name])
-        chance = torch.Generator().manual_seed(0)
-        pruner.begin(network, PruneContext(structure, granularity, density, chance, network.steps))  # type: ignore[arg-type]
-        meter = BudgetMeter(workload.budget(len(self.data.train)))
-        order = torch.Generator().manual_seed(0)
-        return Trainer(network, pruner, structure, self.data, workload.recipe, meter, order)
-
-    def end(self, trainer: Trainer) -> Network:
-        """What is left when the budget is spent."""
-        density, result = (1.0 if self.method == "dense" else 0.25), trainer.result
-        assert trainer.structure.density(result.masks) == pytest.approx(density, abs=0.02)
-        assert bool(result.shrunk_at) is (self.live_shrink and self.method != "dense")
-        return trainer.live.network
-
-
 @pytest.fixture(scope="module")
 def runs(params: Params) -> dict[str, Run]:
-    root = Path(__file__).parents[2] / "data"
-    try:
-        fetch("fashion-mnist", root)
-    except BenchError as error:
-        pytest.skip(str(error))
-    data = load_training("fashion-mnist", root)
+    data = load()
     return {
         "dense": Run(params, data, "dense"),
         "dpap, masks alone": Run(params, data, "dpap", live_shrink=False),

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.kernels.cpu import norm_scan as fused
-from pipelines.kernels.cpu import spike_convolution
+from pipelines.kernels.cpu import norm_scan, spike_convolution
 from tests.perf.networks import Race
 
 DENSE = "dense"
@@ -18,7 +17,7 @@ SHARES = (0.02, 0.1, 0.2, 0.3, 0.5)
 
 def test_convolution_over_spikes(race: Race, benchmark: Any) -> None:
     """Forward, and backward for input and weights: 32 to 64 channels, 14 x 14, 256 images."""
-    if not fused.available(torch.zeros(1)):
+    if not norm_scan.available():
         pytest.skip("needs a C compiler")
     benchmark.group = "convolution over the share of spikes, 32 to 64 channels"
     layer = nn.Conv2d(32, 64, 3, padding=1, bias=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

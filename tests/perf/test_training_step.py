@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.kernels.cpu import norm_scan as fused
+from pipelines.kernels.cpu import norm_scan
 from tests.perf.networks import SIZES, Race, contenders
 
 ROUNDS = {"digits": 60, "fashion": 15, "6Conv2FC": 5}
@@ -19,5 +19,5 @@ WARMUP = {"digits": 5, "fashion": 12, "6Conv2FC": 3}
 def test_training_step(race: Race, benchmark: Any, size: str) -> None:
     benchmark.group = f"training step, {size}"
     here = torch.device("cpu")
-    found = contenders(SIZES[size], here, fused=fused.available(torch.zeros(1)))
+    found = contenders(SIZES[size], here, fused=norm_scan.available())
     race(found, reference="snnTorch, step by step", rounds=ROUNDS[size], warmup=WARMUP[size])

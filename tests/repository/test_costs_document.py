@@ -11,6 +11,7 @@ from torch import Tensor
 from baselines.shared.dependency_graph import remove_units, surviving_steps
 from baselines.shared.masks import Masks
 from pipelines.networks.initial import build_network, build_structure
+from pipelines.networks.plans.folded import gated
 from pipelines.records.outcome import Cost
 from pipelines.settings.network import READOUT, NetworkSpec
 from pipelines.training.cost import ActivityCounter, measure
@@ -77,7 +78,8 @@ def cost(pruned: str) -> Cost:
     remove_units(structure, masks)
     network.silence(surviving_steps(structure, masks))
     conv, hidden = given_spikes()
-    conv = network._gated("conv1", conv[:, :, : network.stages[0].weights.out_channels])
+    conv = conv[:, :, : network.stages[0].weights.weight.shape[0]]
+    conv = gated(conv, network.gates.get("conv1"))
     pooled = network.stages[0].pool(conv.flatten(0, 1)).view(STEPS, 1, -1)
     counter = ActivityCounter(STEPS)
     counter.add(

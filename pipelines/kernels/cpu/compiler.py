@@ -1,4 +1,4 @@
-"""C code that lies beside a module: compiled when it is first needed, kept in the user's cache."""
+"""Compiles the C file beside a module at its first use, and calls it; the user's cache keeps it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FORMATS = {torch.float32: "FLOAT32", torch.float64: "FLOAT64", torch.bfloat16: 
 
 @cache
 def library(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The compiled code for a number format; None where there is no working compiler."""
+    """Load the compiled code for a number format; None without a working compiler."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler is None or dtype not in _FORMATS:
         return None
@@ -46,7 +46,7 @@ def library(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
 
 
 def _processor() -> str:
-    """What ``-march=native`` depends on."""
+    """Describe what ``-march=native`` depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -57,19 +57,25 @@ def _processor() -> str:
 @cache
 def _function(source: Path, dtype: torch.dtype, name: str, arguments: int) -> Any:
     found = library(source, dtype)
-    assert found is not None
+    if found is None:
+        raise RuntimeError(f"{source.name} cannot be compiled here for {dtype}")
     function = getattr(found, name)
     function.argtypes, function.restype = [ctypes.c_void_p] * arguments, ctypes.c_int64
     return function
 
 
 def call(source: Path, dtype: torch.dtype, function: str, *arguments: Any) -> int:
-    """Call a function of the compiled code; tensors and structures go there by their address.
+    """Call a function of the compiled code with the addresses of tensors and structures.
 
     Returns
     -------
     int
-        What it gives, if it gives an integer of 64 bits.
+        Its result, if that is an integer of 64 bits.
+
+    Raises
+    ------
+    RuntimeError
+        If the code cannot be compiled for this number format.
     """
     pointers = [a.data_ptr() if isinstance(a, Tensor) else a and ctypes.byref(a) for a in arguments]
     return int(_function(source, dtype, function, len(pointers))(*pointers))

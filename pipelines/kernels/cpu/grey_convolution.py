@@ -1,7 +1,7 @@
-"""Convolutions of grey images: the gradient of the weights is one matrix product per image.
+"""Convolutions of images with one channel, for which PyTorch's weight gradient is slow.
 
-PyTorch's own takes longer where the input has a single channel. In the plan ``fused``, on a CPU,
-the C code beside this file computes both passes: `prepare`.
+`convolve` computes this gradient by one matrix product per image, on any device. `prepare` is a
+kernel in C for both passes, on a CPU.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipelines.kernels import bfloat16 as half
-from pipelines.kernels.cpu import compiler as compiled
+from pipelines.kernels import bfloat16
+from pipelines.kernels.cpu import compiler
 from pipelines.kernels.seam import Prepared, like, maps
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
 
 def is_plain(convolution: nn.Conv2d) -> bool:
-    """Whether its stride is one, its maps keep their size, and nobody listens to its calls."""
+    """Whether it has stride one, keeps the size of its maps, and has no bias and no hooks."""
     kernel = convolution.kernel_size[0]
     settings = (convolution.kernel_size, convolution.stride, convolution.padding)
     return (
@@ -62,7 +62,7 @@ class _Shape(ctypes.Structure):
 
 
 class _Kernel:
-    """What the C code computes, as a `pipelines.kernels.seam.Kernel`."""
+    """The C code as a `pipelines.kernels.seam.Kernel`."""
 
     def forward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
@@ -71,7 +71,7 @@ class _Kernel:
         size = (len(images), len(weight), *x.shape[-2:])
         y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
         weights = weight.permute(2, 3, 1, 0).contiguous()
-        compiled.call(_SOURCE, x.dtype, "forward", images, weights, shape, y, moments)
+        compiler.call(_SOURCE, x.dtype, "forward", images, weights, shape, y, moments)
         return like(x, y), moments is not None
 
     def backward(
@@ -79,7 +79,7 @@ class _Kernel:
     ) -> tuple[None, Tensor]:
         shape = _shape(x, weight)
         of_weight = x.new_empty(shape.kernel, shape.kernel, 1, shape.channels)
-        compiled.call(_SOURCE, x.dtype, "backward", _images(x), maps(grad), shape, of_weight)
+        compiler.call(_SOURCE, x.dtype, "backward", _images(x), maps(grad), shape, of_weight)
         return None, of_weight.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
 
 
@@ -93,30 +93,30 @@ def _shape(x: Tensor, weight: Tensor) -> _Shape:
 
 
 def suits(convolution: nn.Conv2d, x: Tensor) -> bool:
-    """Whether `convolve` computes it: one channel that needs no gradient, on any device."""
+    """Whether `convolve` computes it: inputs of one channel that need no gradient."""
     return (
         convolution.in_channels == 1
         and is_plain(convolution)
         and x.dtype == convolution.weight.dtype
         and not x.requires_grad
-        and (half.widened(x.device) or not torch.is_autocast_enabled(x.device.type))
+        and (bfloat16.widened(x.device) or not torch.is_autocast_enabled(x.device.type))
     )
 
 
 def prepare(convolution: nn.Conv2d, x: Tensor) -> Prepared | None:
-    """Prepare what `convolve` computes of [..., 1, H, W], where there is compiled code for it."""
+    """Prepare the convolution of [..., 1, H, W] in C, or return None where it does not fit."""
     weight = convolution.weight
     if x.device.type != "cpu" or not suits(convolution, x):
         return None
-    if half.widened(x.device):
+    if bfloat16.widened(x.device):
         x, weight = x.bfloat16(), weight.bfloat16()
-    if compiled.library(_SOURCE, x.dtype) is None:
+    if compiler.library(_SOURCE, x.dtype) is None:
         return None
     return Prepared(_Kernel(), x, weight)
 
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """What the layer gives for inputs [N, 1, H, W]; its weights get their gradient sooner.
+    """Apply the layer to inputs [N, 1, H, W], with a faster gradient of its weights.
 
     Parameters
     ----------
@@ -124,6 +124,6 @@ def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
         As for `suits`.
     """
     apply = cast(Callable[..., Tensor], _Convolution.apply)
-    if half.widened(x.device):
-        return half.widen(apply, x, convolution.weight)
+    if bfloat16.widened(x.device):
+        return bfloat16.widen(apply, x, convolution.weight)
     return apply(x, convolution.weight)

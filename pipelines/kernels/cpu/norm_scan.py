@@ -1,8 +1,7 @@
-"""Batch norm, the LIF scan and max pooling as one compiled function each way: the plan ``fused``.
+"""Batch norm, leaky neurons over all time steps, and max pooling as one compiled autograd function.
 
-`norm_and_scan` computes what batch norm followed by `pipelines.kernels.scan.lif_scan` and max
-pooling compute, but reads and writes memory a third as often, and remembers the convolution's
-output only.
+`norm_and_scan` computes batch norm, `pipelines.kernels.scan.lif_scan` and max pooling, with a third
+of their memory accesses. For the backward pass it saves only the output of the convolution.
 """
 
 from __future__ import annotations
@@ -15,20 +14,16 @@ from typing import Any
 
 import snntorch as snn
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from baselines.shared.activity import Unwritten
-from pipelines.kernels.cpu import compiler as compiled
+from pipelines.kernels.batch_norm import Norm, begin, channels_last
+from pipelines.kernels.cpu import compiler
 from pipelines.kernels.seam import Kernel, Prepared
 from pipelines.settings.network import Reset, Surrogate
 
 _SOURCE = Path(__file__).with_suffix(".c")
-
-
-Norm = nn.BatchNorm1d | nn.BatchNorm2d
-#: What `norm_and_scan` is, here and on a GPU.
-NormAndScan = Callable[[Tensor, Norm, snn.Leaky, int, Surrogate, int], tuple[Tensor, Unwritten]]
 
 
 class _Norm(ctypes.Structure):
@@ -48,42 +43,16 @@ class _Shape(ctypes.Structure):
     )
 
 
-def available(tensor: Tensor) -> bool:
-    """Whether tensors like this one can be computed here."""
-    return tensor.device.type == "cpu" and compiled.library(_SOURCE, tensor.dtype) is not None
-
-
-def _call(function: str, like: Tensor, *arguments: Any) -> None:
-    compiled.call(_SOURCE, like.dtype, function, *arguments)
-
-
-def rows(tensor: Tensor) -> Tensor:
-    """Return [T, B, C, ...] laid out with the channels last; copied if it is not."""
-    if tensor.dim() == 3:
-        return tensor.contiguous()
-    flat: Tensor = tensor.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    return flat.view(*tensor.shape[:2], *flat.shape[1:])
-
-
-def begin(norm: Norm, current: Tensor) -> torch.dtype:
-    """Count a batch, if batch norm is in training; the format of its numbers.
-
-    Raises
-    ------
-    TypeError
-        If that is not the format that is computed with: float32 for bfloat16 inputs.
-    """
-    kind = torch.promote_types(current.dtype, torch.float32)
-    if norm.weight.dtype != kind:
-        raise TypeError(f"batch norm of {current.dtype} inputs must be {kind}")
-    if norm.training:
-        assert norm.num_batches_tracked is not None
-        norm.num_batches_tracked.add_(1)
-    return kind
+def available(dtype: torch.dtype = torch.float32) -> bool:
+    """Whether this machine can compile the kernel for a number format."""
+    return compiler.library(_SOURCE, dtype) is not None
 
 
 class _NormAndScan(torch.autograd.Function):
-    """Of currents x; or of those that a kernel makes of x, with its weights and lists."""
+    """Batch norm, neurons and pooling of input currents `x`, or of the output of a kernel for `x`.
+
+    `of_kernel` are the weights and the lists of the kernel.
+    """
 
     @staticmethod
     def forward(
@@ -98,14 +67,20 @@ class _NormAndScan(torch.autograd.Function):
         *of_kernel: Tensor,
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        current, moments = (x, None) if kernel is None else _weigh(x, kernel, of_kernel, norm)
+        current, moments = x, None
+        if kernel is not None:
+            weights, *lists = of_kernel
+            moments = x.new_empty(3, len(weights), dtype=torch.float64) if norm.training else None
+            current, known = kernel.forward(x, weights, tuple(lists), moments)
+            moments = moments if known else None
         shape = shape_of(current.shape)
         of_norm = _Norm(norm.momentum, norm.eps, norm.training)
         constants = torch.empty(_Norm.rows, shape.channels, dtype=torch.float64)
         spikes, counts = _memory(current, shape)
         running = (norm.running_mean, norm.running_var)
-        given = (moments, weight, bias, *running, of_norm, shape, constants)
-        _call("norm_and_scan", current, current, *given, spikes, counts if len(counts) else None)
+        given = (current, moments, weight, bias, *running, of_norm, shape, constants, spikes)
+        counted = counts if len(counts) else None
+        compiler.call(_SOURCE, current.dtype, "norm_and_scan", *given, counted)
         ctx.save_for_backward(x, current, weight, beta, constants, *of_kernel)
         ctx.norm, ctx.shape, ctx.kernel = of_norm, shape, kernel
         if kernel is None:
@@ -121,41 +96,33 @@ class _NormAndScan(torch.autograd.Function):
         rest: list[Tensor | None] = [None] * (3 + len(of_kernel))
         if grad is None:
             return None, None, None, None, *rest
-        shape, grad = ctx.shape, rows(grad)
+        shape, grad = ctx.shape, channels_last(grad)
         grads = torch.empty_like(weight), torch.empty_like(weight), torch.empty_like(beta)
         out = current
         if shape.given < shape.steps:
             out = torch.empty_like(current)
         else:
-            torch.autograd.graph.increment_version(current)  # nobody may take it for the input
-        _call("backward", current, current, grad, constants, ctx.norm, shape, out, *grads)
+            torch.autograd.graph.increment_version(current)  # it is overwritten
+        given = (current, grad, constants, ctx.norm, shape, out, *grads)
+        compiler.call(_SOURCE, current.dtype, "backward", *given)
         if not 0 < shape.decay < 1 and not 0 <= float(beta) <= 1:  # clamped
             grads[2].zero_()
         if ctx.kernel is not None:
-            given = (x, of_kernel[0], tuple(of_kernel[1:]), out)
-            out, rest[3] = ctx.kernel.backward(*given, of_x=ctx.needs_input_grad[0])
+            weights, *lists = of_kernel
+            of_x = ctx.needs_input_grad[0]
+            out, rest[3] = ctx.kernel.backward(x, weights, tuple(lists), out, of_x=of_x)
         return out, *grads, *rest
 
 
-def _weigh(
-    x: Tensor, kernel: Kernel, of_kernel: tuple[Tensor, ...], norm: Norm
-) -> tuple[Tensor, Tensor | None]:
-    """Currents [T, B, ...], and their moments if batch norm needs them and they are known."""
-    weight, *lists = of_kernel
-    moments = torch.empty(3, len(weight), dtype=torch.float64) if norm.training else None
-    current, known = kernel.forward(x, weight, tuple(lists), moments)
-    return current, moments if known else None
-
-
 def _memory(current: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
-    """For pooled spikes, [T, B, C, ...], and their numbers before pooling, [T, B, C]."""
+    """Allocate pooled spikes, [T, B, C, ...], and spike counts before pooling, [T, B, C]."""
     batch, channels, *extent = current.shape[1:]
     size = (shape.steps * batch, channels, *(n // shape.window for n in extent))
     layout = torch.channels_last if extent else torch.contiguous_format
     spikes = torch.empty(size, dtype=current.dtype, memory_format=layout)
     kind = torch.promote_types(current.dtype, torch.float32)
-    pooling = shape.window > 1  # without it, spikes are there to be counted
-    counts = torch.zeros(shape.steps if pooling else 0, batch, channels, dtype=kind)
+    steps = shape.steps if shape.window > 1 else 0  # without pooling, spikes can be counted later
+    counts = torch.zeros(steps, batch, channels, dtype=kind)
     return spikes.view(shape.steps, batch, *size[1:]), counts
 
 
@@ -195,32 +162,32 @@ def norm_and_scan(
     Parameters
     ----------
     current
-        What the weights give, [T, B, C, ...], or [1, B, C, ...] for a static input. Weights that
-        are about to be applied become one step for autograd with the rest, and statistics are
-        taken while their result is written.
+        Input currents before batch norm, [T, B, C, ...], or [1, B, C, ...] for a static input. Or a
+        kernel that computes them: it becomes part of the same autograd function, and takes the
+        statistics of batch norm while it writes its output.
     norm
         Batch norm, in training or evaluation; its running statistics are updated.
     neuron, steps, surrogate_name
         As for `pipelines.kernels.scan.lif_scan`.
     window
-        Side of the pooling windows, which fill the map.
+        Side of the pooling windows, which divides the sides of the map; 1: no pooling.
 
     Returns
     -------
     tuple of Tensor and Unwritten
         Pooled spikes in {0, 1}, [T, B, C, ...], of the dtype of `current`; and the spikes before
-        pooling, which are worked out when somebody asks for them.
+        pooling, which are recomputed on demand.
 
     Raises
     ------
     TypeError
-        If batch norm is not in the format that is computed with: float32 for bfloat16 inputs.
+        If batch norm is in another number format than the computation: float32 for bfloat16.
     """
     weights = current if isinstance(current, Prepared) else None
-    x = current.x if isinstance(current, Prepared) else rows(current)
+    x = current.x if isinstance(current, Prepared) else channels_last(current)
     kind = begin(norm, x)
     shape = partial(_shape, neuron, steps, surrogate_name)
-    spikes, counts, constants, made = _NormAndScan.apply(  # type: ignore[no-untyped-call]
+    spikes, counts, constants, computed = _NormAndScan.apply(  # type: ignore[no-untyped-call]
         x,
         norm.weight,
         norm.bias,
@@ -230,15 +197,16 @@ def norm_and_scan(
         weights.kernel if weights else None,
         *((weights.weight, *weights.lists) if weights else ()),
     )
-    numbers: Tensor = x.detach() if made is None else made
-    version = numbers._version
+    currents: Tensor = x.detach() if computed is None else computed
+    version = currents._version
 
     def unpooled() -> Tensor:
-        if numbers._version != version:
+        if currents._version != version:
             raise RuntimeError("ask for the maps before the backward pass, which overwrites them")
-        whole = shape(1, numbers.shape)
-        spikes, _ = _memory(numbers, whole)
-        _call("forward", numbers, numbers, constants, whole, spikes, None)
+        whole = shape(1, currents.shape)
+        spikes, _ = _memory(currents, whole)
+        given = (currents, constants, whole, spikes, None)
+        compiler.call(_SOURCE, currents.dtype, "forward", *given)
         return spikes
 
     return spikes, Unwritten(counts, unpooled)

@@ -1,16 +1,16 @@
-"""Pooling of maps over all time steps; on a CPU, the plan ``fused`` has C code for maxima."""
+"""Max pooling of windows side by side, where it is not part of the kernel `norm_scan`."""
 
 from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pipelines.kernels.cpu import compiler as compiled
+from pipelines.kernels.cpu import compiler
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
@@ -32,7 +32,7 @@ class _MaxPool(torch.autograd.Function):
             memory_format=torch.channels_last,
         )
         window = _Window(images, height, width, channels, size)
-        compiled.call(_SOURCE, x.dtype, "pool", x, window, out)
+        compiler.call(_SOURCE, x.dtype, "pool", x, window, out)
         ctx.save_for_backward(x, out)
         ctx.window = window
         return out
@@ -42,36 +42,18 @@ class _MaxPool(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, out = ctx.saved_tensors
         whole = x.shape[2] % ctx.window.size == x.shape[3] % ctx.window.size == 0
-        to = torch.empty_like(x) if whole else torch.zeros_like(x)
+        of_x = torch.empty_like(x) if whole else torch.zeros_like(x)
         grad = grad.contiguous(memory_format=torch.channels_last)
-        compiled.call(_SOURCE, x.dtype, "unpool", x, out, grad, ctx.window, to)
-        return to, None
+        compiler.call(_SOURCE, x.dtype, "unpool", x, out, grad, ctx.window, of_x)
+        return of_x, None
+
+
+def available(dtype: torch.dtype) -> bool:
+    """Whether this machine can compile the kernel for a number format."""
+    return compiler.library(_SOURCE, dtype) is not None
 
 
 def max_pool(x: Tensor, size: int) -> Tensor:
     """Maximum of each window of `size` x `size` of [N, C, H, W], as `torch.nn.MaxPool2d(size)`."""
     pooled: Tensor = _MaxPool.apply(x, size)  # type: ignore[no-untyped-call]
     return pooled
-
-
-def side_by_side(pool: nn.Module) -> int:
-    """Side of max pooling windows that neither overlap nor cross the border; else 0."""
-    if not isinstance(pool, nn.MaxPool2d) or pool.padding or pool.stride != pool.kernel_size:
-        return 0
-    return cast(int, pool.kernel_size)
-
-
-def pooled(pool: nn.Module, y: Tensor, *, fused: bool) -> Tensor:
-    """What a layer's pooling gives for [T, B, C, H, W].
-
-    Parameters
-    ----------
-    fused
-        Whether compiled code may do it, where there is some.
-    """
-    if isinstance(pool, nn.Identity):
-        return y
-    flat, size = y.flatten(0, 1), side_by_side(pool)
-    quick = fused and size and y.device.type == "cpu" and compiled.library(_SOURCE, y.dtype)
-    found = max_pool(flat, size) if quick else cast(Tensor, pool(flat))
-    return found.view(*y.shape[:2], *found.shape[1:])

@@ -1,9 +1,8 @@
-"""Convolutions that cost what their input's spikes cost: part of the plan ``fused`` on a CPU.
+"""Convolutions of spikes: the time grows with the number of spikes, not with the size of the maps.
 
-A convolution multiplies every number of its input; of spikes, most are zero. The C
-code beside this file lists the spikes and adds up the weights that they select, forward, and the
-gradients that these weights get, backward. Where there is little to leave out, as in the input's
-gradient, a kernel of 3 x 3 is left to `pipelines.kernels.cpu.winograd`, and any other to PyTorch.
+The C code beside this file lists the spikes. Forward it adds the weights that they select; backward
+it adds the output gradients to these weights. The gradient of the input has no zeros to skip: it is
+computed by `pipelines.kernels.cpu.winograd` if the kernel is 3 x 3, else by PyTorch.
 """
 
 from __future__ import annotations
@@ -14,21 +13,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipelines.kernels import bfloat16 as half
-from pipelines.kernels.cpu import compiler as compiled
-from pipelines.kernels.cpu import winograd
+from pipelines.kernels import bfloat16
+from pipelines.kernels.cpu import compiler, winograd
 from pipelines.kernels.cpu.grey_convolution import is_plain
 from pipelines.kernels.seam import Prepared, like, maps
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
-#: Share of spikes up to which a list of them is worth its while, where `winograd` cannot take over
-#: what many spikes make slow; and the outputs that this takes: with fewer of them a spike has less
-#: to do, and the share is smaller in proportion.
+#: Largest share of spikes at which a list is faster, where `winograd` cannot replace it. It holds
+#: from so many output channels on; with fewer of them it is smaller in proportion.
 LIMIT, OUTPUTS = 0.55, 16
-#: Share of spikes above which `winograd` computes the output sooner, a list at hand or not.
+#: Share of spikes above which `winograd` computes the output faster than a list.
 MANY = 0.3
-GROUP = 8  # places that the C code writes at once, the last ones past the end
+GROUP = 8  # the C code writes so many places at once, the last ones past the end
 
 
 class _Shape(ctypes.Structure):
@@ -39,67 +36,73 @@ class _Shape(ctypes.Structure):
 
 
 def _suits(convolution: nn.Conv2d, x: Tensor, weight: Tensor) -> bool:
-    """Whether it is one that the C code computes: of stride one, keeping the size of its maps."""
+    """Whether the C code computes it: stride one, maps that keep their size, on a CPU."""
     return (
         is_plain(convolution)
         and x.device.type == "cpu"
         and x.dtype == weight.dtype
         and x.numel() < 2**31
-        and compiled.library(_SOURCE, x.dtype) is not None
+        and compiler.library(_SOURCE, x.dtype) is not None
     )
 
 
-def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, int, Tensor, Tensor] | None:
-    """The spikes of an input whose channels come last; None if it has many, or other numbers.
+def _find(
+    convolution: nn.Conv2d, x: Tensor, *, use_winograd: bool
+) -> tuple[_Shape, int, Tensor, Tensor] | None:
+    """List the spikes of an input with the channels last; None if many, or not only spikes.
 
     Returns
     -------
     tuple
-        The shape, how many spikes there are, and the lists that the C code reads.
+        The shape, the number of spikes, and the lists that the C code reads.
     """
     images, inputs, height, width = x.shape
     outputs, kernel = convolution.out_channels, convolution.kernel_size[0]
-    share = 1.0 if winograd.available(convolution.weight) else LIMIT
+    share = 1.0 if use_winograd and winograd.available(convolution.weight) else LIMIT
     limit = int(share * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + GROUP
     shape = _Shape(images, height, width, inputs, outputs, kernel, limit)
     spikes = torch.empty(limit, dtype=torch.int32)
     starts = torch.empty(images, height, width + 1, dtype=torch.int32)
-    count = compiled.call(_SOURCE, x.dtype, "find_spikes", x, shape, spikes, starts)
+    count = compiler.call(_SOURCE, x.dtype, "find_spikes", x, shape, spikes, starts)
     return None if count < 0 else (shape, count, spikes, starts)
 
 
 class _Kernel:
-    """What the C code computes of listed spikes, as a `pipelines.kernels.seam.Kernel`."""
+    """The C code for listed spikes as a `pipelines.kernels.seam.Kernel`."""
 
-    def __init__(self, shape: _Shape, count: int) -> None:
+    def __init__(self, shape: _Shape, count: int, *, use_winograd: bool) -> None:
         self.shape = shape
         self.count = count
+        self.use_winograd = use_winograd
 
     def forward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
     ) -> tuple[Tensor, bool]:
         weight, shape = weight.contiguous(memory_format=torch.channels_last), self.shape
-        if self.count > MANY * x.numel() and winograd.available(weight):
+        many = self.count > MANY * x.numel()
+        if many and self.use_winograd and winograd.available(weight):
             return like(x, winograd.convolve(maps(x), weight)), False
         size = (shape.images, shape.outputs, shape.height, shape.width)
         y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
-        compiled.call(_SOURCE, x.dtype, "forward", *lists, weight, shape, y, moments)
+        compiler.call(_SOURCE, x.dtype, "forward", *lists, weight, shape, y, moments)
         return like(x, y), moments is not None
 
     def backward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], grad: Tensor, *, of_x: bool
     ) -> tuple[Tensor | None, Tensor]:
         grad = maps(grad)
-        wanted = like(x, _gradient_of_input(maps(x), weight, grad)) if of_x else None
+        wanted = None
+        if of_x and self.use_winograd and winograd.available(weight):
+            wanted = like(x, winograd.gradient_of_input(grad, weight))
+        elif of_x:
+            wanted = like(x, _gradient_of_input(maps(x), weight, grad))
         of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
-        compiled.call(_SOURCE, x.dtype, "backward", *lists, grad, self.shape, of_weight)
+        compiler.call(_SOURCE, x.dtype, "backward", *lists, grad, self.shape, of_weight)
         return wanted, of_weight
 
 
 def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
-    """Like `x`, of which only the size and the format count."""
-    if winograd.available(weight):
-        return winograd.gradient_of_input(grad, weight)
+    """PyTorch's gradient of `x`, whose values do not matter."""
     if x.dtype == torch.bfloat16:
         wide = torch.empty_like(x, dtype=torch.float32)
         return _gradient_of_input(wide, weight.float(), grad.float()).bfloat16()
@@ -110,24 +113,28 @@ def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
     return of_x
 
 
-def prepare(convolution: nn.Conv2d, x: Tensor) -> Prepared | None:
-    """Prepare the convolution of listed spikes, where that is quicker than what the layer does.
+def prepare(convolution: nn.Conv2d, x: Tensor, *, use_winograd: bool = True) -> Prepared | None:
+    """Prepare the convolution of listed spikes; return None where the layer itself is faster.
 
     Parameters
     ----------
     convolution
-        Any; one of stride one that keeps the size of its maps can gain.
+        Any; the kernel fits stride one and maps that keep their size.
     x
-        Any input [..., C, H, W]; with some of its numbers one and all others zero, it can gain.
+        Any input [..., C, H, W]; the kernel fits zeros and ones.
+    use_winograd
+        Whether the kernel `winograd` may compute the input's gradient, and the output of many
+        spikes.
     """
     weight = convolution.weight
     if torch.is_autocast_enabled(x.device.type):
-        if not half.widened(x.device):
+        if not bfloat16.widened(x.device):
             return None
         weight, x = weight.bfloat16(), x.bfloat16()
     if not _suits(convolution, x, weight):
         return None
-    if not (found := _find(convolution, maps(x.detach()))):
+    if not (found := _find(convolution, maps(x.detach()), use_winograd=use_winograd)):
         return None
     shape, count, *lists = found
-    return Prepared(_Kernel(shape, count), x, weight, tuple(lists))
+    kernel = _Kernel(shape, count, use_winograd=use_winograd)
+    return Prepared(kernel, x, weight, tuple(lists))

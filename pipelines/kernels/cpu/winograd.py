@@ -1,4 +1,4 @@
-"""Convolutions of 3 x 3 in fewer multiplications, on a CPU: see the C code beside this file."""
+"""Convolutions of 3 x 3 by Winograd's transforms: four multiplications per output, not nine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipelines.kernels.cpu import compiler as compiled
+from pipelines.kernels.cpu import compiler
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
@@ -21,16 +21,16 @@ class _Shape(ctypes.Structure):
 
 
 def available(weight: Tensor) -> bool:
-    """Whether a convolution with these weights can be computed here."""
+    """Whether the kernel computes convolutions with these weights."""
     return (
         weight.shape[2:] == (3, 3)
         and weight.device.type == "cpu"
-        and compiled.library(_SOURCE, weight.dtype) is not None
+        and compiler.library(_SOURCE, weight.dtype) is not None
     )
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    """What a convolution of stride one that keeps the size of its maps gives.
+    """Convolve with stride one and a padding that keeps the size of the maps.
 
     Parameters
     ----------
@@ -43,16 +43,16 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def gradient_of_input(grad: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of the `x` of `convolve`, [N, C, H, W], from that of its result, [N, O, H, W]."""
+    """Gradient of the input of `convolve`, [N, C, H, W], given that of its output, [N, O, H, W]."""
     return _call(grad, weight, weight.shape[1], transposed=True)
 
 
 def _call(x: Tensor, weight: Tensor, outputs: int, *, transposed: bool) -> Tensor:
-    """Numbers of bfloat16 are added up in float32, and rounded once."""
+    """Call the C code; it adds numbers of bfloat16 in float32, and rounds once."""
     x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
     images, inputs, height, width = x.shape
     size, layout = (images, outputs, height, width), torch.channels_last
     y = torch.empty(size, dtype=x.dtype, memory_format=layout)
     shape = _Shape(images, height, width, inputs, outputs, transposed)
-    compiled.call(_SOURCE, x.dtype, "convolve", x, weight, shape, y)
+    compiler.call(_SOURCE, x.dtype, "convolve", x, weight, shape, y)
     return y

@@ -1,7 +1,7 @@
-"""Batch norm, the LIF scan and max pooling on a GPU, as `kernels.cpu.norm_scan` on a CPU.
+"""Batch norm, leaky neurons and max pooling on a GPU, as `kernels.cpu.norm_scan` on a CPU.
 
-Kernels read and write memory a third as often as one after the other would, and only the output of
-the convolution is remembered. Triton compiles them when they are first needed.
+The kernels have a third of the memory accesses of separate functions, and save only the output of
+the convolution. Triton compiles them at their first use.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from baselines.shared.activity import Unwritten
-from pipelines.kernels.cpu.norm_scan import Norm, begin, rows
-from pipelines.kernels.gpu import scan as triton_scan
+from pipelines.kernels.batch_norm import Norm, begin, channels_last
+from pipelines.kernels.gpu.scan import constants_of
 from pipelines.settings.network import Surrogate
 
 #: Units of a program, at most; membrane potentials that it holds in registers, over all steps; and
@@ -36,7 +36,7 @@ _CONSTANTS = 6
 
 @dataclass(frozen=True)
 class _Scan:
-    """What the kernels are written out for, and the shape of what they work on.
+    """The constants that the kernels are compiled for, and the shape of their input.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class _Scan:
 
     @property
     def given(self) -> int:
-        """Numbers that each channel has in the input."""
+        """Numbers per channel in the input."""
         return self.windows * self.window**2 * (1 if self.static else self.steps)
 
     def tile(self, held: int) -> dict[str, int]:
@@ -82,12 +82,12 @@ class _Scan:
         return min(_over(rows, tile["ROWS"]), max(1, PROGRAMS // across)), across
 
     def by_channel(self) -> tuple[tuple[int], dict[str, int]]:
-        """Grid and block of a kernel that adds up what programs have left of each channel."""
+        """Grid and block of a kernel that adds the partial sums of each channel."""
         columns = min(_COLUMNS, _power(self.channels))
         return (_over(self.channels, columns),), {"BLOCK": _BLOCK, "COLUMNS": columns}
 
     def launch(self, state: torch.dtype) -> dict[str, Any]:
-        """What forward and backward kernels are written out for."""
+        """Constants that forward and backward kernels are compiled for."""
         return {
             "STEPS": self.steps,
             "STATIC": self.static,
@@ -135,19 +135,18 @@ class _NormAndScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        from pipelines.kernels.gpu import norm_triton as triton_norm_kernels
-        from pipelines.kernels.gpu import window_triton as triton_window_kernels
+        from pipelines.kernels.gpu import norm_triton, window_triton
 
         current, constants, decay, threshold = ctx.saved_tensors
         scan: _Scan = ctx.scan
-        grad, out = rows(grad), torch.empty_like(current)  # the maps may still be asked for
+        grad, out = channels_last(grad), torch.empty_like(current)  # maps may be recomputed later
         tile = scan.tile(scan.steps)
         grid = scan.grid(scan.windows, tile)
         partial = constants.new_empty(grid[0], 3, scan.channels)
-        surrogate = triton_scan.constants_of(scan.surrogate_name)
+        surrogate = constants_of(scan.surrogate_name)
 
         def run(*, sums: bool) -> None:
-            triton_window_kernels.backward[grid](
+            window_triton.backward[grid](
                 current,
                 grad,
                 constants,
@@ -168,7 +167,7 @@ class _NormAndScan(torch.autograd.Function):
         run(sums=True)
         of_weight, of_bias, of_decay = constants.new_empty(3, scan.channels).unbind()
         over_channels, block = scan.by_channel()
-        triton_norm_kernels.settle[over_channels](
+        norm_triton.settle[over_channels](
             partial,
             constants,
             of_weight,
@@ -186,7 +185,7 @@ class _NormAndScan(torch.autograd.Function):
 
 def _prepare(current: Tensor, weight: Tensor, bias: Tensor, norm: Norm, scan: _Scan) -> Tensor:
     """Constants of each channel; running statistics move in training."""
-    from pipelines.kernels.gpu import norm_triton as kernels
+    from pipelines.kernels.gpu import norm_triton
 
     state = torch.promote_types(current.dtype, torch.float32)
     constants = torch.empty(_CONSTANTS, scan.channels, dtype=state, device=current.device)
@@ -195,11 +194,11 @@ def _prepare(current: Tensor, weight: Tensor, bias: Tensor, norm: Norm, scan: _S
         tile = scan.tile(1)
         programs, across = scan.grid(scan.given, tile)
         partial = constants.new_empty(programs, 2, scan.channels)
-        kernels.statistics[(programs, across)](
+        norm_triton.statistics[(programs, across)](
             current, partial, scan.given, scan.channels, STATE=_language(state), **tile
         )
     over_channels, block = scan.by_channel()
-    kernels.prepare[over_channels](
+    norm_triton.prepare[over_channels](
         current,
         partial,
         weight,
@@ -222,7 +221,7 @@ def _spikes(
     current: Tensor, constants: Tensor, decay: Tensor, threshold: Tensor, scan: _Scan
 ) -> tuple[Tensor, Tensor]:
     """Pooled spikes, [T, B, C, ...], and their numbers before pooling, [T, B, C]."""
-    from pipelines.kernels.gpu import window_triton as kernels
+    from pipelines.kernels.gpu import window_triton
 
     batch, channels, *extent = current.shape[1:]
     size = (scan.steps * batch, channels, *(n // scan.window for n in extent))
@@ -233,7 +232,7 @@ def _spikes(
     each = scan.high * scan.wide
     tile["ROWS"] = min(tile["ROWS"], _power(each))
     grid = (scan.images * _over(each, tile["ROWS"]), _over(channels, tile["COLUMNS"]))
-    kernels.forward[grid](
+    window_triton.forward[grid](
         current,
         constants,
         decay,
@@ -263,7 +262,7 @@ def norm_and_scan(
     Parameters, results and errors: `pipelines.kernels.cpu.norm_scan.norm_and_scan`. Nothing is
     read back from the device.
     """
-    current = rows(current)
+    current = channels_last(current)
     begin(norm, current)
     given, batch, channels, *extent = current.shape
     positions = batch * math.prod(extent)
@@ -283,7 +282,7 @@ def norm_and_scan(
     spikes, counts, constants = _NormAndScan.apply(  # type: ignore[no-untyped-call]
         current, norm.weight, norm.bias, decay, neuron.threshold, norm, scan
     )
-    numbers, rate = current.detach(), decay.detach()  # who keeps the maps keeps no graph
+    numbers, rate = current.detach(), decay.detach()  # the maps keep no graph alive
     whole = replace(scan, images=1, high=1, wide=positions, window=1)
 
     def maps() -> Tensor:

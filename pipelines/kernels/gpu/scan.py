@@ -1,7 +1,7 @@
-"""The LIF scan on a GPU, one kernel each way: the plan ``fused``, for neurons behind a shortcut.
+"""Leaky neurons over all time steps on a GPU, one kernel per pass: for neurons after a shortcut.
 
-It equals `pipelines.kernels.scan.lif_scan`, but remembers the current only and touches memory once
-per step and direction. Triton compiles the kernels when they are first needed.
+It equals `pipelines.kernels.scan.lif_scan`, but saves only the input current, and reads or writes
+each number once per pass. Triton compiles the kernels at their first use.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from pipelines.kernels.scan import (
 )
 from pipelines.settings.network import Surrogate
 
-#: Steps that a kernel is written out for; registers and compilers give up on many more.
+#: Largest number of time steps; for many more, registers and compile time do not suffice.
 LONGEST = 32
 
-#: Potentials that a program of the backward kernel holds in registers, over all steps.
+#: Membrane potentials that a program of the backward kernel holds in registers, over all steps.
 _HELD = 4096
 
 _STEEPNESS = {"atan": math.pi / 2 * ATAN_ALPHA, "fast_sigmoid": FAST_SIGMOID_SLOPE}
 
 
-def available(tensor: Tensor, steps: int) -> bool:
-    """Whether so many steps of tensors like this one can be computed here."""
-    return tensor.device.type == "cuda" and steps <= LONGEST and _works(tensor.device)
+def available(device: torch.device, steps: int) -> bool:
+    """Whether the kernels run on a device, for so many time steps."""
+    return device.type == "cuda" and steps <= LONGEST and _works(device)
 
 
 @cache
 def _works(device: torch.device) -> bool:
-    """Whether Triton is there and its compiler works; a trial says more than a version."""
+    """Whether Triton is installed and its compiler works, by a trial."""
     if find_spec("triton") is None:
         return False
     neuron = make_neuron(0.5, True, 1.0, "zero", "atan").to(device)
@@ -49,13 +49,13 @@ def _works(device: torch.device) -> bool:
         with torch.enable_grad():
             current = torch.ones(1, 1, 1, device=device, requires_grad=True)
             lif_scan(current, neuron, 2, "atan").sum().backward()
-    except Exception:  # whatever its compiler, driver or assembler raise: `folded` does without
+    except Exception:  # whatever its compiler, driver or assembler raise
         return False
     return current.grad is not None
 
 
 def constants_of(surrogate_name: Surrogate) -> dict[str, Any]:
-    """What kernels are told of a surrogate gradient."""
+    """Arguments of the kernels for a surrogate gradient."""
     return {
         "FAST_SIGMOID": surrogate_name == "fast_sigmoid",
         "STEEPNESS": _STEEPNESS[surrogate_name],
@@ -80,7 +80,7 @@ class _Scan(torch.autograd.Function):
     ) -> Tensor:
         from triton import language
 
-        from pipelines.kernels.gpu import scan_triton as triton_kernels
+        from pipelines.kernels.gpu import scan_triton
 
         one = torch.empty_like(current[0])  # keeps the memory layout, channels_last too
         spikes = empty_steps(one, steps, current.dtype)
@@ -95,7 +95,7 @@ class _Scan(torch.autograd.Function):
             "num_warps": min(4, block // 128),  # four units per thread: one wide load
         }
         grid = (-(-one.numel() // block),)
-        triton_kernels.forward[grid](
+        scan_triton.forward[grid](
             flat_steps(current, one), decay, threshold, spikes, one.numel(), **ctx.launch
         )
         return spikes
@@ -103,7 +103,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
-        from pipelines.kernels.gpu import scan_triton as triton_kernels
+        from pipelines.kernels.gpu import scan_triton
 
         current, decay, threshold = ctx.saved_tensors
         one = torch.empty_like(current[0])
@@ -111,7 +111,7 @@ class _Scan(torch.autograd.Function):
         grid = (-(-one.numel() // ctx.launch["BLOCK"]),)
         state = torch.promote_types(current.dtype, torch.float32)
         of_decay = torch.empty(grid, dtype=state, device=current.device)
-        triton_kernels.backward[grid](
+        scan_triton.backward[grid](
             flat_steps(current, one),
             flat_steps(grad_spikes, one),
             decay,

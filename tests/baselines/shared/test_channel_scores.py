@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
 from baselines.shared.channel_scores import mean_potentials, scale_gradients
 from pipelines.data.splits import Split
+from pipelines.networks.plans.folded import Folded
 from pipelines.networks.stages import Stage
+from pipelines.settings.network import NetworkSpec
 from pipelines.training.budget import BudgetMeter
 from pipelines.training.cell import build_structure
 from pipelines.training.probe import NetworkProbe
@@ -18,21 +19,27 @@ from tests.helpers.methods import (
 )
 
 
-def test_potentials_of_a_residual_network(monkeypatch: pytest.MonkeyPatch) -> None:
+class Watched(Folded):
+    """The plan ``folded``, which also keeps the input currents of the neurons."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__(spec)
+        self.currents: dict[str, Tensor] = {}
+
+    def fire(self, stage: Stage, current: Tensor) -> Tensor:
+        self.currents[stage.name] = current.detach().clone()
+        return super().fire(stage, current)
+
+
+def test_potentials_of_a_residual_network() -> None:
     """Compare with the recorded input currents of the neurons, in a group of several layers."""
     net = constant_network("snn", layout="3C3-[2C3-3C3]-[4C1]P-[3C1-4C3]", weight=0).train()
-    currents: dict[str, Tensor] = {}
-    fire = net._fire
-
-    def watched(stage: Stage, current: Tensor) -> Tensor:
-        currents[stage.name] = current.detach().clone()
-        return fire(stage, current)
-
-    monkeypatch.setattr(net, "_fire", watched)
+    watched = Watched(net.spec)
+    net.use(watched)
     draw = torch.Generator().manual_seed(0)
     activity = Activity(net.record(torch.randn(5, 1, 2, 2, generator=draw))[1])
     found = mean_potentials(net, build_structure(net, "structured"), activity)
-    wanted = {}
+    wanted, currents = {}, watched.currents
     for stage in net.stages:
         membrane, total = torch.zeros(()), torch.zeros(len(currents[stage.name][0, 0]))
         for t in range(3):
@@ -51,11 +58,11 @@ def test_potentials_match_stepping() -> None:
     found = mean_potentials(
         net, build_structure(net, "structured"), Activity(net.record(inputs)[1])
     )
-    membranes: dict[str, Tensor] = {}
+    states: dict[str, tuple[Tensor, ...]] = {}
     total = torch.zeros(3)
     for _ in range(3):  # the input is static, so batch norm per step equals that over all steps
-        net.step(inputs, membranes)
-        total += membranes["conv1"].detach().abs().mean((0, 2, 3)) / 3
+        net.step(inputs, states)
+        total += states["conv1"][0].detach().abs().mean((0, 2, 3)) / 3
     torch.testing.assert_close(found["conv1"], total)
 
 

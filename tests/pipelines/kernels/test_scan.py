@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipelines.kernels import scan as neurons
+from pipelines.kernels import scan
 from pipelines.kernels.scan import lif_scan, make_neuron
 
 pytestmark = pytest.mark.usefixtures("snntorch_in_float64")
@@ -26,10 +26,10 @@ def by_steps(current: Tensor, neuron: torch.nn.Module, steps: int) -> Tensor:
 
 def compare(current: Tensor, steps: int, reset: str, surrogate: str, beta: float) -> None:
     results = []
-    for scan in (True, False):
+    for at_once in (True, False):
         neuron = make_neuron(beta, True, 1.0, reset, surrogate).double()
         x = current.clone().requires_grad_()
-        spikes = lif_scan(x, neuron, steps, surrogate) if scan else by_steps(x, neuron, steps)
+        spikes = lif_scan(x, neuron, steps, surrogate) if at_once else by_steps(x, neuron, steps)
         weight = torch.linspace(-1, 2, spikes.numel(), dtype=torch.double).view_as(spikes)
         (spikes * weight).sum().backward()
         results.append((spikes.detach(), x.grad, neuron.beta.grad))
@@ -61,7 +61,7 @@ def test_blocks_and_borrowed_memory(
     monkeypatch: pytest.MonkeyPatch, reset: str, order: tuple[int, ...]
 ) -> None:
     """A few elements at a time, in the input's own memory, in whatever order that is."""
-    monkeypatch.setattr(neurons, "BLOCK", 20)
+    monkeypatch.setattr(scan, "BLOCK", 20)
     torch.manual_seed(0)
     memory = 2 * torch.randn(4, 4, 3, 3, dtype=torch.double)
     results = []

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.kernels import linear
-from pipelines.kernels.cpu import grey_convolution as one_channel
-from pipelines.kernels.cpu import norm_scan as fused
-from pipelines.kernels.cpu import spike_convolution
+from pipelines.kernels.cpu import grey_convolution, norm_scan, spike_convolution
 from pipelines.kernels.scan import make_neuron
 from pipelines.kernels.seam import Prepared
 
 pytestmark = pytest.mark.skipif(
-    not fused.available(torch.zeros(1)), reason="the plan 'fused' needs a C compiler"
+    not norm_scan.available(), reason="the plan 'fused' needs a C compiler"
 )
 STEPS, BATCH = 3, 5
 
@@ -24,7 +22,7 @@ STEPS, BATCH = 3, 5
 def grey(outputs: int) -> tuple[Any, Tensor, Any]:
     """A convolution of images of one channel."""
     layer = nn.Conv2d(1, outputs, 3, padding=1, bias=False)
-    return layer, torch.randn(1, BATCH, 1, 6, 8), one_channel.prepare
+    return layer, torch.randn(1, BATCH, 1, 6, 8), grey_convolution.prepare
 
 
 def spikes(outputs: int, share: float = 0.2) -> tuple[Any, Tensor, Any]:
@@ -58,12 +56,12 @@ def both(layer: Any, x: Tensor, prepare: Any, window: int, *, training: bool) ->
         if at_once:
             prepared = prepare(layer, given)
             assert isinstance(prepared, Prepared)
-            y, sent = fused.norm_and_scan(prepared, norm, neuron, STEPS, "atan", window)
+            y, sent = norm_scan.norm_and_scan(prepared, norm, neuron, STEPS, "atan", window)
         else:
             flat = given.flatten(0, 1)
             current = layer(flat if isinstance(layer, nn.Conv2d) else flat.flatten(1))
             current = current.unflatten(0, given.shape[:2])
-            y, sent = fused.norm_and_scan(current, norm, neuron, STEPS, "atan", window)
+            y, sent = norm_scan.norm_and_scan(current, norm, neuron, STEPS, "atan", window)
         maps = sent.maps()
         draw = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
         (y * draw.to(y)).sum().backward()
@@ -104,7 +102,7 @@ def test_statistics_of_currents_far_from_zero() -> None:
 def test_the_memory_of_the_currents_is_used_once() -> None:
     layer, x, prepare = spikes(8)
     norm, neuron = nn.BatchNorm2d(8), make_neuron(0.7, True, 1.0, "zero", "atan")
-    y, sent = fused.norm_and_scan(prepare(layer, x), norm, neuron, STEPS, "atan", 2)
+    y, sent = norm_scan.norm_and_scan(prepare(layer, x), norm, neuron, STEPS, "atan", 2)
     y.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
@@ -125,7 +123,7 @@ class _Deaf(torch.autograd.Function):
 def test_without_a_gradient_nothing_is_sent_back() -> None:
     layer, x, prepare = spikes(8)
     norm, neuron = nn.BatchNorm2d(8), make_neuron(0.7, True, 1.0, "zero", "atan")
-    y, _ = fused.norm_and_scan(prepare(layer, x), norm, neuron, STEPS, "atan", 1)
+    y, _ = norm_scan.norm_and_scan(prepare(layer, x), norm, neuron, STEPS, "atan", 1)
     _Deaf.apply(y).backward()  # type: ignore[no-untyped-call]
     assert layer.weight.grad is None
     assert norm.weight.grad is None

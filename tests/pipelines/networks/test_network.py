@@ -34,9 +34,9 @@ def settle(net: Network) -> None:
 
 
 def stepped(net: Network, x: Tensor) -> Tensor:
-    membranes: dict[str, Tensor] = {}
+    states: dict[str, tuple[Tensor, ...]] = {}
     frames = x if x.dim() == 5 else x.expand(net.steps, *x.shape)
-    return torch.stack([net.step(frame, membranes) for frame in frames]).mean(0)
+    return torch.stack([net.step(frame, states) for frame in frames]).mean(0)
 
 
 @pytest.mark.usefixtures("snntorch_in_float64")

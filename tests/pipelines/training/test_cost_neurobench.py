@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipelines.networks.initial import build_network
 from pipelines.networks.network import Network
-from pipelines.networks.stepping import one_step
+from pipelines.networks.plans.step import one_step
 from pipelines.settings.network import NetworkSpec
 from pipelines.training.cost import ActivityCounter, connection_sparsity, operations
 
@@ -38,7 +38,9 @@ class Stepped(NeuroBenchModel):
         state: dict[str, Tensor] = {}
         steps = [
             self.network.readout(
-                one_step(self.network.stages, x, state, self._may_spike(t))[0].flatten(1)
+                one_step(self.network.neurons, self.network.stages, x, state, self._may_spike(t))[
+                    0
+                ].flatten(1)
             )
             for t, x in enumerate(data.unbind(1))
         ]

@@ -11,7 +11,7 @@ from torch import Tensor
 from baselines.shared.activity import Activity, Unwritten
 from pipelines.networks.network import Network
 from pipelines.settings.network import Execution, NetworkSpec
-from pipelines.training import graph_replay as cuda_graph
+from pipelines.training import graph_replay
 from pipelines.training.cell import build_network, build_structure
 from pipelines.training.graph_replay import WARM, ForwardPass
 from pipelines.training.machine import find_device
@@ -32,7 +32,7 @@ def batch(number: int, size: int = 16) -> tuple[Tensor, Tensor]:
 
 
 def test_on_a_cpu_every_step_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_graph, "_Recorded", None)  # would raise
+    monkeypatch.setattr(graph_replay, "_Recorded", None)  # would raise
     ahead, net = ForwardPass("cross-entropy"), network()
     for number in range(WARM + 3):
         inputs, labels = batch(number)

@@ -8,16 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines.kernels import bfloat16 as half
-from pipelines.kernels.bfloat16 import bfloat16
-from pipelines.kernels.cpu import compiler as compiled
-from pipelines.kernels.cpu import grey_convolution as one_channel
+from pipelines.kernels import bfloat16
+from pipelines.kernels.cpu import compiler, grey_convolution
 from pipelines.kernels.cpu.grey_convolution import convolve, suits
 from pipelines.settings.network import Execution, NetworkSpec
 from pipelines.training.cell import build_network
 
 needs_compiler = pytest.mark.skipif(
-    compiled.library(one_channel._SOURCE, torch.float64) is None, reason="needs a C compiler"
+    compiler.library(grey_convolution._SOURCE, torch.float64) is None, reason="needs a C compiler"
 )
 
 
@@ -25,7 +23,7 @@ def compute(convolution: nn.Conv2d, x: Tensor, *, fused: bool) -> Tensor:
     """By the plan ``folded`` or ``fused``."""
     if not fused:
         return convolve(convolution, x)
-    prepared = one_channel.prepare(convolution, x)
+    prepared = grey_convolution.prepare(convolution, x)
     assert prepared is not None
     return prepared()
 
@@ -87,7 +85,7 @@ def test_it_can_be_differentiated_twice() -> None:
     x = torch.randn(2, 1, 3, 3).double()
 
     def output(weight: Tensor) -> Tensor:
-        found: Tensor = one_channel._Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
+        found: Tensor = grey_convolution._Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
         return found.square()
 
     weight = layer(outputs=2).weight.detach().requires_grad_()
@@ -100,8 +98,8 @@ def test_so_is_an_input_that_learns() -> None:
 
 def test_so_is_a_processor_with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     convolution, x = layer(dtype=torch.float32), torch.randn(3, 1, 6, 6)
-    with bfloat16(torch.device("cpu")):
-        monkeypatch.setattr(half, "native", lambda: True)
+    with bfloat16.autocast(torch.device("cpu")):
+        monkeypatch.setattr(bfloat16, "native", lambda: True)
         assert not suits(convolution, x)
 
 
@@ -109,10 +107,10 @@ def test_so_is_a_processor_with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_one_numbers_are_rounded_all_the_same(
     fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(half, "native", lambda: False)
+    monkeypatch.setattr(bfloat16, "native", lambda: False)
     torch.manual_seed(0)
     convolution, x, found = layer(dtype=torch.float32), torch.randn(3, 1, 6, 6), []
-    with bfloat16(torch.device("cpu")):
+    with bfloat16.autocast(torch.device("cpu")):
         assert suits(convolution, x)
         results = convolution(x), compute(convolution, x, fused=fused)
     for y in results:  # as in a run, the backward pass is outside
@@ -138,10 +136,10 @@ def test_a_network_of_grey_images_uses_it(plan: Any, monkeypatch: pytest.MonkeyP
         return [p.grad.clone() for p in network.parameters() if p.grad is not None]
 
     name = "prepare" if plan == "fused" else "convolve"
-    own = getattr(one_channel, name)
+    own = getattr(grey_convolution, name)
     with monkeypatch.context() as patch:
-        patch.setattr(one_channel, name, lambda *a: used.append(name) or own(*a))
+        patch.setattr(grey_convolution, name, lambda *a: used.append(name) or own(*a))
         found = gradients()
-    monkeypatch.setattr(one_channel, "suits", lambda *_: False)
+    monkeypatch.setattr(grey_convolution, "suits", lambda *_: False)
     assert used == [name]
     torch.testing.assert_close(found, gradients(), rtol=1e-10, atol=1e-10)

@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipelines.kernels import bfloat16 as half
-from pipelines.kernels.cpu import norm_scan as fused
-from pipelines.kernels.cpu import spike_convolution, winograd
+from pipelines.kernels import bfloat16
+from pipelines.kernels.cpu import norm_scan, spike_convolution, winograd
 from pipelines.settings.network import Execution, NetworkSpec
 from pipelines.training.cell import build_network
 
 pytestmark = pytest.mark.skipif(
-    not fused.available(torch.zeros(1)),
+    not norm_scan.available(),
     reason="the plan 'fused' needs a C compiler",
 )
 RESULTS = ("output", "gradient of the input", "gradient of the weights")
@@ -33,15 +32,15 @@ def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
 def listed(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """Inputs whose spikes were listed and used, however many they were."""
     inputs: list[Tensor] = []
-    find = spike_convolution._find
+    prepare = spike_convolution.prepare
 
-    def find_and_note(convolution: nn.Conv2d, x: Tensor) -> Any:
-        found = find(convolution, x)
-        if found:
+    def prepare_and_note(convolution: nn.Conv2d, x: Tensor, **settings: bool) -> Any:
+        prepared = prepare(convolution, x, **settings)
+        if prepared:
             inputs.append(x)
-        return found
+        return prepared
 
-    monkeypatch.setattr(spike_convolution, "_find", find_and_note)
+    monkeypatch.setattr(spike_convolution, "prepare", prepare_and_note)
     return inputs
 
 
@@ -111,7 +110,7 @@ def test_it_is_pytorchs_convolution(
         patch.setattr(spike_convolution, "LIMIT", 1.0)
         patch.setattr(spike_convolution, "OUTPUTS", 1)
         patch.setattr(spike_convolution, "MANY", many)
-        assert spike_convolution._find(convolution, x) is not None
+        assert spike_convolution.prepare(convolution, x) is not None
         wanted, found = both(convolution, x)
     for one, other, name in zip(found, wanted, RESULTS, strict=True):
         torch.testing.assert_close(one, other, rtol=rounding, atol=rounding, msg=name)
@@ -124,7 +123,7 @@ def test_maps_that_take_several_turns(size: tuple[int, int, int], kernel: int) -
     images, height, width = size
     x = spikes(images, 3, height, width)
     convolution = layer(3, 17, kernel)
-    assert spike_convolution._find(convolution, x) is not None
+    assert spike_convolution.prepare(convolution, x) is not None
     wanted, found = both(convolution, x)
     for one, other, name in zip(found, wanted, RESULTS, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10, msg=name)
@@ -217,7 +216,7 @@ def test_a_processor_with_bfloat16_convolves_itself(
     listed: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own convolutions are quicker than a list."""
-    monkeypatch.setattr(half, "native", lambda: True)
+    monkeypatch.setattr(bfloat16, "native", lambda: True)
     convolution = layer(4, 6, 3, dtype=torch.float32)
     x = spikes(2, 4, 6, 6, dtype=torch.float32)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

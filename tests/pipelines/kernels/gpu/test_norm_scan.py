@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines.kernels.cpu.norm_scan import Norm
-from pipelines.kernels.gpu import norm_scan as triton_norm
+from pipelines.kernels.batch_norm import Norm
+from pipelines.kernels.gpu import norm_scan
 from pipelines.kernels.scan import lif_scan, make_neuron
 
 Call = Callable[..., Any]
@@ -44,7 +44,7 @@ def run(
     neuron = make_neuron(0.7, True, 0.9, reset, surrogate).to(x.device, kind)
     inputs = x.clone().requires_grad_()
     if at_once:
-        pooled, sent = triton_norm.norm_and_scan(1 * inputs, norm, neuron, steps, surrogate, window)
+        pooled, sent = norm_scan.norm_and_scan(1 * inputs, norm, neuron, steps, surrogate, window)
         maps = sent.maps()
         assert window == 1 or torch.equal(sent.sums, maps.to(kind).sum((3, 4)))
     else:
@@ -127,8 +127,8 @@ def compare_with(shape: Shape, steps: int, window: int, options: dict[str, Any])
 
 def compare_few_programs(shape: Shape, steps: int, window: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(triton_norm, "PROGRAMS", 2)
-        patch.setattr(triton_norm, "UNITS", 64)
+        patch.setattr(norm_scan, "PROGRAMS", 2)
+        patch.setattr(norm_scan, "UNITS", 64)
         compare(shape, steps, window)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.kernels.gpu import norm_scan as triton_norm
-from pipelines.kernels.gpu import scan as triton_scan
+from pipelines.kernels.gpu import norm_scan, scan
 from pipelines.kernels.scan import lif_scan, make_neuron
+from pipelines.networks.plans.fused_gpu import FusedGpu
 from pipelines.settings.network import Execution, NetworkSpec
 from pipelines.training.cell import build_network
 from pipelines.training.environment import environment
@@ -36,11 +36,11 @@ def compare(
         last = current.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         current = last.unflatten(0, shape[:2])
     found = []
-    for scan in (lif_scan, triton_scan.lif_scan):
+    for compute in (lif_scan, scan.lif_scan):
         neuron = make_neuron(0.7, True, 0.9, reset, surrogate)
         neuron = neuron.double() if dtype == torch.float64 else neuron
         x = current.clone(memory_format=torch.preserve_format).requires_grad_()
-        spikes = scan(x, neuron, steps, surrogate)
+        spikes = compute(x, neuron, steps, surrogate)
         weight = torch.linspace(-1, 2, spikes.numel(), dtype=torch.float64)
         (spikes * weight.view_as(spikes).to(dtype)).sum().backward()
         found.append((spikes.detach(), x.grad, neuron.beta.grad))
@@ -76,9 +76,7 @@ def test_number_formats(interpreted: Call, dtype: torch.dtype, tolerance: float)
 def small_steps() -> list[float]:
     x = torch.full((16, 1, 1), 2**-10, dtype=torch.bfloat16)
     x[0] = 1.0
-    return triton_scan.lif_scan(
-        x, make_neuron(1.0, False, 1.0, "zero", "atan"), 16, "atan"
-    ).tolist()
+    return scan.lif_scan(x, make_neuron(1.0, False, 1.0, "zero", "atan"), 16, "atan").tolist()
 
 
 def test_the_state_is_kept_in_float32(interpreted: Call) -> None:
@@ -100,13 +98,12 @@ def train_both() -> list[list[torch.Tensor]]:
         build_network(spec, (2, 6, 6), 5, 0, Execution(plan=plan)).double()
         for plan in ("folded", "fused")
     ]
+    nets[1].use(FusedGpu(spec))
     x = 2 * torch.randn(6, 2, 6, 6, dtype=torch.float64)
-    found = []
+    found: list[Any] = []
+    used: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.kernels.cpu.norm_scan.available", lambda tensor: False)
-        patch.setattr(triton_scan, "available", lambda tensor, steps: True)
-        used = []
-        for module, name in ((triton_scan, "lif_scan"), (triton_norm, "norm_and_scan")):
+        for module, name in ((scan, "lif_scan"), (norm_scan, "norm_and_scan")):
             patch.setattr(module, name, partial(noted, used, getattr(module, name)))
         for net in nets:
             net(x).square().sum().backward()
@@ -162,15 +159,15 @@ def test_they_compile_for_a_gpu(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-@pytest.mark.parametrize("steps", [1, 8, triton_scan.LONGEST])
+@pytest.mark.parametrize("steps", [1, 8, scan.LONGEST])
 def test_on_a_gpu(triton: None, steps: int) -> None:
     neuron = make_neuron(0.7, True, 0.9, "zero", "atan").cuda()
     current = 2 * torch.randn(steps, 64, 16, 9, 9, device="cuda")
     found = []
-    for scan in (lif_scan, triton_scan.lif_scan):
+    for compute in (lif_scan, scan.lif_scan):
         neuron.zero_grad()
         x = current.clone().requires_grad_()
-        scan(x, neuron, steps, "atan").square().sum().backward()
+        compute(x, neuron, steps, "atan").square().sum().backward()
         found.append((x.grad, neuron.beta.grad))
     (wanted, of_decay), (own, own_of_decay) = found
     assert (own - wanted).abs().gt(1e-3).double().mean() < 1e-4, "but for those at the threshold"
@@ -178,16 +175,18 @@ def test_on_a_gpu(triton: None, steps: int) -> None:
 
 
 def test_elsewhere_the_scan_in_pytorch_is_used() -> None:
-    assert not triton_scan.available(torch.zeros(1), 4)
-    assert not triton_scan._works(torch.device("cpu")), "not interpreted, a CPU cannot run kernels"
+    assert not scan.available(torch.device("cpu"), 4)
+    assert not scan._works(torch.device("cpu")), "not interpreted, a CPU cannot run kernels"
 
 
 def test_a_record_says_which_plan_ran(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.kernels.cpu.norm_scan.available", lambda tensor: False)
-    monkeypatch.setattr(triton_scan, "available", lambda tensor, steps: steps <= 4)
+    """`fused` needs a C compiler or, for leaky neurons of so many steps, Triton."""
+    monkeypatch.setattr("pipelines.kernels.cpu.norm_scan.available", lambda: False)
+    monkeypatch.setattr(scan, "available", lambda device, steps: steps <= 4)
     ann = NetworkSpec(kind="ann", layout="4C3")
     snn = NetworkSpec(kind="snn", layout="4C3", time_steps=4)
     long = snn.model_copy(update={"time_steps": 5})
-    here = torch.device("cpu")
-    plans = [environment(1, Execution(plan="fused"), here, net).plan for net in (ann, snn, long)]
-    assert plans == ["folded", "fused", "folded"]
+    synaptic = snn.model_copy(update={"neuron": "synaptic"})
+    asked, here = Execution(plan="fused"), torch.device("cpu")
+    plans = [environment(1, asked, here, net).plan for net in (ann, snn, long, synaptic)]
+    assert plans == ["folded", "fused", "folded", "folded"]

@@ -1,4 +1,4 @@
-"""Execution plans: all compute what stepping snnTorch computes."""
+"""Plans: all compute what stepping snnTorch computes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.activity import Activity, Unwritten
-from pipelines.kernels.cpu import compiler as compiled
-from pipelines.kernels.cpu import norm_scan as fused
+from pipelines.kernels.cpu import compiler, norm_scan
 from pipelines.kernels.cpu.pooling import max_pool
 from pipelines.kernels.scan import lif_scan, make_neuron
 from pipelines.networks.network import Network
@@ -25,16 +24,16 @@ LAYOUT = "4C3-MP2-6C5-AP2-5C3-7FC-9FC"
 #: a stride, windows that overlap.
 RESIDUAL = "4C3-MP2-[5C3-4C3]-[4C3]-[6C3s2-5C3]-MP3s2-[6C1-7C3]P-GAP-9FC"
 needs_compiler = pytest.mark.skipif(
-    not fused.available(torch.zeros(1)), reason="the plan 'fused' needs a C compiler"
+    not norm_scan.available(), reason="the plan 'fused' needs a C compiler"
 )
 
 
 @pytest.fixture
 def fresh_library() -> Iterator[None]:
     """Forget what was compiled, before and after."""
-    compiled.library.cache_clear()
+    compiler.library.cache_clear()
     yield
-    compiled.library.cache_clear()
+    compiler.library.cache_clear()
 
 
 def networks(*plans: str, **fields: object) -> list[Network]:
@@ -108,7 +107,7 @@ def test_any_number_of_channels(channels: int, dtype: torch.dtype) -> None:
     x = 2 * torch.randn(2, 9, channels, dtype=torch.float64).to(dtype)
     norm, neuron = nn.BatchNorm1d(channels).to(dtype), make_neuron(0.7, True, 1.0, "zero", "atan")
     wanted = lif_scan(norm(x.flatten(0, 1)).unflatten(0, (2, 9)), neuron, 2, "atan")
-    found, _ = fused.norm_and_scan(x, norm, neuron, 2, "atan")
+    found, _ = norm_scan.norm_and_scan(x, norm, neuron, 2, "atan")
     assert (found != wanted).double().mean() < 1e-4, "but for potentials at the threshold itself"
 
 
@@ -131,7 +130,7 @@ def test_pooling_scan(window: int, channels: int, given: int, steps: int) -> Non
         inputs = x.clone().requires_grad_()
         current = 1.0 * inputs
         if fuse:
-            pooled, sent = fused.norm_and_scan(current, norm, neuron, steps, "atan", window)
+            pooled, sent = norm_scan.norm_and_scan(current, norm, neuron, steps, "atan", window)
             maps = sent.maps()
             assert window == 1 or torch.equal(sent.sums, maps.sum((3, 4)))
         else:
@@ -151,7 +150,7 @@ def test_the_memory_of_the_input_is_used_once() -> None:
     """The gradient takes the input's place; who needs the input afterwards is told."""
     current = torch.randn(2, 4, 3, 6, 6, requires_grad=True) * 1
     norm, neuron = nn.BatchNorm2d(3), make_neuron(0.7, True, 1.0, "zero", "atan")
-    pooled, sent = fused.norm_and_scan(current, norm, neuron, 2, "atan", 2)
+    pooled, sent = norm_scan.norm_and_scan(current, norm, neuron, 2, "atan", 2)
     pooled.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         pooled.sum().backward()
@@ -201,7 +200,7 @@ def test_without_a_compiler_fused_is_folded(
     monkeypatch.setenv("CC", compiler)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert not fused.available(torch.zeros(1))
+    assert not norm_scan.available()
     folded, other = networks("folded", "fused")
     x = torch.randn(4, 2, 9, 9).double()
     assert torch.equal(folded(x), other(x))
@@ -211,11 +210,11 @@ def test_without_a_compiler_fused_is_folded(
 @needs_compiler
 def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert fused.available(torch.zeros(1))
+    assert norm_scan.available()
     (made,) = (tmp_path / "dpap-bench").iterdir()
-    compiled.library.cache_clear()
-    monkeypatch.setattr(compiled.subprocess, "run", None)
-    assert fused.available(torch.zeros(1))
+    compiler.library.cache_clear()
+    monkeypatch.setattr(compiler.subprocess, "run", None)
+    assert norm_scan.available()
     assert list(made.parent.iterdir()) == [made]
 
 
@@ -229,7 +228,7 @@ def test_the_state_is_kept_in_float32(plan: str) -> None:
     else:
         norm = nn.BatchNorm1d(3).eval()
         norm.eps = 0.0
-        spikes, _ = fused.norm_and_scan(x, norm, neuron, steps, "atan")
+        spikes, _ = norm_scan.norm_and_scan(x, norm, neuron, steps, "atan")
     assert spikes.dtype == torch.bfloat16
     assert spikes.sum(0).tolist() == [[1.0] * 3] * 2
     spikes.sum().backward()
