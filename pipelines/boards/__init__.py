@@ -1,1 +1,1 @@
-"""Boards: which cells a comparison consists of, and what they take to compute."""
+"""Boards: which cells a comparison consists of, and what it costs to compute them."""

@@ -17,7 +17,17 @@ Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
 
 
 class Place(NamedTuple):
-    """What a board says of one cell; `name` is METHOD or METHOD:VARIANT."""
+    """The coordinates of one cell on a board.
+
+    Parameters
+    ----------
+    workload
+        Name of the workload.
+    name
+        METHOD or METHOD:VARIANT.
+    granularity, density, seed, track
+        As in `pipelines.settings.spec.RunSpec`.
+    """
 
     workload: str
     name: str
@@ -34,20 +44,24 @@ class Board(BaseModel):
     ----------
     workloads
         Names of workloads.
-    baselines, dpap
-        Names of methods; DPAP and its variants apart, because they share files.
+    baselines
+        Names of the methods that DPAP is compared with.
+    dpap
+        Names of DPAP and its variants. They are listed apart from the baselines because they share
+        files.
     granularities
-        Only these; all that a method can do if empty.
+        Granularities of the board; if empty, each method has all that it supports.
     densities
         Target densities of every method.
     workload_densities
-        Workload -> its own targets, instead of `densities`.
+        Workload -> target densities that replace `densities` for this workload.
     emergent
-        Whether methods that can also run without a target.
+        Whether methods that can find a density themselves also run without a target density.
     seeds
-        Seeds, paired across methods.
+        Seeds; every method has the same ones.
     tracks
-        ``from-scratch``, ``post-training`` or both; a method is left out where it does not enter.
+        ``from-scratch``, ``post-training`` or both. A method has no cells on a track that it does
+        not support.
     controls
         Which controls every pruned cell has: ``shuffled``, ``reinit`` or both.
     """
@@ -83,14 +97,21 @@ class Board(BaseModel):
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
     ) -> Iterator[Place]:
-        """Every cell that makes sense, or those of some of the board's workloads and methods.
+        """Yield the cells of the board, or those of some of its workloads and methods.
+
+        Combinations that a method does not support are left out.
 
         Parameters
         ----------
         known
-            Workloads by name.
+            Workload -> its settings.
         workloads, methods
-            Names; all if None.
+            Names; None: all of the board.
+
+        Yields
+        ------
+        Place
+            The coordinates of one cell.
 
         Raises
         ------
@@ -114,6 +135,7 @@ class Board(BaseModel):
                                 yield Place(workload, name, granularity, density, seed, track)
 
     def _targets(self, about: PrunerInfo, workload: str) -> Iterator[tuple[str, float | str]]:
+        """Yield granularity and density of the cells of a method on a workload."""
         for granularity in self.granularities or about.granularities:
             if granularity not in about.granularities:
                 continue
@@ -127,5 +149,13 @@ class Board(BaseModel):
 
 
 def fits(about: PrunerInfo, settings: Workload | None) -> bool:
-    """Whether a method makes sense on a workload; unknown ones are told later."""
+    """Whether a method can run on a workload: some methods need a spiking network.
+
+    Parameters
+    ----------
+    about
+        Metadata of the method.
+    settings
+        The workload. None stands for an unknown workload, which `Params.spec` refuses later.
+    """
     return settings is None or not about.needs_spikes or settings.network.kind == "snn"

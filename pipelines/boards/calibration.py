@@ -1,4 +1,4 @@
-"""How fast a workload trains on this device, and how many operations it takes."""
+"""Measure how fast a workload trains on this device, and count its operations."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ from pipelines.training.loss import loss_of
 from pipelines.training.machine import clock
 from pipelines.training.trainer import make_optimizer
 
-#: Share of the pixels of made-up event frames that hold an event.
+#: Share of the pixels of random event frames that hold an event.
 _EVENTS = 0.05
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What a device takes for one sample.
+    """Time that a device needs for one sample.
 
     Parameters
     ----------
-    training, evaluation
-        Seconds for a sample that is trained on, and for one that is evaluated.
+    training
+        Seconds per training sample: forward pass, backward pass and optimizer step.
+    evaluation
+        Seconds per evaluated sample: forward pass.
     batch
-        Samples per step that were measured; fewer than the recipe's where those do not fit.
+        Batch size that was measured. It is smaller than that of the recipe if the larger batch
+        does not fit into memory or takes too long.
     """
 
     training: float
@@ -42,7 +45,20 @@ class Pace:
 
 
 def input_shape(settings: Workload, sample: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Shape of a network's input at one step, of samples or sensors of a shape [C, H, W]."""
+    """Return the shape of a network's input at one time step.
+
+    Parameters
+    ----------
+    settings
+        The workload.
+    sample
+        Shape of a sample, or of the sensor for event data, [C, H, W].
+
+    Returns
+    -------
+    tuple of int
+        [C, H, W]; height and width are smaller than the sensor's if the workload scales frames.
+    """
     binning = binning_of(settings)
     if binning is None:
         return sample
@@ -58,21 +74,29 @@ def calibrate(
     device: torch.device,
     seconds: float,
 ) -> Pace:
-    """Time training steps of the dense network on made-up samples.
+    """Time training steps of the dense network on random samples.
 
-    Batches double in size until they are the recipe's, or until a step takes a quarter of the
-    time that is left or no longer fits into memory; the rest of the time repeats the last size.
+    The batch size doubles until one of these holds: it is that of the recipe, a step takes more
+    than a quarter of the time that is left, or the batch does not fit into memory. The rest of the
+    time is spent on more steps of the last batch size.
 
     Parameters
     ----------
     settings
         The workload.
-    shape, classes
-        Of its inputs, [C, H, W], and its labels.
+    shape
+        Shape of the network's input at one time step, [C, H, W].
+    classes
+        Number of classes.
     device
-        Where to run.
+        The device to measure.
     seconds
-        Time to spend, roughly.
+        Approximate time to spend.
+
+    Returns
+    -------
+    Pace
+        Medians of the measured times.
 
     Raises
     ------
@@ -95,8 +119,8 @@ def calibrate(
             break
     if not batch:
         raise BenchError(
-            f"two samples of {settings.network.layout} do not fit into memory here; plan on a "
-            "larger device, or with --seconds 0."
+            f"a batch of two samples for the network {settings.network.layout} does not fit into "
+            "the memory of this device; use a larger device, or --seconds 0 to measure no time."
         )
     inputs = _samples(settings, shape, batch).to(device)
     while clock(device) + times[-1] < end:
@@ -109,7 +133,17 @@ def calibrate(
 
 
 def dense_macs(settings: Workload, shape: tuple[int, int, int], classes: int) -> int:
-    """Multiply-accumulates of one sample over all time steps, dense network, forward."""
+    """Count the MACs of the dense network in the forward pass of one sample, all time steps.
+
+    Parameters
+    ----------
+    settings
+        The workload.
+    shape
+        Shape of the network's input at one time step, [C, H, W].
+    classes
+        Number of classes.
+    """
     network = build_network(settings.network, shape, classes, 0).eval()
     counter = ActivityCounter(network.steps)
     with torch.no_grad():
@@ -118,12 +152,12 @@ def dense_macs(settings: Workload, shape: tuple[int, int, int], classes: int) ->
 
 
 def _sizes(largest: int) -> list[int]:
-    """2, 4, 8, ... and the largest."""
+    """Return 2, 4, 8, ... and the largest batch size."""
     return [2**i for i in range(1, largest.bit_length()) if 2**i < largest] + [largest]
 
 
 def _samples(settings: Workload, shape: tuple[int, int, int], size: int) -> Tensor:
-    """Made-up inputs, as a network takes them."""
+    """Draw random inputs: images [B, C, H, W], or binary event frames [T, B, C, H, W]."""
     draw = torch.Generator().manual_seed(0)
     binning = binning_of(settings)
     if binning is None:
@@ -133,6 +167,7 @@ def _samples(settings: Workload, shape: tuple[int, int, int], size: int) -> Tens
 
 
 def _step(network: Network, optimizer: torch.optim.Optimizer, kind: Loss, inputs: Tensor) -> None:
+    """Run one training step."""
     labels = torch.arange(inputs.shape[-4], device=inputs.device) % network.classes
     optimizer.zero_grad(set_to_none=True)
     loss_of(kind, network(inputs), labels).backward()
@@ -140,6 +175,7 @@ def _step(network: Network, optimizer: torch.optim.Optimizer, kind: Loss, inputs
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Run a function once and return the seconds that it took on the device."""
     start = clock(device)
     work()
     return clock(device) - start

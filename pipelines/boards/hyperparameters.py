@@ -1,7 +1,7 @@
-"""methods.yaml: the hyper-parameters of every method, and what its tuning searches.
+"""methods.yaml: the hyper-parameters of every method, and the space that tuning searches.
 
-The file is apart from params.yaml because programs write it: ``dpap-bench tune`` and
-``dpap-bench new-method`` read it, change one entry and write the whole file again.
+This file is separate from params.yaml because programs write it: ``dpap-bench tune`` and
+``dpap-bench new-method`` read it, change one entry, and write the whole file again.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ this file; values may be edited by hand, comments below this heading are lost.""
 
 
 class Tuned(BaseModel):
-    """Where options come from.
+    """The trial of the hyper-parameter search that found the options.
 
     Parameters
     ----------
     runs
-        ``run_id`` of each run of the best trial; the records are in results/tuning.
+        Run ids of the best trial, one per seed; the records are in results/tuning.
     validation
         Mean validation accuracy of these runs, in [0, 1].
     """
@@ -43,16 +43,16 @@ class Tuned(BaseModel):
 
 
 class Entry(BaseModel):
-    """What methods.yaml says of one method.
+    """The entry of one method in methods.yaml.
 
     Parameters
     ----------
     options
         All hyper-parameters.
     space
-        Hyper-parameter -> the values that tuning may choose; empty: the method is not tuned.
+        Hyper-parameter -> the values that tuning may choose. Empty: the method is not tuned.
     tuned
-        The trial that found the options; None: they were written by hand.
+        The trial that found the options. None: the options were written by hand.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,20 +66,30 @@ _ENTRIES = TypeAdapter(dict[str, Entry])
 
 
 def read_entries(root: Path) -> dict[str, Entry]:
-    """Read methods.yaml in `root`.
+    """Read methods.yaml.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+
+    Returns
+    -------
+    dict
+        Method -> its entry, in the order of the file.
 
     Raises
     ------
     InputError
-        If it is missing or not valid.
+        If the file is missing or not valid.
     """
     path = root / METHODS
     try:
         return _ENTRIES.validate_python(read_yaml(path.read_text()) or {})
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; take it back with: git checkout {METHODS}") from None
+        raise InputError(f"{path} is missing; restore it with: git checkout {METHODS}") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -87,12 +97,19 @@ def read_entries(root: Path) -> dict[str, Entry]:
 
 
 def write_entries(root: Path, entries: Mapping[str, Entry]) -> None:
-    """Write methods.yaml in `root`.
+    """Write methods.yaml.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    entries
+        Method -> its entry; the file keeps this order.
 
     Raises
     ------
     BenchError
-        If the disk does not take it.
+        If the file cannot be written.
     """
     plain = {
         name: entry.model_dump(mode="json", exclude_defaults=True) | {"options": entry.options}

@@ -1,4 +1,4 @@
-"""params.yaml and methods.yaml, validated, and the cells that they ask for."""
+"""The settings of params.yaml and methods.yaml, validated, and the cells that they define."""
 
 from __future__ import annotations
 
@@ -28,12 +28,20 @@ if TYPE_CHECKING:
     from pipelines.records.record import RunRecord
     from pipelines.records.store import Store
 
-#: What a board consists of, in the order of computing: each part follows records of those before.
+#: The parts of a board, in the order of computation: a part needs records of the parts before it.
 Part = Literal["cells", "matched", "controls"]
 
 
 class Compute(BaseModel):
-    """How runs compute, as far as results depend on it."""
+    """How runs compute, as far as results depend on it.
+
+    Parameters
+    ----------
+    threads
+        CPU threads of each run.
+    device
+        ``cpu`` or ``cuda``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +50,7 @@ class Compute(BaseModel):
 
 
 class Params(BaseModel):
-    """All settings.
+    """All settings of a project.
 
     Parameters
     ----------
@@ -51,7 +59,7 @@ class Params(BaseModel):
     methods
         Method -> hyper-parameters, from methods.yaml.
     tuning
-        As in params.yaml, with the spaces of methods.yaml.
+        As in params.yaml, with the search spaces of methods.yaml. None: no method can be tuned.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,15 +82,35 @@ class Params(BaseModel):
         *,
         admit: bool = True,
     ) -> RunSpec:
-        """Build one cell; `name` is METHOD or METHOD:VARIANT, granularity None its default.
+        """Build one cell.
 
-        Whether it can be run is asked unless `admit` is False: for that the method is imported,
-        and torch with it, which reading records does without.
+        Parameters
+        ----------
+        workload
+            Name of the workload.
+        name
+            METHOD or METHOD:VARIANT.
+        granularity
+            What the method removes; None: the first granularity that it supports.
+        density
+            Target density in (0, 1], or ``emergent``.
+        seed
+            Seed of all random streams.
+        track
+            ``from-scratch`` or ``post-training``.
+        admit
+            Whether to check that the method can run the cell. The check imports the method, and
+            with it torch. Code that only reads records does without the check.
+
+        Returns
+        -------
+        RunSpec
+            All settings of the cell.
 
         Raises
         ------
         InputError
-            If a name is unknown, or the method cannot do what is asked.
+            If a name is unknown, or the method cannot run the cell.
         """
         name, _, variant = name.partition(":")
         name = canonical(name)
@@ -128,7 +156,7 @@ class Params(BaseModel):
         Raises
         ------
         InputError
-            If there is none of this name.
+            If there is no board of this name.
         """
         if name not in self.boards:
             raise unknown("board", name, self.boards)
@@ -142,7 +170,16 @@ class Params(BaseModel):
         *,
         admit: bool = True,
     ) -> list[RunSpec]:
-        """Every cell of a board, or those of some of its workloads and methods.
+        """Return all cells of a board, or those of some of its workloads and methods.
+
+        Parameters
+        ----------
+        board
+            Name of the board.
+        workloads, methods
+            Names; None: all of the board.
+        admit
+            As for `spec`.
 
         Raises
         ------
@@ -153,7 +190,7 @@ class Params(BaseModel):
         return [self.spec(*place, admit=admit) for place in places]
 
     def size(self, board: str) -> int:
-        """Count the cells of a board, without building them."""
+        """Count the cells of a board without building them."""
         return sum(1 for _ in self.board(board).places(self.workloads))
 
     def matched(
@@ -164,9 +201,21 @@ class Params(BaseModel):
         *,
         admit: bool = True,
     ) -> list[RunSpec]:
-        """Baselines at the densities that the board's emergent cells reached, seed by seed.
+        """Return the matched runs: baselines at the density that each emergent cell reached.
 
-        Cells without a finished record have no matched runs yet.
+        A matched run has the workload, granularity, seed and track of its emergent cell. An
+        emergent cell without a finished record has no matched runs yet.
+
+        Parameters
+        ----------
+        board
+            Name of the board.
+        store
+            Records of the board.
+        workloads
+            Names; None: all of the board.
+        admit
+            As for `spec`.
         """
         places = self.board(board).places(self.workloads, workloads)
         emergent = (place for place in places if place.density == EMERGENT)
@@ -181,7 +230,7 @@ class Params(BaseModel):
         ]
 
     def matched_names(self, board: str, place: Place) -> list[str]:
-        """Return the board's baselines that can be run as an emergent cell was."""
+        """Return the board's baselines that support granularity, track and workload of a cell."""
         return [
             name
             for name in self.board(board).baselines
@@ -199,14 +248,27 @@ class Params(BaseModel):
         *,
         admit: bool = True,
     ) -> list[RunSpec]:
-        """Controls of the board's pruned cells; matched runs have none.
+        """Return the controls of the board's pruned cells; matched runs have no controls.
 
-        Cells without a finished record have no controls yet.
+        A cell without a finished record has no controls yet.
+
+        Parameters
+        ----------
+        board
+            Name of the board.
+        store
+            Records of the board.
+        workloads, methods
+            Names; None: all of the board.
+        admit
+            As for `spec`.
         """
         kinds = self.board(board).controls
+        if not kinds:
+            return []
         return [
             control
-            for cell in (self.cells(board, workloads, methods, admit=admit) if kinds else ())
+            for cell in self.cells(board, workloads, methods, admit=admit)
             for control in (replace(cell, control=kind) for kind in kinds)
             if refusal(control) is None and _reached(store.find(cell))
         ]
@@ -219,7 +281,7 @@ class Params(BaseModel):
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
     ) -> list[RunSpec]:
-        """Return what `cells`, `matched` or `controls` does."""
+        """Return one part of a board: the result of `cells`, `matched` or `controls`."""
         if what == "matched":
             return self.matched(board, store, workloads)
         if what == "controls":
@@ -227,7 +289,7 @@ class Params(BaseModel):
         return self.cells(board, workloads, methods)
 
     def everything(self, board: str, store: Store) -> list[RunSpec]:
-        """All that a board consists of: cells, matched runs and controls."""
+        """Return all runs of a board: cells, matched runs and controls."""
         return [
             *self.cells(board, admit=False),
             *self.matched(board, store, admit=False),
@@ -236,42 +298,50 @@ class Params(BaseModel):
 
 
 def _reached(record: RunRecord | None) -> list[float]:
-    """The density of a finished run, to four digits, or nothing."""
+    """Return the density of a finished run, rounded to four digits; an empty list without one."""
     if record is None or record.status != "ok" or record.outcome is None:
         return []
     return [round(record.outcome.cost.density, 4)]
 
 
 def _sentence(error: ValidationError) -> str:
+    """Return the first error as one sentence: where it is, and what is wrong."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where}: {first['msg']}."
 
 
 def _with_methods(fields: Any, entries: Mapping[str, Entry], path: Path) -> Any:
-    """Add what methods.yaml says to the fields of params.yaml."""
+    """Add hyper-parameters and search spaces of methods.yaml to the fields of params.yaml."""
     if not isinstance(fields, dict):
         return fields
     if "methods" in fields:
-        raise InputError(f"{path} has 'methods'; hyper-parameters belong into {METHODS}.")
+        raise InputError(f"{path} has the key 'methods'; move hyper-parameters to {METHODS}.")
     tuning = fields.get("tuning")
     if isinstance(tuning, dict):
         if "spaces" in tuning:
-            raise InputError(f"{path} has 'tuning.spaces'; spaces belong into {METHODS}.")
+            raise InputError(
+                f"{path} has the key 'tuning.spaces'; move search spaces to {METHODS}."
+            )
         spaces = {name: entry.space for name, entry in entries.items() if entry.space}
         fields = fields | {"tuning": tuning | {"spaces": spaces}}
     return fields | {"methods": {name: entry.options for name, entry in entries.items()}}
 
 
 def load_params(root: Path, device: Device | None = None) -> Params:
-    """Read params.yaml and methods.yaml in `root`.
+    """Read params.yaml and methods.yaml.
 
     Parameters
     ----------
     root
         The project's folder.
     device
-        Replaces ``compute.device``, if given.
+        Replaces ``compute.device`` unless it is None.
+
+    Returns
+    -------
+    Params
+        The settings of both files.
 
     Raises
     ------
@@ -284,7 +354,7 @@ def load_params(root: Path, device: Device | None = None) -> Params:
         fields = read_yaml(path.read_text())
         params = Params.model_validate(_with_methods(fields, entries, path))
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
         raise InputError(f"{path}: {_sentence(error)}") from error
     if device is None:
@@ -294,12 +364,24 @@ def load_params(root: Path, device: Device | None = None) -> Params:
 
 
 def read_density(name: str, text: str | None) -> float | str:
-    """Read the density that somebody typed; only a method that prunes nothing may have none.
+    """Read a density that was given on the command line.
+
+    Parameters
+    ----------
+    name
+        METHOD or METHOD:VARIANT.
+    text
+        The option's text; None: the option was not given.
+
+    Returns
+    -------
+    float or str
+        A number, ``emergent``, or 1.0 for a method that prunes nothing if `text` is None.
 
     Raises
     ------
     InputError
-        If there is none, or it is neither a number nor ``emergent``.
+        If the density is missing for a method that prunes, or is neither a number nor ``emergent``.
     """
     if text is None:
         if info(name.partition(":")[0]).granularities == ("none",):

@@ -1,4 +1,4 @@
-"""What a board takes to compute: runs, training samples, operations, hours on this device."""
+"""Estimate the cost of a board: runs, training samples, operations, hours on this device."""
 
 from __future__ import annotations
 
@@ -13,26 +13,33 @@ from pipelines.common.errors import unknown
 from pipelines.data.catalogue import SOURCES
 from pipelines.settings.spec import EMERGENT
 
-#: A backward pass works out gradients of inputs and of weights: twice the forward pass.
+#: Cost of a training step in forward passes. The backward pass costs two of them, because it
+#: computes gradients of inputs and of weights.
 PASSES = 3
 
 
 @dataclass(frozen=True)
 class Need:
-    """What the runs of one workload take together.
+    """Cost of all runs of one workload.
 
     Parameters
     ----------
+    workload
+        Name of the workload.
     runs
-        Cells, matched runs, controls, and dense networks that post-training starts from.
-    samples, evaluated
-        Training samples, with forward and backward pass, and validation and test samples.
+        Number of runs: cells, matched runs, controls, and the dense networks that post-training
+        starts from.
+    samples
+        Training samples, each with a forward and a backward pass.
+    evaluated
+        Validation and test samples, each with a forward pass.
     flops
-        Of all of them on the dense network, 2 x MACs, a backward pass counted as two forward.
+        FLOPs of all these samples on the dense network. A MAC counts as 2, and a backward pass as
+        two forward passes.
     batch
-        Samples per step that were timed.
+        Batch size that was timed; None: nothing was timed.
     hours
-        Of one process on this device; None where nothing was timed.
+        Hours of one process on this device; None: nothing was timed.
     """
 
     workload: str
@@ -52,8 +59,22 @@ def count_runs(
 ) -> Counter[tuple[str, str]]:
     """Count the runs of a board by workload and track.
 
-    Counted are cells, and all matched runs and controls that they can have. A matched run or a
-    control follows a run that is ok, so fewer may be computed in the end.
+    This counts cells, and all matched runs and controls that they can have. Matched runs and
+    controls belong to runs of status ``ok``, so a sweep may compute fewer.
+
+    Parameters
+    ----------
+    params
+        All settings.
+    board
+        Name of the board.
+    workloads, methods
+        Names; None: all of the board.
+
+    Returns
+    -------
+    Counter
+        (workload, track) -> number of runs.
 
     Raises
     ------
@@ -83,14 +104,30 @@ def plan_board(
     workloads: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
 ) -> list[Need]:
-    """Work out what a board takes, workload by workload.
+    """Estimate the cost of a board, workload by workload.
 
     Parameters
     ----------
-    params, board, workloads, methods
-        Which cells, as for a sweep.
+    params
+        All settings.
+    board
+        Name of the board.
     seconds
-        Time to spend on timing training steps, all workloads together; 0: none is timed.
+        Time to spend on measuring training steps, all workloads together; 0: measure nothing.
+    workloads, methods
+        Names; None: all of the board.
+
+    Returns
+    -------
+    list of Need
+        One for each workload.
+
+    Raises
+    ------
+    InputError
+        If the board has no such workload or method.
+    BenchError
+        If a workload does not fit into the memory of this device.
     """
     import torch
 
@@ -101,6 +138,7 @@ def plan_board(
 
 
 def _need(params: Params, name: str, runs: Counter[tuple[str, str]], seconds: float) -> Need:
+    """Estimate the cost of the runs of one workload."""
     from pipelines.boards.calibration import calibrate, dense_macs, input_shape
     from pipelines.training.machine import find_device
 

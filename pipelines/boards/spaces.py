@@ -1,4 +1,4 @@
-"""What the tuning searches, as written in params.yaml and methods.yaml."""
+"""Search spaces of hyper-parameter tuning, as written in params.yaml and methods.yaml."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Range(BaseModel):
-    """Numbers between two; whole ones where the hyper-parameter is an int.
+    """An interval of numbers; of integers if the hyper-parameter is an integer.
 
     Parameters
     ----------
     low, high
-        Both can be chosen.
+        The bounds; both can be chosen.
     log
-        Whether to search their logarithm.
+        Whether to search on a logarithmic scale.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,7 +37,13 @@ class Range(BaseModel):
 
 
 class Choices(BaseModel):
-    """Some values."""
+    """A list of values.
+
+    Parameters
+    ----------
+    choices
+        The values, two at least.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,18 +57,20 @@ Space = dict[str, Range | Choices]
 
 
 class Tuning(BaseModel):
-    """How methods are tuned: all alike.
+    """How methods are tuned; it is the same for all methods.
 
     Parameters
     ----------
-    workload, density
-        What a trial trains.
+    workload
+        Name of the workload that a trial trains.
+    density
+        Target density of a trial.
     trials
-        How many each method has, its present setting included.
+        Number of trials of each method; the first has the present hyper-parameters.
     seeds
-        Of a trial; its score is their mean. No board may have one of them.
+        Seeds of a trial; its score is the mean over them. No board may have one of these seeds.
     spaces
-        Method -> hyper-parameter -> the values that it may have; from methods.yaml.
+        Method -> hyper-parameter -> the values that tuning may choose; from methods.yaml.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
