@@ -25,4 +25,6 @@ def find_root(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / PARAMS).is_file():
             return folder
-    raise BenchError(f"there is no {PARAMS} in this folder or its parents; change into your clone of dpap-bench.")
+    raise BenchError(
+        f"there is no {PARAMS} in this folder or its parents; change into your clone of dpap-bench."
+    )

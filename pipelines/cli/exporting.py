@@ -8,24 +8,30 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.options import project_root
 from pipelines.common.errors import InputError
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="Run id, or how it begins.")],
+    run: Annotated[str, typer.Argument(help="Run id, or its first characters.")],
     to: Annotated[
-        Path | None, typer.Option(help="Folder; default: results/local/export/RUN_ID.")
+        Path | None, typer.Option(help="Target folder; default: results/local/export/RUN_ID.")
     ] = None,
 ) -> None:
-    """Run a cell again and write its pruned network: safetensors, and NIR where possible."""
-    from pipelines.boards.project import find_root
+    """Write the pruned network of a run, for deployment.
+
+    The run is repeated, because records hold no weights. The files are safetensors and, if every
+    layer can be expressed in it, NIR.
+    """
     from pipelines.export.bundle import FILES, write_bundle
     from pipelines.export.rerun import find_record, require_same_network, rerun
 
-    root = find_root(Path.cwd())
+    root = project_root()
     record = find_record(root, run)
     if record.outcome is None:
-        raise InputError(f"run {record.run_id} is {record.status}: it left no network.")
+        raise InputError(
+            f"run {record.run_id} has status {record.status} and no network to export."
+        )
     print(f"running {record.spec.label()} again", file=sys.stderr)
     again, network = rerun(root, record)
     require_same_network(record, again, network)
@@ -36,4 +42,4 @@ def export(
         if (folder / name).exists():
             print(folder / name)
     if no_graph:
-        print(f"network.nir is left out: {no_graph}", file=sys.stderr)
+        print(f"network.nir is not written: {no_graph}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The verb that lists what there is: methods, workloads, boards and data sets."""
+"""The command that lists methods, workloads, boards and data sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Topic(StrEnum):
     data = "data"
 
 
-#: Columns for programs alone.
+#: Columns that only the JSON output has.
 _HIDDEN = {"tracks", "emergent"}
 
 
@@ -31,7 +31,7 @@ def list_command(
     topic: Annotated[Topic, typer.Argument(help="What to list.")] = Topic.methods,
     as_json: Json = False,
 ) -> None:
-    """List methods, workloads, boards or data sets."""
+    """List the methods, workloads, boards or data sets."""
     from pipelines.boards.params import load_params
 
     rows = rows_of(topic, load_params(project_root()))
@@ -42,7 +42,20 @@ def list_command(
 
 
 def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:
-    """One row for each thing; of methods one for each granularity."""
+    """Return one row per workload, board or data set; of methods, one per granularity.
+
+    Parameters
+    ----------
+    topic
+        What to list.
+    params
+        All settings.
+
+    Returns
+    -------
+    list of dict
+        Column -> value.
+    """
     from pipelines.data import SOURCES
     from pipelines.methods.catalogue import infos
 
@@ -75,7 +88,7 @@ def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:
 
 
 def to_text(rows: list[dict[str, Any]]) -> str:
-    """Rows as aligned columns, for people."""
+    """Return rows as a text with aligned columns."""
     cells = [
         [
             ", ".join(v) if isinstance(v, list) else str(v)

@@ -1,4 +1,4 @@
-"""The command line: ``dpap-bench``. Results go to stdout, progress and errors to stderr."""
+"""The command ``dpap-bench``. Results go to stdout, progress and errors to stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pipelines.common.errors import BenchError, InputError
 
 app = typer.Typer(
     name="dpap-bench",
-    help="Fair comparisons of pruning methods for spiking and artificial networks.",
+    help="Compare pruning methods for spiking and artificial networks, under the same rules.",
+    epilog="Start with 'dpap-bench list boards'. Run commands inside a clone of the project. "
+    "docs/commands.md describes all commands, and docs/glossary.md explains the words.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,7 +41,11 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line; an error is one sentence and a status."""
+    """Run the command line.
+
+    An error is printed as one sentence. The exit status is 2 for wrong input, 1 for other errors,
+    and 130 after Ctrl-C.
+    """
     try:
         app()
     except BenchError as error:
@@ -47,7 +53,7 @@ def main() -> None:
         raise SystemExit(2 if isinstance(error, InputError) else 1) from None
     except KeyboardInterrupt:
         print(
-            "dpap-bench: stopped; finished cells are kept, the same command goes on from there.",
+            "dpap-bench: stopped; finished cells are kept. Run the same command again to continue.",
             file=sys.stderr,
         )
         raise SystemExit(130) from None

@@ -1,15 +1,22 @@
-"""The command that says what a board takes, before anybody starts it."""
+"""The command that estimates the cost of a board before it is computed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.options import (
+    BoardName,
+    DeviceName,
+    Json,
+    OnlyMethods,
+    OnlyWorkloads,
+    print_json,
+    project_root,
+)
 from pipelines.common.alignment import align
 
 if TYPE_CHECKING:
@@ -17,37 +24,44 @@ if TYPE_CHECKING:
 
 
 def plan(
-    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "paper",
-    workload: Annotated[list[str] | None, typer.Option(help="Only these workloads.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only these methods.")] = None,
+    board: BoardName = "paper",
+    workload: OnlyWorkloads = None,
+    method: OnlyMethods = None,
     seconds: Annotated[
-        float, typer.Option(min=0, help="To spend on timing training steps here; 0: time none.")
+        float,
+        typer.Option(min=0, help="Seconds to spend on measuring training steps; 0: no hours."),
     ] = 60,
-    device: Annotated[
-        Literal["cpu", "cuda"] | None,
-        typer.Option(help="Default: compute.device of params.yaml."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    device: DeviceName = None,
+    as_json: Json = False,
 ) -> None:
-    """Say what a board takes: runs, samples, FLOPs, and hours on this device."""
+    """Estimate the cost of a board.
+
+    The table shows runs, training samples, FLOPs, and hours on this device.
+    """
     from pipelines.boards.params import load_params
     from pipelines.boards.plan import plan_board
-    from pipelines.boards.project import find_root
     from pipelines.training.machine import device_name, find_device
 
-    params = load_params(find_root(Path.cwd()), device)
+    params = load_params(project_root(), device)
     needs = plan_board(params, board, seconds, workload, method)
     name = device_name(find_device(params.compute.device))
     if as_json:
-        document = {"board": board, "device": name, "needs": [asdict(need) for need in needs]}
-        print(json.dumps(document, indent=1, allow_nan=False))
+        print_json({"board": board, "device": name, "needs": [asdict(need) for need in needs]})
         return
     threads = "one thread" if params.compute.threads == 1 else f"{params.compute.threads} threads"
     print(to_text(needs, f"{threads} of this CPU" if name == "cpu" else name))
 
 
 def to_text(needs: Sequence[Need], device: str) -> str:
-    """Say what the runs take, as a table for people, and what its figures rest on."""
+    """Return the costs as a table, and below it how its figures were obtained.
+
+    Parameters
+    ----------
+    needs
+        Costs, workload by workload.
+    device
+        The device that was measured, in words.
+    """
     head = ("workload", "runs", "training samples", "FLOPs", "timed batch", "hours")
     lines = [head, *(_line(need) for need in needs), _total(needs)]
     table = ["  ".join(line) for line in align(lines, numbers=True)]
@@ -56,13 +70,15 @@ def to_text(needs: Sequence[Need], device: str) -> str:
 
 
 def _line(need: Need) -> tuple[str, ...]:
+    """Return the row of one workload."""
     batch = "" if need.batch is None else str(need.batch)
     return need.workload, *_amounts(need.runs, need.samples, need.flops), batch, _hours([need])
 
 
 def _total(needs: Sequence[Need]) -> tuple[str, ...]:
+    """Return the row of sums."""
     sums = (sum(n.runs for n in needs), sum(n.samples for n in needs), sum(n.flops for n in needs))
-    return "together", *_amounts(*sums), "", _hours(needs)
+    return "total", *_amounts(*sums), "", _hours(needs)
 
 
 def _amounts(runs: int, samples: int, flops: float) -> tuple[str, str, str]:
@@ -75,15 +91,15 @@ def _hours(needs: Sequence[Need]) -> str:
 
 
 def _basis(device: str, *, timed: bool) -> str:
-    """What the figures are made of."""
+    """Say how the figures were obtained."""
     counted = (
-        "Runs: every cell, and every matched run and control that the cells can have.\n"
-        "FLOPs: 2 x MACs of the dense network; a backward pass counts as two forward, and the\n"
-        "validation after each epoch and the test are in them.\n"
+        "Runs: all cells, and all matched runs and controls that the cells can have.\n"
+        "FLOPs: 2 x MACs of the dense network. A backward pass counts as two forward passes. The\n"
+        "validation after each epoch and the test are included.\n"
     )
     hours = (
-        f"Hours: of one process on {device}; steps and evaluations of the dense network on\n"
-        "made-up samples in memory were timed. What methods add, what live shrink saves and the\n"
-        "reading of files are not in them."
+        f"Hours: one process on {device}. Training steps and evaluations of the dense network\n"
+        "were timed on random samples in memory. The estimate leaves out the work of the\n"
+        "methods, the time that live shrink saves, and the reading of files."
     )
-    return counted + (hours if timed else "Hours: none; --seconds 0 times nothing.")
+    return counted + (hours if timed else "Hours: none, because --seconds 0 measures nothing.")

@@ -1,4 +1,4 @@
-"""Progress of a long command: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a long command: a bar on a terminal, otherwise a line every half minute."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
-#: Seconds between two lines where stderr is no terminal.
+#: Seconds between two lines if the stream is not a terminal.
 INTERVAL = 30.0
 
 
 class Progress:
-    """Counts what is done of what this command will do, and how long the rest takes.
+    """Counts finished parts of a command and estimates the remaining time.
 
-    The remaining time comes from the mean rate so far, because cells differ in length.
+    The estimate uses the mean time per part so far, because cells differ in length.
 
     Parameters
     ----------
     total
-        How many there are to do.
-    title, unit
-        What is done, and the name of one part of it.
+        Number of parts that this command will compute.
+    title
+        Name of the whole, such as ``board quick``.
+    unit
+        Name of one part, such as ``cell``.
     stream
-        Where it is shown; a bar if that is a terminal.
+        Where progress is shown; default: stderr. A terminal gets a bar.
     clock
-        Seconds.
+        Returns the time in seconds.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Progress:
             self.bar.close()
 
     def advance(self, label: str, count: int = 1) -> None:
-        """Count `count` more as done; `label` names the last of them."""
+        """Count `count` more parts as finished; `label` names the last of them."""
         self.done += count
         if self.bar is not None:
             self.bar.set_postfix_str(label, refresh=False)
@@ -77,7 +79,7 @@ class Progress:
             self.write(f"{self._line(now)}, {label}")
 
     def write(self, text: str, stream: TextIO | None = None) -> None:
-        """Print a line that stays, above the bar."""
+        """Print a line above the bar; the line stays."""
         to = stream or self.stream
         if self.bar is not None:
             self.bar.write(text, to)
@@ -85,6 +87,7 @@ class Progress:
             print(text, file=to, flush=True)
 
     def _line(self, now: float) -> str:
+        """Return the counts, the time so far, and the remaining time, as text."""
         spent = now - self.start
         left = spent / self.done * (self.total - self.done) if self.done else 0.0
         return (
@@ -94,6 +97,7 @@ class Progress:
 
 
 def _clock(seconds: float) -> str:
+    """Return a duration as minutes:seconds or hours:minutes:seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

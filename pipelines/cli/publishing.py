@@ -1,4 +1,4 @@
-"""Commands for people who publish records, or doubt them, or want to see the data."""
+"""Commands to verify, submit and publish records, and to show samples of the data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.options import BoardName, DataName, OnlyMethods, Rerun, project_root
 from pipelines.common.errors import BenchError, InputError
 
 if TYPE_CHECKING:
@@ -20,39 +21,50 @@ def verify(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of records, or a packed submission; default: every board in "
+            help="Folder of records, or file of a submission; default: all boards in "
             "results/boards."
         ),
     ] = None,
-    rerun: Annotated[bool, typer.Option(help="Run one cell, chosen at random, again.")] = True,
+    rerun: Rerun = True,
     any_code: Annotated[
-        bool, typer.Option("--any-code", help="Records made by other code are no fault.")
+        bool,
+        typer.Option("--any-code", help="Accept records that another version of the code made."),
     ] = False,
     write_seal: Annotated[
-        bool, typer.Option("--seal", help="First write down the hash of every record here.")
+        bool,
+        typer.Option("--seal", help="First write the hash of every record to SHA256SUMS."),
     ] = False,
     take_in: Annotated[
-        bool, typer.Option("--take-in", help="Then copy a submission's records into results/.")
+        bool,
+        typer.Option("--take-in", help="Copy the records of a valid submission into results/."),
     ] = False,
 ) -> None:
-    """Look for records that are edited, removed, doubled or contradict themselves."""
+    """Check records for errors and manipulation.
+
+    This finds records that were edited, removed or duplicated, and records that contradict
+    themselves.
+    """
     from pipelines.audit import faults as audit
     from pipelines.audit.seal import SEAL, seal_folder
     from pipelines.audit.submission import board_places
-    from pipelines.boards.project import find_root
 
-    root = find_root(Path.cwd())
+    root = project_root()
     packed = path is not None and path.is_file()
     if packed and (write_seal or any_code):
-        raise InputError("a submission is sealed, and of the code that is here; leave that out.")
+        raise InputError(
+            "a submission is sealed already, and must come from the current code; leave out --seal "
+            "and --any-code."
+        )
     if take_in and not packed:
-        raise InputError("only a packed submission can be taken in; name its file.")
+        raise InputError("only a packed submission can be taken in; give the path of its file.")
     if path is not None and packed:
         _verify_submission(path, root, rerun=rerun, take_in=take_in)
         return
     places = [[path]] if path else list(board_places(root))
     if not any(True for folders in places for folder in folders for _ in folder.rglob("*.json")):
-        raise InputError(f"{path or root / 'results' / 'boards'} holds no record; name a folder.")
+        raise InputError(
+            f"{path or root / 'results' / 'boards'} holds no record; give a folder of records."
+        )
     for folders in places if write_seal else ():
         for folder in folders:
             print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
@@ -61,23 +73,24 @@ def verify(
 
 
 def submit(
-    method: Annotated[
-        list[str] | None, typer.Option(help="Only these methods; default: all of the board.")
-    ] = None,
-    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "quick",
+    method: OnlyMethods = None,
+    board: BoardName = "quick",
     to: Annotated[
-        Path | None, typer.Option(help="File; default: results/local/submission-BOARD.tar.gz.")
+        Path | None,
+        typer.Option(help="Target file; default: results/local/submission-BOARD.tar.gz."),
     ] = None,
-    rerun: Annotated[bool, typer.Option(help="Run one cell, chosen at random, again.")] = True,
+    rerun: Rerun = True,
 ) -> None:
-    """Pack the records of your methods for somebody else to verify and take in."""
+    """Pack the records of your methods into one file.
+
+    A maintainer verifies it with 'dpap-bench verify FILE'.
+    """
     from pipelines.audit import submission
     from pipelines.boards.params import load_params
-    from pipelines.boards.project import find_root
     from pipelines.common import archives
     from pipelines.records.store import board_store
 
-    root = find_root(Path.cwd())
+    root = project_root()
     params, store = load_params(root), board_store(root, board)
     path = to or root / "results" / "local" / f"submission-{board}.tar.gz"
     with tempfile.TemporaryDirectory() as temporary:
@@ -86,21 +99,27 @@ def submit(
         found = submission.faults(folder, params)
         _conclude(submission.record_folders(folder), found, root, rerun=rerun, base=folder)
         archives.pack(folder, path)
-    print(f"packed in {path}")
+    print(f"packed: {path}")
 
 
 def publish(
-    to: Annotated[Path, typer.Option(help="Folder of the site.")],
+    to: Annotated[Path, typer.Option(help="Target folder of the site.")],
     board: Annotated[
-        list[str] | None, typer.Option(help="Only these; default: all whose cells are there.")
+        list[str] | None,
+        typer.Option(
+            help="Only this board; may be given several times. Default: all whose records are "
+            "complete."
+        ),
     ] = None,
 ) -> None:
-    """Write the boards as a site: an overview, their pages, tables, figures, and a seal."""
+    """Write a web site of the boards.
+
+    It has an overview, the page, tables and figures of each board, and a seal of the records.
+    """
     from pipelines.boards.params import load_params
-    from pipelines.boards.project import find_root
     from pipelines.report.site import complete, write_site
 
-    root = find_root(Path.cwd())
+    root = project_root()
     params = load_params(root)
     boards = board or list(complete(params, root))
     if not boards:
@@ -110,21 +129,25 @@ def publish(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="Data set; see: dpap-bench list data")],
-    number: Annotated[int, typer.Argument(min=0, help="Of the training sample.")] = 0,
-    frames: Annotated[int, typer.Option(min=1, help="Of a recording, of equal duration.")] = 12,
+    name: DataName,
+    number: Annotated[int, typer.Argument(min=0, help="Number of the training sample.")] = 0,
+    frames: Annotated[
+        int, typer.Option(min=1, help="Frames per recording of events, of equal duration.")
+    ] = 12,
     to: Annotated[
-        Path | None, typer.Option(help="PNG file; default: results/local/show/NAME-NUMBER.png")
+        Path | None, typer.Option(help="PNG file; default: results/local/show/NAME-NUMBER.png.")
     ] = None,
 ) -> None:
-    """Draw one training sample: an image, or a recording as a strip of frames."""
+    """Draw one training sample into a PNG file.
+
+    A recording of events is drawn as a strip of frames.
+    """
     from pipelines import data
-    from pipelines.boards.project import find_root
     from pipelines.data import preview
 
-    root = find_root(Path.cwd())
-    source, folder = data.SOURCES.get(name), data.fetch(name, root / "data")
-    assert source is not None  # or `fetch` would have said so
+    root = project_root()
+    folder = data.fetch(name, root / "data")  # refuses an unknown name
+    source = data.SOURCES[name]
     if source.events:
         label, events = source.event_loader.recording(folder, number)
         drawn = preview.strip(events, *source.event_loader.SENSOR, frames)
@@ -135,10 +158,8 @@ def show(
             raise InputError(
                 f"{name} has {len(train)} training samples; the last is {len(train) - 1}."
             )
-        label, drawn = (
-            int(train.labels[number]),
-            preview.grey(train.batch(slice(number, number + 1))[0][0].numpy()),
-        )
+        label = int(train.labels[number])
+        drawn = preview.grey(train.batch(slice(number, number + 1))[0][0].numpy())
         words = "an image"
     path = to or root / "results" / "local" / "show" / f"{name}-{number}.png"
     preview.write_png(drawn, path)
@@ -146,6 +167,7 @@ def show(
 
 
 def _verify_submission(path: Path, root: Path, *, rerun: bool, take_in: bool) -> None:
+    """Verify a packed submission; copy its records into results/ if `take_in`."""
     from pipelines.audit import submission
     from pipelines.boards.params import load_params
     from pipelines.common import archives
@@ -169,9 +191,25 @@ def _conclude(
     rerun: bool,
     base: Path | None = None,
 ) -> None:
-    """Print the faults of records, or those of a second run; raise BenchError if there are any.
+    """Print the faults of records, then those of a second run of one of them.
 
-    Paths are printed as seen from `base`, if that is given.
+    Parameters
+    ----------
+    folders
+        Folders of records.
+    found
+        Faults of these records.
+    root
+        The project's folder.
+    rerun
+        Whether to run the cell of one record again, if the records have no fault.
+    base
+        Print paths relative to this folder; None: print whole paths.
+
+    Raises
+    ------
+    BenchError
+        If there is a fault, or no record can be run again on this machine.
     """
     from pipelines.audit.second_run import draw, second_run
     from pipelines.records.record import read_record
@@ -184,7 +222,9 @@ def _conclude(
     if rerun and not faults:
         drawn = draw(files)
         if drawn is None:
-            raise BenchError("none of the records can be run here; try it with --no-rerun.")
+            raise BenchError(
+                "no record can be run again on this machine; use --no-rerun to verify without it."
+            )
         print(f"running {name(drawn)} again", file=sys.stderr)
         faults = [(drawn, sentence) for sentence in second_run(read_record(drawn), root)]
     for file, sentence in faults:

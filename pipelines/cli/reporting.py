@@ -1,4 +1,4 @@
-"""Verbs that show results: tables and pages of a board, MLflow."""
+"""Commands that show results: tables and page of a board, and MLflow."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Json, On, print_json, project_root
+from pipelines.cli.options import BoardName, DeviceName, Json, print_json, project_root
 from pipelines.common.errors import BenchError
 
 
 def report(
-    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "quick",
+    board: BoardName = "quick",
     update: Annotated[
-        Path | None, typer.Option(help="Only put the board's tables into this document.")
+        Path | None,
+        typer.Option(help="Only write the board's tables into this document, between its markers."),
     ] = None,
     show: Annotated[
-        bool, typer.Option("--show", help="Print the best rows of the board built last.")
+        bool,
+        typer.Option("--show", help="Only print the best rows; the board must have been built."),
     ] = False,
     literature: Annotated[
-        bool, typer.Option("--literature", help="Only print published results beside our rows.")
+        bool,
+        typer.Option("--literature", help="Only print published results beside rows of the board."),
     ] = False,
-    device: On = None,
+    device: DeviceName = None,
 ) -> None:
-    """Build tables, figures and the page of a board from its records, or show the best rows."""
+    """Build tables, figures and page of a board.
+
+    They are built from the board's records alone; nothing is trained.
+    """
     from pipelines.records.store import board_folder, board_store
 
     root = project_root()
@@ -55,11 +61,15 @@ def report(
 
 def sync(
     uri: Annotated[
-        str | None, typer.Option(help="MLflow tracking URI; default: sqlite:///mlflow.db here.")
+        str | None,
+        typer.Option(help="MLflow tracking URI; default: mlflow.db in the project's folder."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring MLflow up to date with the records; repeats change nothing."""
+    """Copy new and changed records to MLflow.
+
+    Running it again changes nothing.
+    """
     from filelock import FileLock, Timeout
 
     from pipelines.boards.params import load_params
@@ -70,7 +80,7 @@ def sync(
     results = root / "results"
     (results / "local").mkdir(parents=True, exist_ok=True)
     try:
-        # MLflow's tables are made by the first who writes; two at a time would break them.
+        # The first process that writes creates MLflow's tables; two at once would break them.
         with FileLock(results / "local" / "sync.lock", timeout=0):
             found = experiments(load_params(root), root)
             counts = (

@@ -1,4 +1,4 @@
-"""Verbs that compute: fetch data, run one cell, run the missing cells of a board."""
+"""Commands that compute: fetch data, run one cell, run the missing cells of a board."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from pipelines.cli.options import Json, On, print_json, project_root
+from pipelines.cli.options import (
+    BoardName,
+    DataName,
+    DeviceName,
+    Json,
+    OnlyMethods,
+    OnlyWorkloads,
+    print_json,
+    project_root,
+)
 from pipelines.common.errors import BenchError
 from pipelines.engines.engine import Engine
 
@@ -30,10 +39,13 @@ class Only(StrEnum):
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="Data set; see: dpap-bench list data")],
+    name: DataName,
     as_json: Json = False,
 ) -> None:
-    """Get a data set and verify it; nothing happens if it is there."""
+    """Download a data set and verify it.
+
+    Nothing is downloaded if it is complete.
+    """
     from pipelines import data
 
     folder = data.fetch(name, project_root() / "data")
@@ -44,21 +56,41 @@ def fetch(
 
 
 def run(
-    workload: Annotated[str, typer.Option(help="See: dpap-bench list workloads")],
-    method: Annotated[str, typer.Option(help="See: dpap-bench list methods")],
+    workload: Annotated[
+        str, typer.Option(help="Name of a workload; 'dpap-bench list workloads' shows all.")
+    ],
+    method: Annotated[
+        str,
+        typer.Option(help="METHOD or METHOD:VARIANT; 'dpap-bench list methods' shows all methods."),
+    ],
     density: Annotated[
-        str | None, typer.Option(help="Kept / prunable weights in (0, 1], or 'emergent'.")
+        str | None,
+        typer.Option(
+            help="Target density, kept / prunable weights in (0, 1]; or 'emergent': the method "
+            "finds the density."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     granularity: Annotated[
-        str | None, typer.Option(help="structured, unstructured, hybrid; default: the method's.")
+        str | None,
+        typer.Option(
+            help="What is removed: structured, hybrid, unstructured or spatio-temporal. Default: "
+            "the first that the method supports."
+        ),
     ] = None,
-    track: Annotated[str, typer.Option(help="from-scratch or post-training.")] = "from-scratch",
-    device: On = None,
+    track: Annotated[
+        str,
+        typer.Option(help="from-scratch, or post-training: start from a trained dense network."),
+    ] = "from-scratch",
+    device: DeviceName = None,
     again: Annotated[bool, typer.Option(help="Run even if a valid record exists.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run one cell; its record goes to results/local and touches no board."""
+    """Run one cell and print its result.
+
+    A cell is one workload, method, granularity, density, seed and track. The record is written to
+    results/local; no board changes.
+    """
     from pipelines import data
     from pipelines.boards.params import load_params, read_density
     from pipelines.engines.engine import run_cells
@@ -84,24 +116,30 @@ def run(
 
 
 def sweep(
-    board: Annotated[str, typer.Option(help="See: dpap-bench list boards")] = "quick",
-    workload: Annotated[list[str] | None, typer.Option(help="Only these workloads.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only these methods.")] = None,
+    board: BoardName = "quick",
+    workload: OnlyWorkloads = None,
+    method: OnlyMethods = None,
     only: Annotated[
         Only | None,
         typer.Option(
-            help="Only this part: cells, then baselines matched to the densities that emerged, "
-            "then controls. Default: one after the other."
+            help="Only one part: the cells, the matched runs (baselines at the densities that "
+            "DPAP found), or the controls. Default: all three, in this order."
         ),
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="How cells run.")] = "processes",
+    engine: Annotated[
+        Engine, typer.Option(help="Run cells one after another, or in several processes.")
+    ] = "processes",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Default: every core; one for a GPU.")
+        int | None,
+        typer.Option(min=1, help="Number of processes; default: one per core, or one on a GPU."),
     ] = None,
-    device: On = None,
+    device: DeviceName = None,
     as_json: Json = False,
 ) -> None:
-    """Run the cells of a board that have no valid record; resumes where it was stopped."""
+    """Run the cells of a board that have no valid record.
+
+    Finished cells are kept. After an interruption, the same command continues.
+    """
     from pipelines.boards.params import Part, load_params
     from pipelines.engines.engine import default_workers
     from pipelines.records.store import board_store
@@ -125,11 +163,11 @@ def sweep(
     if as_json:
         print_json(result | {"statuses": dict(statuses), "records": str(store.root)})
     else:
-        print(f"{result['run']} cells run, {result['skipped']} were there already")
+        print(f"{result['run']} cells run, {result['skipped']} already had a valid record")
     if statuses["failed"]:
         raise BenchError(
-            f"{statuses['failed']} cells failed (see above); mend the method and run the same "
-            "command again: the others are kept."
+            f"{statuses['failed']} cells failed (see above); correct the method and run the same "
+            "command again. Finished cells are kept."
         )
 
 
@@ -140,7 +178,7 @@ def _make_folders(
     workloads: Sequence[str] | None,
     methods: Sequence[str] | None,
 ) -> None:
-    """Make the outputs of a DVC stage, which must exist even if no cell of it makes sense."""
+    """Create the output folders of a DVC stage; they must exist even if the stage has no cell."""
     for place in workloads or params.board(board).workloads:
         store.controls(place).mkdir(parents=True, exist_ok=True)
         for name in methods or ():
@@ -150,7 +188,7 @@ def _make_folders(
 def _missing(
     root: Path, params: Params, board: str, wanted: Sequence[RunSpec], store: Store
 ) -> list[RunSpec]:
-    """Cells without a valid record on this board or, copied from there, on another."""
+    """Return the cells that must be run, after copying valid records from other boards."""
     from pipelines.records.store import board_store
 
     todo = store.missing(wanted)
@@ -181,7 +219,11 @@ def _run(
 
 
 def digest() -> None:
-    """Write the code digest of each method on a board, which DVC compares, to results/code."""
+    """Write the code digest of each method, for DVC.
+
+    The digests of all methods on boards are written to results/code. DVC reruns the stages of a
+    method when its digest changes.
+    """
     from pipelines.boards.params import load_params
     from pipelines.common.files import atomic_file
     from pipelines.methods.catalogue import canonical
