@@ -1,7 +1,7 @@
-"""The choice of an engine: a name, and the module of that name in this folder.
+"""Choose an engine by its name, which is the name of a module in this folder.
 
-An engine is a module with ``run(specs, data_root, store, workers)``, which runs cells and yields
-their records as they end. All engines give the same records.
+An engine is a module with a function ``run(specs, data_root, store, workers)``. The function runs
+cells and yields each record when its run ends. All engines give the same records.
 """
 
 from __future__ import annotations
@@ -21,39 +21,58 @@ Engine = Literal["serial", "processes"]
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def default_workers(threads: int, device: str) -> int:
-    """One process for every `threads` cores, but a single one for a GPU."""
+    """Return the default number of processes.
+
+    Parameters
+    ----------
+    threads
+        CPU threads of each run.
+    device
+        ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    int
+        One process per `threads` cores, at least one; always one for a GPU.
+    """
     return 1 if device == "cuda" else max(1, available_cores() // threads)
 
 
 def run_cells(
     specs: Sequence[RunSpec], data_root: Path, store: Store, engine: Engine, workers: int
 ) -> Iterator[RunRecord]:
-    """Run cells and yield their records as they end; the data must have been fetched.
+    """Run cells and yield each record when its run ends. Their data must have been fetched.
 
     Parameters
     ----------
     specs
-        Cells.
+        The cells.
     data_root
         Folder of fetched data sets.
     store
-        Where records go.
+        The store that each record is written to.
     engine
-        ``serial``: one after another in this process; ``processes``: several at a time.
+        ``serial``: one cell after another in this process; ``processes``: several cells at a time.
+        One cell, or one worker, always runs in this process.
     workers
-        Processes at a time.
+        Number of processes.
+
+    Yields
+    ------
+    RunRecord
+        The record of a finished run; it is in the store already.
 
     Raises
     ------
     BenchError
-        If a record cannot be written or a process is killed; finished cells are kept.
+        If a record cannot be written or a process is killed. Finished cells are kept.
     """
     if workers == 1 or len(specs) < 2:
         engine = "serial"

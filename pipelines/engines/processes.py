@@ -1,4 +1,4 @@
-"""Cells in several processes of this machine."""
+"""The engine ``processes``: several cells at a time, each in a process of this machine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pipelines.training.cell import make_start
 def run(
     specs: Sequence[RunSpec], data_root: Path, store: Store, workers: int
 ) -> Iterator[RunRecord]:
-    """Run cells and yield their records; see `pipelines.engines.engine.run_cells`.
+    """Run cells and yield their records, as `pipelines.engines.engine.run_cells` describes.
 
-    Dense checkpoints that cells start from are made first, each by one process.
+    Dense checkpoints that cells start from are trained first, each by one process only.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipelines.engines.task"])
@@ -41,15 +41,15 @@ def run(
                 yield future.result()
         except BrokenProcessPool as error:
             raise BenchError(
-                "a worker process was killed (out of memory?); finished cells are kept: run the "
-                "same command again, with fewer --workers."
+                "a worker process was killed (out of memory?); finished cells are kept. Run the "
+                "same command again with fewer --workers."
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _leave_with_parent() -> None:
-    """End this worker when the main process is gone, however it went."""
+    """End this worker when the main process ends, even if it was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -1,4 +1,4 @@
-"""Cells one after another, in this process."""
+"""The engine ``serial``: one cell after another, in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.settings.spec import RunSpec
 def run(
     specs: Sequence[RunSpec], data_root: Path, store: Store, workers: int
 ) -> Iterator[RunRecord]:
-    """Run cells and yield their records; see `pipelines.engines.engine.run_cells`."""
+    """Run cells and yield their records, as `pipelines.engines.engine.run_cells` describes."""
     del workers
     for spec in specs:
         yield run_and_store(spec, data_root, store.root)

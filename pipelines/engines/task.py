@@ -1,4 +1,4 @@
-"""What every engine does with one cell, and with the checkpoints that cells start from."""
+"""Work that all engines share: one cell, and the checkpoints that cells start from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,24 @@ from pipelines.training.cell import run_cell
 
 
 def run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecord:
-    """Run one cell and write its record at once, so that a kill loses only cells in flight."""
+    """Run one cell and write its record at once.
+
+    If the sweep is killed, only the cells that were running at that moment are lost.
+
+    Parameters
+    ----------
+    spec
+        The cell.
+    data_root
+        Folder of fetched data sets.
+    store_root
+        Folder of the store.
+
+    Raises
+    ------
+    BenchError
+        If the record cannot be written.
+    """
     store = Store(store_root)
     record = run_cell(spec, data_root, store.checkpoints, store.parent(spec))
     store.write(record)
@@ -21,6 +38,6 @@ def run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecord
 
 
 def checkpoint_cells(specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """Return one post-training cell for each dense checkpoint that such cells start from."""
+    """Return one post-training cell for each dense checkpoint that the cells start from."""
     later = [spec for spec in specs if spec.track == "post-training"]
     return list({dense_cell(spec).run_id: spec for spec in later}.values())

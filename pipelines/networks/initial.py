@@ -1,4 +1,4 @@
-"""What a run is built from: random streams of a seed, the initial network, what can be pruned."""
+"""The start of a run: random streams, the initial network, and its prunable structure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from pipelines.settings.network import READOUT, Execution, NetworkSpec
 
 
 def stream(seed: int, name: str) -> torch.Generator:
-    """Return a generator of its own for each purpose; paired across methods by the seed."""
+    """Return the random generator of one purpose, so that purposes do not disturb each other.
+
+    Parameters
+    ----------
+    seed
+        Seed of the run. All methods get the same stream for the same seed and name.
+    name
+        The purpose, such as ``network`` or ``batches``.
+    """
     value = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:7], "big")
     return torch.Generator().manual_seed(value)
 
@@ -26,14 +34,42 @@ def build_network(
     seed: int,
     execution: Execution = Execution(),  # noqa: B008 -- frozen
 ) -> Network:
-    """Build the initial network of a seed; the global random state is left as it was."""
+    """Build the initial network of a seed; the global random state does not change.
+
+    Parameters
+    ----------
+    spec
+        The network.
+    shape
+        Shape of its input at one time step, [C, H, W].
+    classes
+        Number of classes.
+    seed
+        Seed of the run.
+    execution
+        How the network is computed.
+
+    Raises
+    ------
+    ValueError
+        If pooling and strides of the layout leave no feature map of inputs of this shape.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "network").initial_seed())
         return Network(spec, shape, classes, execution)
 
 
 def build_structure(network: Network, granularity: str) -> Structure:
-    """What can be pruned at a granularity."""
+    """Return the prunable layers and unit groups of a network.
+
+    Parameters
+    ----------
+    network
+        The network.
+    granularity
+        For ``none`` and ``unstructured``, the structure has weights only; otherwise also groups of
+        units that can be removed.
+    """
     if granularity in ("none", "unstructured"):
         structure = weight_structure(network, READOUT)
     else:

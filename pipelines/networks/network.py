@@ -24,23 +24,30 @@ class Network(nn.Module):
 
     A `Plan` computes the layers; the readout gets the mean of its input over time.
 
-    In a residual block the currents before the neurons are added, the membrane shortcut of
-    MS-ResNet (Hu et al., arXiv 2112.08954): y = norm(conv(s)) + shortcut, and neurons fire on y.
-    An identity shortcut carries the y of the layer before the block, pooled as its spikes are. A
-    projection reads the block's input spikes, where MS-ResNet projects y: so every convolution
-    gets spikes and costs accumulates. Artificial networks have the post-activation form of He et
-    al. (arXiv 1512.03385): relu(norm(conv(x)) + shortcut(x)), x being the block's input.
+    A residual block of a spiking network adds the shortcut to the current before the neurons, as
+    the membrane shortcut of MS-ResNet does (Hu et al., arXiv 2112.08954): y = norm(conv(s)) +
+    shortcut, where s are spikes and y is the input current of the neurons. An identity shortcut
+    carries the y of the layer before the block, pooled in the same way as the spikes of that layer.
+    A projection shortcut reads the input spikes of the block; MS-ResNet projects y instead. With
+    spikes as input, every convolution costs accumulates only. Artificial networks have the
+    post-activation form of He et al. (arXiv 1512.03385): relu(norm(conv(x)) + shortcut(x)), where
+    x is the input of the block.
 
     Parameters
     ----------
     spec
-        What to build.
+        Layers and neurons.
     input_shape
-        Of one sample at one time step: [channels, height, width].
+        Shape of one sample at one time step: [channels, height, width].
     classes
         Number of outputs.
     execution
-        How it is computed.
+        The plan and the number format.
+
+    Raises
+    ------
+    ValueError
+        If pooling and strides of the layout leave no feature map of inputs of this shape.
     """
 
     def __init__(
@@ -68,12 +75,12 @@ class Network(nn.Module):
 
     @property
     def steps(self) -> int:
-        """Time steps of one sample."""
+        """Number of time steps of one sample."""
         return self.spec.steps
 
     @property
     def plan(self) -> Plan:
-        """How it is computed: what `use` was given, or else what suits its device."""
+        """The plan that computes the network: that of `use`, or the one chosen for its device."""
         if self._given is not None:
             return self._given
         device = self.readout.weight.device
@@ -82,18 +89,24 @@ class Network(nn.Module):
         return self._chosen[device]
 
     def use(self, plan: Plan) -> Network:
-        """Compute this network and those that `narrowed` makes of it by one plan; return it."""
+        """Set the plan of this network, and of networks made by `narrowed`; return this network."""
         self._given = plan
         return self
 
     @property
     def layout(self) -> str:
-        """The layout with the widths that the network has now."""
+        """The layout, with the present widths of the layers."""
         widths = [stage.weights.weight.shape[0] for stage in self.stages]
         return with_widths(self.spec.layout, widths)
 
     def narrowed(self, widths: Sequence[int]) -> Network:
-        """Build the same network with other widths, of `stages`; no random number is drawn."""
+        """Build the same network with other widths; the global random state does not change.
+
+        Parameters
+        ----------
+        widths
+            Number of units of each stage, in the order of `stages`.
+        """
         with torch.random.fork_rng(devices=[]):
             spec = self.spec.with_widths(widths)
             small = Network(spec, self.input_shape, self.classes, self.execution)
@@ -102,27 +115,45 @@ class Network(nn.Module):
         return small.to(device=reference.device, dtype=reference.dtype)
 
     def silence(self, steps: Mapping[str, Tensor]) -> None:
-        """Withhold the spikes of some units at some time steps: layer -> kept, bool [units, T].
+        """Suppress the spikes of some units at some time steps.
 
-        A silenced unit still integrates and resets as if it had fired; nobody receives the spike.
+        A silenced unit still integrates its input and resets as if it had fired, but no other layer
+        receives the spike.
+
+        Parameters
+        ----------
+        steps
+            Layer -> time steps at which the spikes of a unit are sent, bool [units, T].
         """
         device = self.readout.weight.device
         self.gates = {name: kept.to(device) for name, kept in steps.items()}
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Class scores [B, classes] of inputs [B, C, H, W] (static) or [T, B, C, H, W]."""
+        """Return class scores [B, classes] of inputs [B, C, H, W] (static) or [T, B, C, H, W]."""
         return self.record(inputs)[0]
 
     def run(self, inputs: Tensor) -> tuple[Tensor, dict[str, Pair]]:
-        """Class scores, and the activity of every layer: name -> (input, output), [T, B, ...].
+        """Compute class scores and the activity of every layer.
 
-        The readout's pair is (its input, its scores as one step). A static input keeps T = 1.
+        Parameters
+        ----------
+        inputs
+            [B, C, H, W] (static) or [T, B, C, H, W].
+
+        Returns
+        -------
+        tuple of Tensor and dict
+            Class scores [B, classes], and layer -> (its input, its output), [T, B, ...]. The output
+            of the readout is the class scores, with T = 1. A static input has T = 1.
         """
         scores, activity = self.record(inputs)
         return scores, dict(Activity(activity))
 
     def record(self, inputs: Tensor) -> tuple[Tensor, dict[str, Recorded]]:
-        """Class scores, and activity in which some maps may be `Unwritten`; faster than `run`."""
+        """Compute class scores and activity, faster than `run`.
+
+        Feature maps that the plan did not write are `Unwritten`: they are recomputed on demand.
+        """
         x = inputs.unsqueeze(0) if inputs.dim() == 4 else inputs
         with bfloat16.autocast(x.device, enabled=self.execution.precision == "bfloat16"):
             features, activity = self.plan.run(self.stages, x, self.gates)
@@ -132,12 +163,17 @@ class Network(nn.Module):
         return scores, activity
 
     def neuron_currents(self, normed: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """Input currents of the neurons of each layer of a spiking network, shortcuts added.
+        """Yield the input current of the neurons of each layer of a spiking network.
 
         Parameters
         ----------
         normed
-            Layer -> output of its batch norm, [T, B, ...]; projection shortcuts are layers too.
+            Layer -> output of its batch norm, [T, B, ...]. Projection shortcuts are layers, too.
+
+        Yields
+        ------
+        tuple of str and Tensor
+            Layer, and its current with the shortcut added, [T, B, ...].
         """
         carried = torch.zeros(())
         for stage in self.stages:
@@ -150,15 +186,26 @@ class Network(nn.Module):
                 carried = self.plan.pool(stage.pool, current)
 
     def step(self, x: Tensor, states: dict[str, State]) -> Tensor:
-        """One time step by snnTorch: input [B, C, H, W] to readout current [B, classes].
+        """Compute one time step by snnTorch.
 
-        `states` are those of the neurons, layer by layer, read and updated; an empty dict starts a
-        sample. `forward` is tested against this, and the dependency graph is traced from it.
+        Tests compare `forward` with this function, and the dependency graph is traced from it.
+
+        Parameters
+        ----------
+        x
+            Input at this time step, [B, C, H, W].
+        states
+            Layer -> state of its neurons. It is read and updated; an empty dict starts a sample.
+
+        Returns
+        -------
+        Tensor
+            Output of the readout, [B, classes].
         """
         features, _ = one_step(self.neurons, self.stages, x, states)
         return cast(Tensor, self.readout(features.flatten(1)))
 
 
 def first_step(network: nn.Module, x: Tensor) -> Tensor:
-    """Run one step from rest: the forward pass for tracing."""
+    """Compute the first time step of a sample; torch-pruning traces this forward pass."""
     return cast(Network, network).step(x, {})

@@ -15,20 +15,20 @@ from pipelines.settings.layout import Token, has_projection, parse_layout
 from pipelines.settings.network import READOUT, NetworkSpec
 
 Carried = Literal["current", "output"]
-#: Ends the name of a projection shortcut; before it stands the layer whose current it adds to.
+#: Suffix of the name of a projection shortcut; the prefix is the layer whose current it adds to.
 SHORTCUT = "_shortcut"
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """What leads around a residual block; without modules the identity.
+    """The shortcut of a residual block: a projection, or the identity if it has no modules.
 
     Parameters
     ----------
     name
-        Of the layer, if it is one.
+        Layer name of a projection; empty for the identity.
     weights, norm
-        Of a projection.
+        Convolution and batch norm of a projection.
     """
 
     name: str = ""
@@ -36,7 +36,7 @@ class Shortcut:
     norm: nn.Module | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """What it adds to the current of the block's last layer, [N, C, H, W]."""
+        """Return the addend to the current of the block's last layer, [N, C, H, W]."""
         if self.weights is None or self.norm is None:
             return x
         return cast(Tensor, self.norm(self.weights(x)))
@@ -48,11 +48,15 @@ class Stage:
 
     Parameters
     ----------
+    name
+        Name of the layer, such as ``conv1`` or ``fc1``.
+    weights, norm, neuron, pool
+        Modules of the layer, in the order of computation.
     shortcut
-        Adds to what its batch norm gives, before its neuron.
+        Shortcut of the block that ends here: added to the output of the batch norm.
     carries
-        What the shortcut that begins behind it is given, after pooling: what its neuron sends, or
-        the current that its neuron received. None: no block begins here.
+        What the shortcut of the block that begins after this layer reads: the ``output`` of the
+        neurons, or their input ``current``, either of them pooled. None: no block begins here.
     """
 
     name: str
@@ -65,11 +69,11 @@ class Stage:
 
     @property
     def joined(self) -> bool:
-        """Whether its current is a sum, or has another reader than its neuron."""
+        """Whether a shortcut ends at this layer, or reads the input current of its neurons."""
         return self.shortcut is not None or self.carries == "current"
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """Its modules by their names in the network."""
+        """Yield the modules of the layer and their names in the network."""
         yield self.name, self.weights
         yield f"{self.name}_norm", self.norm
         yield f"{self.name}_neuron", self.neuron
@@ -81,7 +85,7 @@ class Stage:
 
 
 def has_neurons(layer: str) -> bool:
-    """Whether a layer drives neurons of its own; the readout has none, nor has a shortcut."""
+    """Whether a layer has neurons; the readout and projection shortcuts have none."""
     return layer != READOUT and not layer.endswith(SHORTCUT)
 
 
@@ -109,12 +113,26 @@ def scan_window(pool: nn.Module, shape: torch.Size) -> int:
 def build_stages(
     spec: NetworkSpec, input_shape: tuple[int, int, int], neurons: Neuron
 ) -> tuple[tuple[Stage, ...], int]:
-    """Build the layers of a network, and count the features that its readout gets.
+    """Build the layers of a network before its readout.
+
+    Parameters
+    ----------
+    spec
+        The network.
+    input_shape
+        Shape of one sample at one time step: [channels, height, width].
+    neurons
+        Model of the neurons.
+
+    Returns
+    -------
+    tuple of tuple and int
+        The layers, and the number of input features of the readout.
 
     Raises
     ------
     ValueError
-        If the layout leaves no map of inputs of this shape.
+        If pooling and strides leave no feature map of inputs of this shape.
     """
     builder = _Builder(spec, input_shape, neurons)
     for token in parse_layout(spec.layout):
@@ -123,7 +141,7 @@ def build_stages(
 
 
 class _Builder:
-    """Adds one token after another."""
+    """Builds stages from the tokens of a layout, one token after another."""
 
     def __init__(
         self, spec: NetworkSpec, input_shape: tuple[int, int, int], neurons: Neuron
@@ -131,10 +149,10 @@ class _Builder:
         self.spec = spec
         self.neurons = neurons
         self.input_shape = input_shape
-        self.shape: tuple[int, ...] = input_shape  # of what the next layer gets
+        self.shape: tuple[int, ...] = input_shape  # of the input of the next layer
         self.stages: list[Stage] = []
         self.block: list[Token] = []
-        self.source = 0  # the stage behind which the block begins
+        self.source = 0  # the stage after which the block begins
 
     @property
     def features(self) -> int:
@@ -151,7 +169,7 @@ class _Builder:
             self._pool(token)
         if 0 in self.shape:
             text, shape = self.spec.layout, self.input_shape
-            raise ValueError(f"layout '{text}' leaves no map of {shape} inputs")
+            raise ValueError(f"layout '{text}' leaves no map of {shape} inputs; pool less")
 
     def _conv(self, token: Token) -> None:
         if token.opens:
@@ -169,15 +187,15 @@ class _Builder:
         self.stages.append(Stage(name, weights, norm, self.neurons.build(), nn.Identity()))
 
     def _shortcut(self) -> None:
-        """Lead around the block that ends."""
+        """Add the shortcut of the block that ends at the last stage."""
         source, last = self.stages[self.source], self.stages[-1]
         shortcut = Shortcut()
         carries: Carried = "output" if self.spec.kind == "ann" else "current"
         if has_projection(self.block):
-            before, behind = source.weights.weight.shape[0], last.weights.weight.shape[0]
+            before, after = source.weights.weight.shape[0], last.weights.weight.shape[0]
             stride = math.prod(token.stride for token in self.block)
-            conv = nn.Conv2d(before, behind, 1, stride, bias=False)
-            shortcut = Shortcut(f"{last.name}{SHORTCUT}", conv, nn.BatchNorm2d(behind))
+            conv = nn.Conv2d(before, after, 1, stride, bias=False)
+            shortcut = Shortcut(f"{last.name}{SHORTCUT}", conv, nn.BatchNorm2d(after))
             carries = "output"
         self.stages[self.source] = replace(source, carries=carries)
         self.stages[-1] = replace(last, shortcut=shortcut)
@@ -196,6 +214,6 @@ class _Builder:
         self.stages[-1] = replace(self.stages[-1], pool=pool)
 
     def _slide(self, channels: int, window: int, stride: int, padding: int) -> None:
-        """Set the shape of the map that a sliding window leaves."""
+        """Set the shape of the next input after a convolution or pooling window has passed."""
         height, width = (max(0, (n + 2 * padding - window) // stride + 1) for n in self.shape[1:])
         self.shape = (channels, height, width)

@@ -13,21 +13,34 @@ from pipelines.settings.spec import RunSpec
 
 
 def board_folder(root: Path, board: str) -> Path:
-    """Folder of a board below the project's folder: its records, controls, tables and page."""
+    """Return the folder of a board, which holds its records, controls, tables and page.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    board
+        Name of the board.
+    """
     return root / "results" / "boards" / board
 
 
 def board_store(root: Path, board: str) -> Store:
-    """Return the store of a board's records; controls and checkpoints lie beside it."""
+    """Return the store of a board's records, in the folder ``records`` of `board_folder`."""
     return Store(board_folder(root, board) / "records")
 
 
 class Store:
-    """Records under ``root/workload/method/run_id.json``; variants have own folders.
+    """A tree of records, ``root/WORKLOAD/METHOD/RUN_ID.json``.
 
-    Matched runs lie in ``METHOD-matched``.
+    A variant has the folder ``METHOD-VARIANT``, and the runs matched to a method have the folder
+    ``METHOD-matched``. Controls and dense checkpoints are in the folders ``controls`` and
+    ``checkpoints`` beside `root`.
 
-    Controls and dense checkpoints lie beside `root`: they are made from what is in it.
+    Parameters
+    ----------
+    root
+        Folder of the records; it need not exist.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,19 +48,19 @@ class Store:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the dense networks that post-training starts from."""
+        """Folder of the trained dense networks that post-training starts from."""
         return self.root.parent / "checkpoints"
 
     def controls(self, workload: str) -> Path:
-        """Folder of the controls of a workload."""
+        """Return the folder of the controls of a workload."""
         return self.root.parent / "controls" / workload
 
     def folder(self, workload: str, name: str) -> Path:
-        """Folder of a method, or variant, on a workload."""
+        """Return the folder of a method on a workload; `name` is METHOD or METHOD:VARIANT."""
         return self.root.joinpath(workload, name.replace(":", "-"))
 
     def path(self, spec: RunSpec) -> Path:
-        """Where the record of a cell lies, or would lie."""
+        """Return the path of the record of a cell, whether or not the record exists."""
         file = f"{spec.run_id}.json"
         if spec.control:
             name = f"{spec.name}-{spec.control}".replace(":", "-")
@@ -56,7 +69,7 @@ class Store:
         return self.folder(spec.workload, name) / file
 
     def write(self, record: RunRecord) -> Path:
-        """Write a record, atomically: no reader sees half a file.
+        """Write a record atomically: no reader sees half a file.
 
         Returns
         -------
@@ -74,7 +87,7 @@ class Store:
         return path
 
     def find(self, spec: RunSpec) -> RunRecord | None:
-        """Return the record of a cell, whatever version of the code made it; None if there is none.
+        """Return the record of a cell, made by any version of the code; None if there is none.
 
         Raises
         ------
@@ -93,14 +106,16 @@ class Store:
         return record
 
     def valid(self, spec: RunSpec, digest: str | None = None) -> RunRecord | None:
-        """Return the record of a cell if a new run would give the same; None if the cell must run.
+        """Return the record of a cell if it is valid; None if the cell must run.
 
-        A record is valid if all of these hold:
+        A new run would give the same outcome as a valid record. All of these hold:
 
-        - The current code made it, and the code did not change during the run.
-        - Its schema is current, and its status is not ``failed`` (the reason may be gone by now).
-        - On the post-training track: it started from the current checkpoint, or there is none.
-        - If it is a control: it followed its parent as the parent is now.
+        - The current code made the record, and the code did not change during the run.
+        - Its schema is current.
+        - Its status is not ``failed``; the cause of a failure may have been removed since.
+        - On the post-training track: it started from the current checkpoint, or no checkpoint
+          exists.
+        - If it is a control: it followed the present record of its parent.
 
         Parameters
         ----------
@@ -112,7 +127,7 @@ class Store:
         Raises
         ------
         BenchError
-            As `find`.
+            If the file of the cell is not a record, or is the record of another cell.
         """
         from pipelines.records.digest import code_digest
 
@@ -125,18 +140,18 @@ class Store:
         return record if valid else None
 
     def parent(self, spec: RunSpec) -> RunRecord | None:
-        """Return the record that a control follows; None if it has no record or is no control."""
+        """Return the record of a control's parent; None if there is none, or for other runs."""
         return self.find(spec.parent) if spec.control else None
 
     def follows(self, record: RunRecord) -> bool:
-        """Whether a control followed its parent as the parent is now; True for any other run."""
+        """Whether a control followed the present record of its parent; True for other runs."""
         if not record.spec.control:
             return True
         parent = self.parent(record.spec)
         return record.parent == (parent.trajectory.digest if parent else "")
 
     def _has_current_start(self, record: RunRecord) -> bool:
-        """Whether a run started from the current dense checkpoint, or none exists."""
+        """Whether a run started from the current dense checkpoint, or no checkpoint exists."""
         if record.spec.track == "from-scratch":
             return True
         from pipelines.records.checkpoint import checkpoint_path, stored_digest
@@ -153,9 +168,21 @@ class Store:
         return [spec for spec in specs if self.valid(spec, digests[spec.method]) is None]
 
     def adopt(self, specs: Iterable[RunSpec], others: Sequence[Store]) -> int:
-        """Copy valid records of cells from other stores; return how many were copied.
+        """Copy valid records of cells from other stores.
 
-        Two boards may ask for the same cell, which is computed once.
+        If two boards have the same cell, it is computed only once.
+
+        Parameters
+        ----------
+        specs
+            Cells without a record in this store.
+        others
+            Stores to search, in this order.
+
+        Returns
+        -------
+        int
+            How many records were copied.
         """
         from pipelines.records.digest import code_digest
 
