@@ -1,4 +1,4 @@
-# make help lists the verbs. Each one makes .venv first where it is missing or old.
+# `make help` lists the targets. A target first creates .venv if it is missing or out of date.
 
 PYTHON ?= python3
 BOARD ?= quick
@@ -6,7 +6,7 @@ PORT ?= 5000
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
-# Set TORCH_INDEX to take torch from another wheel index (for example a CPU-only or CUDA one).
+# Set TORCH_INDEX to install torch from another package index, for example one of CPU-only wheels.
 TORCH := torch -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 export PATH := $(BIN):$(PATH)
@@ -16,10 +16,10 @@ export DO_NOT_TRACK := true
 
 .PHONY: help setup venv-module chromium repro test slow lint types docs check bench picture structure ablation tune ui clean
 
-help: ## list the verbs
+help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-setup: $(STAMP) ## make .venv with the pinned dependencies
+setup: $(STAMP) ## create .venv with the pinned dependencies
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -30,27 +30,27 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# Debian ships Python's venv module apart; root gets it, anybody else is told.
+# In Debian, Python's venv module is a package of its own. Install it as root; otherwise say how.
 venv-module:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo 'Installing python3-venv, which Debian ships apart from python3.'; \
+	  echo 'Installing python3-venv, a separate package in Debian.'; \
 	  apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
 	else \
-	  echo 'Python has no venv module: run "apt-get install python3-venv" as root, then again.'; \
+	  echo 'Python has no venv module; as root, run "apt-get install python3-venv", then try again.'; \
 	  exit 1; \
 	fi
 
-# The tests open the page in a browser, and are skipped where there is none.
-chromium: ## install the browser of the tests, as root on Debian
+# Some tests open the page in a browser. They are skipped if there is none.
+chromium: ## install the browser for tests of the page (on Debian, as root)
 	@if command -v chromium >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo 'Installing chromium, in which the tests open the page.'; \
+	  echo 'Installing chromium, for the tests that open the page.'; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	else \
-	  echo 'There is no Chromium: run "apt-get install chromium" as root, or go without its tests.'; \
+	  echo 'Chromium is missing, so tests of the page are skipped; as root, run "apt-get install chromium".'; \
 	fi
 
-repro: $(STAMP) ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded has every method
+repro: $(STAMP) ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded: every method
 	dvc repro report@$(BOARD)
 	dpap-bench sync
 	@dpap-bench report --board $(BOARD) --show
@@ -58,15 +58,15 @@ repro: $(STAMP) ## compute a board with DVC, fill MLflow, print the best rows; B
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n 2 -q -m "not slow" --ignore=tests/perf
 
-slow: $(STAMP) ## run the whole pipeline at a small size, and check what a change reruns
+slow: $(STAMP) ## run the slow tests, such as the whole pipeline at a small size
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --ignore=tests/perf
 
-lint: $(STAMP) ## ruff (format and rules), and the layers of .importlinter
+lint: $(STAMP) ## check format and rules by ruff, and the layers of .importlinter
 	ruff format --check .
 	ruff check .
 	lint-imports
 
-types: $(STAMP) ## mypy --strict
+types: $(STAMP) ## check types by mypy --strict
 	mypy
 
 docs: $(STAMP) ## build the documentation into build/docs; a broken link is an error
@@ -74,9 +74,9 @@ docs: $(STAMP) ## build the documentation into build/docs; a broken link is an e
 	  -d build/doctrees docs build/docs
 	@echo 'Documentation: build/docs/index.html'
 
-check: lint types test slow ## all that CI holds you to
+check: lint types test slow ## run all checks of continuous integration
 
-bench: $(STAMP) ## measure speed in races; write docs/performance.md and pipelines/kernels/README.md
+bench: $(STAMP) ## measure speed; write docs/performance.md and pipelines/kernels/README.md
 	@mkdir -p results/local
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist --benchmark-columns=median \
 	  --ignore tests/perf/test_kernels.py --benchmark-json=results/local/benchmarks.json
@@ -85,25 +85,25 @@ bench: $(STAMP) ## measure speed in races; write docs/performance.md and pipelin
 	  --benchmark-json=results/local/kernels.json
 	$(BIN)/python -m tools.kernel_page results/local/kernels.json
 
-picture: $(STAMP) ## make the pictures of README.md and docs/ (after make repro)
+picture: $(STAMP) ## draw the pictures of README.md and docs/ (after make repro)
 	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/
 	$(BIN)/python -m tools.survival_picture
 
-structure: $(STAMP) ## draw the table of docs/structure.md from the tree
+structure: $(STAMP) ## write the table of docs/structure.md from the tree
 	$(BIN)/python -m tools.structure
 
-ablation: $(STAMP) ## compute the ablations of DPAP and put their tables into docs/dpap.md
+ablation: $(STAMP) ## compute the ablations of DPAP and write their tables into docs/dpap.md
 	dpap-bench sweep --board dpap-ablation
 	dpap-bench report --board dpap-ablation --update docs/dpap.md
 
-tune: $(STAMP) ## tune every method, and write what is best into methods.yaml
+tune: $(STAMP) ## tune every method and write the best hyper-parameters to methods.yaml
 	dpap-bench tune --all
 	dpap-bench verify results/tuning --no-rerun --seal
 
-ui: $(STAMP) ## open MLflow on 127.0.0.1; PORT=5001 takes another port
+ui: $(STAMP) ## serve MLflow on 127.0.0.1; PORT=5001 sets another port
 	dpap-bench sync
 	@echo 'Open http://127.0.0.1:$(PORT); Ctrl-C stops it.'
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
-clean: ## remove what was computed, keep .venv
+clean: ## remove all computed results; keep .venv
 	rm -rf results/boards results/checkpoints results/code results/local mlflow.db mlruns site dvc.lock pipelines/stages/*/dvc.lock
