@@ -14,7 +14,7 @@ from pipelines.audit.faults import Fault
 from pipelines.audit.faults import faults as record_faults
 from pipelines.audit.seal import SEAL, broken_seals, seal_folder
 from pipelines.boards.params import Compute, Params
-from pipelines.common.errors import BenchError, InputError
+from pipelines.common.errors import BenchError, InputError, first_fault
 from pipelines.common.files import atomic_file, sha256
 from pipelines.methods.registry import source_files
 from pipelines.records.digest import code_digest
@@ -187,9 +187,7 @@ def _read(manifest: Path) -> Submission:
     except OSError as error:
         raise InputError("is missing; pack it with: dpap-bench submit.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"is not a valid manifest: {where}: {first['msg']}.") from error
+        raise InputError(f"is not a valid manifest: {first_fault(error)}") from error
     if found.schema_version > SCHEMA_VERSION:
         raise InputError(f"has schema version {found.schema_version}; update dpap-bench.")
     return found

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.boards.spaces import Space
-from pipelines.common.errors import InputError
+from pipelines.common.errors import InputError, first_fault
 from pipelines.common.files import atomic_file
 from pipelines.common.yaml import read_yaml, write_yaml
 
@@ -91,9 +91,7 @@ def read_entries(root: Path) -> dict[str, Entry]:
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {where}: {first['msg']}.") from error
+        raise InputError(f"{path}: {first_fault(error)}") from error
 
 
 def write_entries(root: Path, entries: Mapping[str, Entry]) -> None:

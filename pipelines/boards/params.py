@@ -16,7 +16,7 @@ from pipelines.boards.board import Board, Place, fits
 from pipelines.boards.hyperparameters import METHODS, Entry, read_entries
 from pipelines.boards.project import PARAMS
 from pipelines.boards.spaces import Tuning
-from pipelines.common.errors import InputError, unknown
+from pipelines.common.errors import InputError, first_fault, unknown
 from pipelines.common.structs import checked
 from pipelines.common.yaml import read_yaml
 from pipelines.methods.admission import check, refusal
@@ -304,13 +304,6 @@ def _reached(record: RunRecord | None) -> list[float]:
     return [round(record.outcome.cost.density, 4)]
 
 
-def _sentence(error: ValidationError) -> str:
-    """Return the first error as one sentence: where it is, and what is wrong."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}."
-
-
 def _with_methods(fields: Any, entries: Mapping[str, Entry], path: Path) -> Any:
     """Add hyper-parameters and search spaces of methods.yaml to the fields of params.yaml."""
     if not isinstance(fields, dict):
@@ -356,7 +349,7 @@ def load_params(root: Path, device: Device | None = None) -> Params:
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
-        raise InputError(f"{path}: {_sentence(error)}") from error
+        raise InputError(f"{path}: {first_fault(error)}") from error
     if device is None:
         return params
     compute = params.compute.model_copy(update={"device": device})

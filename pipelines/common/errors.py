@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class BenchError(Exception):
@@ -12,6 +16,13 @@ class BenchError(Exception):
 
 class InputError(BenchError):
     """An impossible request. Exit status 2."""
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault that Pydantic found: the path of the field, and what is wrong."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}." if where else f"{first['msg']}."
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -1,4 +1,4 @@
-"""How a new method begins; test_document_commands.py takes the walk of CONTRIBUTING.md."""
+"""The file of a new method; test_document_commands.py runs the commands of CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.pipelines.cli.test_main import call
 
 @pytest.fixture
 def empty(project: Path) -> Path:
+    """A project without methods of its own."""
     (project / "baselines").mkdir()
     return project
 
@@ -22,7 +23,7 @@ def empty(project: Path) -> Path:
     ("name", "title", "file"),
     [("my-method", "MyMethod", "my_method.py"), ("growth2", "Growth2", "growth2.py")],
 )
-def test_a_new_method_is_the_template_under_its_name(
+def test_a_new_method_is_the_template_with_its_own_name(
     empty: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -69,7 +70,7 @@ def test_a_new_method_in_a_package_of_its_own(
         (("growth", "--to", "nowhere"), "there is no folder nowhere; make it, or name another"),
     ],
 )
-def test_names_that_cannot_be(
+def test_a_wrong_name_is_refused_and_nothing_is_written(
     empty: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""The tables of docs/costs.md are what the code computes."""
+"""The tables of docs/costs.md equal what the code computes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = 2
 
 
 def table(first: str) -> list[dict[str, str]]:
-    """Rows of the table whose first column has this heading."""
+    """Return the rows of the table whose first column has this heading."""
     block = re.search(rf"^\| {first} \|.*\n(?:\|.*\n)+", DOCUMENT.read_text(), re.MULTILINE)
     assert block, f"no table begins with '{first}'"
     lines = [[c.strip() for c in x.strip("|").split("|")] for x in block[0].splitlines()]
@@ -38,7 +38,7 @@ def image() -> Tensor:
 
 
 def given_spikes() -> tuple[Tensor, Tensor]:
-    """The spikes that the document lists: of conv1 [T, 1, 2, 4, 4] and of fc1 [T, 1, 3]."""
+    """Return the spikes that the document lists: conv1 [T, 1, 2, 4, 4] and fc1 [T, 1, 3]."""
     conv, hidden = torch.zeros(STEPS, 1, 2, 4, 4), torch.zeros(STEPS, 1, 3)
     for row in table("step"):
         step = int(row["step"])
@@ -51,7 +51,7 @@ def given_spikes() -> tuple[Tensor, Tensor]:
 
 
 def masks_of(pruned: str, everything: Masks) -> Masks:
-    """What the document prunes under this name, in the dense network."""
+    """Return the masks that the document describes under this name, for the dense network."""
     conv, linear = torch.ones(2, 1, 3, 3, dtype=torch.bool), torch.ones(3, 8, dtype=torch.bool)
     conv[1] = False
     conv[1, 0, 1, 1] = True
@@ -68,7 +68,7 @@ def masks_of(pruned: str, everything: Masks) -> Masks:
 
 
 def cost(pruned: str) -> Cost:
-    """Cost of the document's network on the spikes that are given, as far as they are left."""
+    """Return the cost of the document's network, for its spikes that the pruning leaves."""
     spec = NetworkSpec(kind="snn", layout="2C3-MP2-3FC", time_steps=STEPS)
     network = build_network(spec, (1, 4, 4), 2, seed=0).eval()
     structure = build_structure(network, "structured")
@@ -93,11 +93,11 @@ def cost(pruned: str) -> Cost:
 
 
 def written(cell: str, value: float) -> str:
-    """The value with as many decimals as the cell of the document has."""
+    """Round a value to as many decimals as the cell of the document has."""
     return f"{value:.{len(cell.partition('.')[2])}f}"
 
 
-def test_layers_by_hand() -> None:
+def test_the_costs_of_layers_are_those_of_the_document() -> None:
     layers, rows = cost("nothing").layers, table("layer")
     assert [row["layer"] for row in rows] == list(layers)
     for row in rows:
@@ -114,7 +114,7 @@ def test_layers_by_hand() -> None:
 
 
 @pytest.mark.parametrize("row", table("pruned"), ids=lambda row: row["pruned"])
-def test_pruned_networks_by_hand(row: dict[str, str]) -> None:
+def test_the_costs_of_pruned_networks_are_those_of_the_document(row: dict[str, str]) -> None:
     found, whole = cost(row["pruned"]), cost("nothing")
     figures = {
         "density": found.density,
@@ -135,13 +135,13 @@ def test_pruned_networks_by_hand(row: dict[str, str]) -> None:
         assert row[name] == written(row[name], value), name
 
 
-def test_every_way_of_pruning_costs_less() -> None:
+def test_every_pruned_network_costs_less_than_the_dense_one() -> None:
     whole = cost("nothing")
     for row in table("pruned")[1:]:
         assert cost(row["pruned"]).energy_nanojoule < whole.energy_nanojoule
 
 
-def test_every_field_is_defined() -> None:
+def test_the_document_defines_every_field_of_the_cost() -> None:
     named = " ".join(row["field"] for row in table("figure"))
     timed = {"latency_milliseconds", "masked_latency_milliseconds"}
     for name in set(Cost.__struct_fields__) - timed - {"layers", "prunable"}:

@@ -1,4 +1,4 @@
-"""Every command of the documents parses; what no rule exempts is run, in the order of its page."""
+"""Every command of the documents parses. Commands that no rule exempts are run, page by page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.boards.hyperparameters import read_entries
 from pipelines.boards.params import Params, load_params
 from tests.helpers import command_rules, documents
 from tests.helpers.command_rules import Checker
@@ -23,9 +24,9 @@ from tests.helpers.paths import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PAGES = [page for page in documents.pages() if documents.commands(page)]
-#: Verbs that take no more than a moment.
+#: Commands that end at once.
 QUICK = ("list", "fetch", "new-method")
-#: What the copy of params.yaml has instead, so that runs and boards are short.
+#: Replacements in the copy of params.yaml that make runs and boards short.
 SHORT = {
     "epochs: 15": "epochs: 1",
     "trials: 12": "trials: 3",
@@ -36,6 +37,7 @@ SHORT = {
 
 
 def shortened(text: str) -> str:
+    """Apply `SHORT` to the text of params.yaml."""
     for old, new in SHORT.items():
         text = text.replace(old, new)
     return text
@@ -81,14 +83,14 @@ def test_every_command_parses(page: str, params: Params) -> None:
         ("```yaml\n# params.yaml\nworkloads:\n  new: {data: digits}\n```", "network"),
     ],
 )
-def test_what_is_wrong_with_a_command_is_said(text: str, sentence: str, params: Params) -> None:
+def test_a_fault_of_a_command_is_described(text: str, sentence: str, params: Params) -> None:
     checker = Checker(params)
     found = " ".join(map(checker.fault, documents.find("page.md", text)))
     assert sentence in found
     assert bool(sentence) == bool(found.strip())
 
 
-def test_commands_are_found_where_readers_find_them() -> None:
+def test_commands_are_found_in_inline_code_and_in_code_blocks() -> None:
     text = (
         "Say `dpap-bench list`, not `dvc.yaml`.\n\n<!-- not run in tests: because -->\n"
         "```console\nmake repro # all of it\n\n# nothing\n```\n\n```text\nls\n```\n"
@@ -114,15 +116,15 @@ def test_commands_are_found_where_readers_find_them() -> None:
         ("dpap-bench run --workload digits-snn --method dense", ""),
     ],
 )
-def test_what_is_not_run(text: str, why: str, params: Params) -> None:
+def test_rules_say_which_commands_are_not_run(text: str, why: str, params: Params) -> None:
     assert command_rules.reason(Command("page.md", 1, "shell", text), params) == why
 
 
 @dataclass
 class Scratch:
-    """A copy of the project, with short runs, in which commands are run; each once.
+    """A copy of the project with short runs, in which each command is run once.
 
-    `run_ids` maps the names of cells in the documents to their names here.
+    `run_ids` maps run ids in the documents to run ids in the copy.
     """
 
     folder: Path
@@ -131,7 +133,7 @@ class Scratch:
     run_ids: dict[str, str] = field(default_factory=dict)
 
     def run(self, command: Command) -> str:
-        """Run a command, unless an earlier page did; return what it printed."""
+        """Run a command unless an earlier page has run it; return its output."""
         if command.text not in self.outputs:
             self.outputs[command.text] = self._run(command)
         return self.outputs[command.text]
@@ -165,7 +167,7 @@ class Scratch:
         return next(names, found[0])
 
     def _write_params(self, text: str) -> None:
-        """Put the entries of a block below the keys where they belong."""
+        """Insert the entries of a YAML block into params.yaml, below their keys."""
         path = self.folder / "params.yaml"
         whole = path.read_text()
         for key, lines in re.findall(r"^(\w+:\n)((?:  .*\n)+)", text, re.MULTILINE):
@@ -177,7 +179,7 @@ class Scratch:
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
-    """A copy of what git tracks, or would, with short runs and a small quick board."""
+    """A copy of all files that git does not ignore, with short runs and a small quick board."""
     folder = tmp_path_factory.mktemp("project")
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -192,7 +194,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
 
 
 def runnable(page: str, scratch: Scratch) -> Iterator[Command]:
-    """Commands of a page that no rule exempts; rules see what earlier ones have written."""
+    """Yield the commands of a page that no rule exempts, given what earlier commands wrote."""
     for command in documents.commands(page):
         if not command_rules.reason(command, scratch.params):
             yield command
@@ -215,14 +217,14 @@ def steps(workflow: Path) -> Iterator[dict[str, Any]]:
 
 
 def commands_of(workflow: Path) -> Iterator[Command]:
-    """What a workflow runs, as somebody would type it."""
+    """Yield the commands of a workflow, as a user would type them."""
     for step in steps(workflow):
         for line in step.get("run", "").splitlines():
             yield Command(workflow.name, 0, "shell", line.removeprefix(".venv/bin/"))
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.stem)
-def test_workflows_run_what_is_here(workflow: Path, params: Params) -> None:
+def test_the_commands_of_workflows_exist(workflow: Path, params: Params) -> None:
     for step in steps(workflow):
         pinned = re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step.get("uses", ""))
         assert ("run" in step) != bool(pinned), f"{workflow.name}: {step}"
@@ -235,7 +237,7 @@ def test_workflows_run_what_is_here(workflow: Path, params: Params) -> None:
 
 
 @pytest.mark.slow
-def test_the_workflow_of_the_pages_makes_a_site(scratch: Scratch) -> None:
+def test_the_workflow_pages_makes_a_site(scratch: Scratch) -> None:
     first, *others = commands_of(ROOT / ".github" / "workflows" / "pages.yml")
     assert first.text == "make repro"
     scratch.run(replace(first, text="dpap-bench sweep --board quick"))
@@ -265,7 +267,7 @@ def test_the_commands_of_a_page_run(page: str, scratch: Scratch) -> None:
 
 
 @pytest.mark.slow
-def test_the_walk_through_adds_a_method(scratch: Scratch) -> None:
+def test_the_commands_of_contributing_add_a_method(scratch: Scratch) -> None:
     for command in runnable("CONTRIBUTING.md", scratch):
         scratch.run(command)
     assert (scratch.folder / "baselines" / "growth.py").exists()
@@ -276,7 +278,7 @@ def test_the_walk_through_adds_a_method(scratch: Scratch) -> None:
     run = found["dpap-bench run --workload digits-snn --method growth --density 0.25"]
     assert "digits-snn growth structured density 0.25" in run
     assert found["dpap-bench tune growth"].startswith("growth: trial ")
-    text = (scratch.folder / "params.yaml").read_text()
-    added = yaml.safe_load(text)
-    assert list(added["methods"])[-1] == list(added["tuning"]["spaces"])[-1] == "growth"
-    assert "  growth: # tuned: trial " in text
+    entries = read_entries(scratch.folder)
+    assert list(entries)[-1] == "growth"
+    assert entries["growth"].space
+    assert entries["growth"].tuned is not None

@@ -1,4 +1,4 @@
-"""DVC: what each stage says of itself is true, and the pipeline reruns what changed."""
+"""DVC: stages declare their true dependencies and outputs, and a change reruns its stages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipelines.records.digest import PACKAGES
 from tests.helpers.paths import ROOT
 from tests.helpers.projects import write_params
 
-#: Rooms that start what a stage computes, and show progress; no output depends on them.
+#: Packages that start computations and show progress; no output of a stage depends on them.
 STARTERS = ("pipelines/cli", "pipelines/engines", "pipelines/boards", "pipelines/export")
 #: Boards whose data sets must be downloaded.
 DOWNLOADED = {"paper", "paper-imagenet"}
@@ -40,7 +40,7 @@ DESK = stages_of("pipelines/stages/desk/dvc.yaml")
 
 @pytest.fixture(scope="module")
 def resolved() -> dict[str, dict[str, set[str]]]:
-    """Stage -> its dependencies and outputs, as DVC itself resolves them."""
+    """Stage -> its dependencies and outputs, as DVC resolves them."""
     with Repo(ROOT) as repo:
         return {
             stage.addressing.rpartition(":")[2]: {
@@ -52,7 +52,7 @@ def resolved() -> dict[str, dict[str, set[str]]]:
         }
 
 
-def test_every_board_without_a_download_is_regenerated(params: Params) -> None:
+def test_every_board_without_a_download_has_stages(params: Params) -> None:
     boards = set(params.boards) - DOWNLOADED
     assert set(STAGES["report"]["matrix"]["board"]) == boards
     assert set(STAGES["cells"]["matrix"]["board"]) == boards - {"embedded"}
@@ -63,7 +63,7 @@ def test_every_board_without_a_download_is_regenerated(params: Params) -> None:
         assert (needed <= local) == (name in boards)
 
 
-def test_data_sets_of_stages_exist(params: Params) -> None:
+def test_the_data_sets_of_stages_exist_and_are_used(params: Params) -> None:
     fetched = {*STAGES["fetch"]["matrix"]["data"], *DESK["fetch"]["matrix"]["data"]}
     assert fetched <= set(SOURCES)
     assert {workload.data for workload in params.workloads.values()} >= fetched
@@ -75,12 +75,12 @@ def test_larger_pipelines_run_in_the_project_folder() -> None:
 
 
 def test_the_code_stage_depends_on_all_that_a_digest_covers() -> None:
-    rooms = {f"pipelines/{room}" for room in PACKAGES}
-    assert set(STAGES["code"]["deps"]) == rooms | {"baselines", "dpap"}
+    folders = {f"pipelines/{package}" for package in PACKAGES}
+    assert set(STAGES["code"]["deps"]) == folders | {"baselines", "dpap"}
 
 
 def traced(project: Path, *arguments: str) -> set[str]:
-    """Our files that a command loads, as paths below the repository."""
+    """Run a command and return the modules of this repository that it imports, as paths."""
     code = (
         "import sys\n"
         "from pipelines.cli.main import main\n"
@@ -103,13 +103,14 @@ def traced(project: Path, *arguments: str) -> set[str]:
 
 
 def covered(file: str, deps: set[str]) -> bool:
-    """Whether a file is, or lies below, a dependency; packages themselves define nothing."""
+    """Whether a file is a dependency or in one; an `__init__.py` needs none."""
     return file.endswith("__init__.py") or any(
         file == dep or file.startswith(f"{dep}/") for dep in deps
     )
 
 
 def written(project: Path) -> Iterator[str]:
+    """Yield all files of a project."""
     for path in project.rglob("*"):
         if path.is_file():
             yield path.relative_to(project).as_posix()
@@ -119,7 +120,7 @@ def written(project: Path) -> Iterator[str]:
 def test_stages_depend_on_what_their_commands_import_and_declare_what_they_write(
     tmp_path: Path, resolved: dict[str, dict[str, set[str]]]
 ) -> None:
-    """Every command of the pipeline, one after the other, in a small project."""
+    """One command of each kind of stage is run, one after another, in a small project."""
     make_small(tmp_path)
     commands = {
         "fetch@digits": "fetch digits",
@@ -135,8 +136,8 @@ def test_stages_depend_on_what_their_commands_import_and_declare_what_they_write
         files = traced(tmp_path, *command.split(), *_serial(command))
         deps = resolved[name]["deps"]
         if any(dep.startswith("results/code") for dep in deps):
-            deps = deps | resolved["code"]["deps"]  # which made the digests that it depends on
-        if name == "mlflow":  # the records that it reads were made by what they say themselves
+            deps = deps | resolved["code"]["deps"]  # the stage that writes results/code
+        if name == "mlflow":  # it reads records, settings and methods, as a report does
             deps = deps | resolved["report@quick"]["deps"]
         lost = {f for f in files if not covered(f, deps | set(STARTERS))}
         assert not lost, f"{name} imports {sorted(lost)}, and does not depend on them"
@@ -151,12 +152,12 @@ def test_stages_depend_on_what_their_commands_import_and_declare_what_they_write
 
 
 def _serial(command: str) -> tuple[str, ...]:
-    """In one process, so that all that is imported is seen."""
+    """Return options that keep a sweep in one process, so that its imports are traced."""
     return ("--engine", "serial") if command.startswith("sweep") else ()
 
 
 def make_small(project: Path, few: tuple[str, ...] = ("dense", "random", "magnitude")) -> None:
-    """Lay a small project out: tiny networks, one epoch, one seed, few methods."""
+    """Write the files of a small project: tiny networks, one epoch, one seed, few methods."""
     (project / "results").mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "methods.yaml", "results/published.yaml"):
         shutil.copy(ROOT / name, project / name)
@@ -180,6 +181,7 @@ def make_small(project: Path, few: tuple[str, ...] = ("dense", "random", "magnit
 
 
 def dvc(project: Path, *arguments: str) -> str:
+    """Run DVC in a project and return its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     known = os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(
@@ -195,6 +197,7 @@ def dvc(project: Path, *arguments: str) -> str:
 
 
 def ran(output: str) -> set[str]:
+    """Return the names of the stages that DVC ran."""
     return set(re.findall(r"Running stage '([^']+)'", output))
 
 
@@ -228,7 +231,7 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     assert (tmp_path / "mlflow.db").exists()
     pruned = 2 * (3 + 2 + 2 + 2 * 2) + 2  # magnitude, admm, grand, dpap, dpap-st
     matched = 2 * (2 + 2 + 1 + 1)  # random, magnitude at two granularities; admm, grand
-    # Random pruning is its own control; matched runs have none.
+    # Random pruning and matched runs have no controls.
     assert len(records("embedded")) == 2 * (1 + 3) + pruned + matched + pruned
 
     shown = json.loads(dvc(tmp_path, "metrics", "show", "--json"))
@@ -242,7 +245,7 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     reports = {f"report@{board}" for board in STAGES["report"]["matrix"]["board"]}
     chart = tmp_path / "pipelines" / "report" / "charts" / "accuracy.py"
     chart.write_text(chart.read_text() + "# changed\n")
-    assert ran(dvc(tmp_path, "repro")) == reports | {"mlflow"}, "a changed plot retrains nothing"
+    assert ran(dvc(tmp_path, "repro")) == reports | {"mlflow"}, "a changed chart trains nothing"
     assert {board: records(board) for board in before} == before
 
     fields = yaml.safe_load(methods.read_text())

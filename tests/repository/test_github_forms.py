@@ -1,4 +1,4 @@
-"""Issue forms are what GitHub reads, and their commands are commands of ours."""
+"""Issue forms are valid for GitHub, and the commands in them exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.helpers.paths import ROOT
 
 FOLDER = ROOT / ".github" / "ISSUE_TEMPLATE"
 FORMS = sorted(path for path in FOLDER.glob("*.yml") if path.name != "config.yml")
-#: Kinds of fields, and what the attributes of each must have.
+#: Kind of field -> attributes that it must have.
 KINDS = {
     "markdown": {"value"},
     "input": {"label"},
@@ -27,6 +27,7 @@ KINDS = {
 
 
 def texts(value: Any) -> Iterator[str]:
+    """Yield all texts in a nested value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

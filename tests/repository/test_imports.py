@@ -1,4 +1,4 @@
-"""Imports point one way, and importing does no work."""
+"""Imports run down the layers of .importlinter, and an import loads only what is needed."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def module_name(file: Path) -> str:
 
 
 def imports(file: Path) -> set[str]:
+    """Return the modules of this repository that a file imports; all imports must be absolute."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -38,7 +39,7 @@ def imports(file: Path) -> set[str]:
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Hold the packages in a folder to the layers of .importlinter."""
+    """Check the packages in a folder against the contracts of .importlinter."""
     code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -51,9 +52,9 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the packages and of the contract."""
-    place = tmp_path_factory.mktemp("house")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with copies of the packages and of .importlinter."""
+    place = tmp_path_factory.mktemp("packages")
     for package in OWN:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, place / package, ignore=ignore)
@@ -61,8 +62,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_imports_run_down(house: Path) -> None:
-    done = lint(house)
+def test_imports_run_down(packages: Path) -> None:
+    done = lint(packages)
     assert done.returncode == 0, done.stdout
 
 
@@ -76,12 +77,12 @@ def test_imports_run_down(house: Path) -> None:
         ("dpap/survival.py", "pipelines.common.errors"),
     ],
 )
-def test_an_upward_import_is_found(house: Path, file: str, imported: str) -> None:
-    path = house / file
+def test_an_upward_import_is_found(packages: Path, file: str, imported: str) -> None:
+    path = packages / file
     before = path.read_text()
     path.write_text(f"{before}\nimport {imported}\n")
     try:
-        done = lint(house)
+        done = lint(packages)
     finally:
         path.write_text(before)
     assert done.returncode == 1
@@ -102,18 +103,20 @@ def test_methods_do_not_import_each_other() -> None:
         file = ROOT / f"{name.replace('.', '/')}.py"
         assert not imports(file) & (names - {name})
     for file in (ROOT / "dpap").rglob("*.py"):
-        assert not imports(file) & names, "dpap may import the contract and what is shared"
+        assert not imports(file) & names, (
+            "dpap imports no module of a method, only baselines.shared"
+        )
 
 
 def output(code: str) -> str:
-    """What a fresh interpreter prints last."""
+    """Run code in a new interpreter and return the last line that it prints."""
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     return done.stdout.splitlines()[-1]
 
 
 def loaded(module: str, watched: set[str]) -> str:
-    """Which of the watched packages a fresh interpreter loads with `module`."""
+    """Import a module in a new interpreter; return which of the watched packages it loads."""
     return output(f"import sys, {module}; print(sorted({watched} & set(sys.modules)))")
 
 

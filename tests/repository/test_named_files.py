@@ -1,4 +1,4 @@
-"""The documents name files and folders that exist; a change and a word have a place."""
+"""Files and folders that documents name exist; the tables of changes and words are complete."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from markdown_it import MarkdownIt
 from tests.helpers import documents
 from tests.helpers.paths import ROOT
 
-#: A path from the root of the repository: of a folder that is in git, or of a file at the top.
+#: A path from the root of the repository: in a folder that is in git, or a file at the top.
 PATH = re.compile(
     r"(?:\.ci|\.github|baselines|docs|dpap|pipelines|tests|tools)/[\w./*-]*|\w+\.(?:md|yaml)"
 )
-#: What commands of the documents write.
+#: Files that commands of the documents write.
 MADE = {"baselines/growth.py", "leaderboard.md", "study.yaml"}
 
 
 def code(text: str) -> Iterator[str]:
-    """Inline code of a Markdown text, in its order."""
+    """Yield the inline code of a Markdown text, in its order."""
     for token in MarkdownIt().enable("table").parse(text):
         for child in token.children or ():
             if child.type == "code_inline":
@@ -28,6 +28,7 @@ def code(text: str) -> Iterator[str]:
 
 
 def paths(text: str) -> list[str]:
+    """Return the paths among the inline code of a text."""
     return [one for one in code(text) if PATH.fullmatch(one) and "NAME" not in one]
 
 
@@ -35,7 +36,7 @@ def exists(path: str) -> bool:
     return any(ROOT.glob(path))
 
 
-#: The changelog tells of files that are gone.
+#: Without the changelog, which names files that were removed.
 PAGES = [page for page in documents.pages() if page != "CHANGELOG.md"]
 
 
@@ -45,14 +46,14 @@ def test_the_files_that_a_document_names_exist(page: str) -> None:
     assert not [path for path in named if not exists(path)]
 
 
-def test_paths_are_told_from_other_code() -> None:
+def test_paths_are_distinguished_from_other_code() -> None:
     text = "`dpap/lost.py`, `results/local/`, `dpap-bench list`, `tests/perf/*.py`, `params.yaml`"
     assert paths(text) == ["dpap/lost.py", "tests/perf/*.py", "params.yaml"]
     assert [exists(path) for path in paths(text)] == [False, True, True]
 
 
 def changes() -> list[list[str]]:
-    """Rows of the table of changes: what, where, test, page."""
+    """Return the rows of the table of changes: change, where, test, page."""
     text = (ROOT / "docs" / "structure.md").read_text().partition("## Where a change belongs")[2]
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return rows[2:]

@@ -1,7 +1,7 @@
-"""The boards of the paper: their networks, and every workload for an epoch on stand-in files.
+"""The boards of the paper: their networks, and an epoch of every workload on small files.
 
-The stand-ins have the formats of the real files, and few samples. Networks are as deep as the
-paper's, and narrow; the commands are those of `pipelines/stages/paper/dvc.yaml`.
+The small files have the formats of the real ones, and few samples. The networks have the depth of
+the paper's networks, but are narrow. The commands are those of `pipelines/stages/paper/dvc.yaml`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,7 @@ BOARDS = {"paper": "", "paper-imagenet": "-imagenet"}
 Patch = pytest.MonkeyPatch
 
 
-def workloads(params: Params) -> dict[str, Workload]:
-    return {w: params.workloads[w] for board in BOARDS for w in params.board(board).workloads}
-
-
-#: Parameters of the dense networks in 100,000, as Fig. 2(c) of the paper shows them.
+#: Workload -> parameters of the dense network in units of 100,000, from Fig. 2(c) of the paper.
 FIGURE = {
     "mnist-snn": 6.0,
     "mnist-ann": 12.5,
@@ -59,7 +55,7 @@ def test_networks_are_as_large_as_the_paper_shows(params: Params, name: str) -> 
     assert total / 1e5 == pytest.approx(FIGURE[name], rel=0.01)
 
 
-def test_densities_are_one_less_the_published_pruning_rates(params: Params) -> None:
+def test_densities_are_one_minus_the_published_pruning_rates(params: Params) -> None:
     published = {
         "mnist-snn": {61.25, 84.22},
         "mnist-ann": {56.00},
@@ -95,7 +91,7 @@ def test_every_workload_is_in_the_documents(params: Params) -> None:
             assert ", ".join(f"{density:g}" for density in targets) in row
 
 
-def lay_mnist(data: Path, patch: Patch) -> None:
+def write_mnist(data: Path, patch: Patch) -> None:
     contents = {}
     for part, number in (("train", 60), ("t10k", 20)):
         images, labels = idx(*drawn("mnist", number, seed=number))
@@ -108,7 +104,7 @@ def lay_mnist(data: Path, patch: Patch) -> None:
         (folder / f"{name}.gz").write_bytes(gzip.compress(content))
 
 
-def lay_cifar(data: Path, patch: Patch) -> None:
+def write_cifar(data: Path, patch: Patch) -> None:
     archive = packed(cifar_members("cifar-10"))
     remote = replace(cifar.CIFAR_10.archive, checksum=f"sha256:{sha(archive)}")
     patch.setattr(cifar, "CIFAR_10", replace(cifar.CIFAR_10, validation=20, archive=remote))
@@ -116,7 +112,7 @@ def lay_cifar(data: Path, patch: Patch) -> None:
     (data / "cifar-10" / remote.name).write_bytes(archive)
 
 
-def lay_n_mnist(data: Path, patch: Patch) -> None:
+def write_n_mnist_archives(data: Path, patch: Patch) -> None:
     folder, counts = data / "n-mnist", {}
     folder.mkdir(parents=True)
     for part, number in (("TRAIN", 30), ("TEST", 20)):
@@ -129,14 +125,14 @@ def lay_n_mnist(data: Path, patch: Patch) -> None:
     patch.setattr(n_mnist, "VALIDATION", 10)
 
 
-def lay_gestures(data: Path, patch: Patch) -> None:
+def write_gestures(data: Path, patch: Patch) -> None:
     made = replace(dvs_gesture.REDUCED, training=36, test=24, validation=12, kept=22)
     patch.setattr(dvs_gesture, "REDUCED", made)
     write_trials(data / made.home / "trials" / "DvsGesture")
     (data / made.name).mkdir()
 
 
-def lay_imagenet(data: Path, patch: Patch) -> None:
+def write_imagenet(data: Path, patch: Patch) -> None:
     few = {"classes": 3, "training": 18, "test": 6, "validation": 6}
     patch.setattr(imagenet, "IMAGENET", replace(imagenet.IMAGENET, **few))
     for label, name in enumerate(("n01440764", "n01443537", "n02084071")):
@@ -148,17 +144,18 @@ def lay_imagenet(data: Path, patch: Patch) -> None:
             save(place, 30 * number)
 
 
-LAY: dict[str, Callable[[Path, Patch], None]] = {
-    "mnist": lay_mnist,
-    "cifar-10": lay_cifar,
-    "n-mnist": lay_n_mnist,
-    "dvs-gesture-280": lay_gestures,
-    "imagenet": lay_imagenet,
+#: Data set -> the function that writes its small files and changes its checksums and sizes.
+WRITERS: dict[str, Callable[[Path, Patch], None]] = {
+    "mnist": write_mnist,
+    "cifar-10": write_cifar,
+    "n-mnist": write_n_mnist_archives,
+    "dvs-gesture-280": write_gestures,
+    "imagenet": write_imagenet,
 }
 
 
 def shrink(project: Path) -> None:
-    """One epoch, one seed, few steps and methods, a sixteenth of the width, small sensors."""
+    """Set one epoch, one seed, few steps and methods, narrow networks and small sensors."""
     path = project / "params.yaml"
     fields = yaml.safe_load(path.read_text())
     for name in BOARDS:
@@ -188,19 +185,20 @@ def run(command: str, patch: Patch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
-def test_every_stage_runs_an_epoch_on_stand_ins(
+def test_every_stage_runs_an_epoch_on_small_files(
     board: str, params: Params, project: Path, monkeypatch: Patch
 ) -> None:
     shrink(project)
     names = params.board(board).workloads
     for data in dict.fromkeys(params.workloads[name].data for name in names):
-        LAY[data](project / "data", monkeypatch)
-    stage, report = (PIPELINE["stages"][f"{what}{BOARDS[board]}"] for what in ("cells", "report"))
+        WRITERS[data](project / "data", monkeypatch)
+    stage = PIPELINE["stages"][f"cells{BOARDS[board]}"]
+    report = PIPELINE["stages"]["report"]
     for name in names:
-        for command in stage["cmd"]:
-            filled = command.replace("${item.workload}", name).replace("${device}", "cpu")
-            run(f"{filled} --engine serial", monkeypatch)
-    run(report["cmd"].replace("${device}", "cpu"), monkeypatch)
+        command = stage["cmd"].replace("${item.workload}", name).replace("${device}", "cpu")
+        run(f"{command} --engine serial", monkeypatch)
+    command = report["cmd"].replace("${item.board}", board).replace("${device}", "cpu")
+    run(command, monkeypatch)
     page = project / "results" / "boards" / board / "leaderboard.md"
     records = [read_record(path) for path in (project / "results").rglob("*/*/*/*.json")]
     assert {record.spec.workload for record in records} == set(names)

@@ -1,4 +1,4 @@
-"""What README.md shows stands on other pages, too, and fits on two screens."""
+"""README.md repeats figures and code of other pages, and fits on two screens."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests.helpers import documents
 from tests.helpers.paths import ROOT
 
 
-def test_the_readme_shows_what_other_pages_hold() -> None:
-    """Its result is that of docs/baselines.md, and its loop that of docs/loop.md."""
+def test_the_figures_and_the_code_of_the_readme_are_those_of_other_pages() -> None:
+    """The table is from docs/baselines.md, and the training loop from docs/loop.md."""
     readme = (ROOT / "README.md").read_text()
     result = re.findall(r"^\| \w+ \| \d.+$", readme, re.MULTILINE)
     assert len(result) > 3

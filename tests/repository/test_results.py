@@ -1,4 +1,4 @@
-"""What is in git below results/: sealed, without fault, where it belongs, and all of it there."""
+"""The records in git: complete, sealed, without fault, and at the path of their cell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.audit.faults import faults as record_faults
 from pipelines.audit.seal import SEAL
 from pipelines.boards.params import Params
 from pipelines.records.record import read_record
-from pipelines.records.store import Store
+from pipelines.records.store import Store, board_store
 from tests.helpers.paths import ROOT
 
 RESULTS = ROOT / "results"
@@ -24,7 +24,7 @@ PUBLISHED = RESULTS / "published.yaml"
 
 
 def in_git() -> list[Path]:
-    """Records that git knows; what was computed here is not among them."""
+    """Return the records that git tracks; records computed on this machine are not among them."""
     command = ["git", "ls-files", "-z", "--", "results/*.json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -37,7 +37,7 @@ def sealed_folders() -> list[Path]:
 
 
 def test_no_record_is_edited_removed_or_added() -> None:
-    """After `dpap-bench tune`: dpap-bench verify results/tuning --any-code --no-rerun --seal."""
+    """To seal after tuning: dpap-bench verify results/tuning --any-code --no-rerun --seal."""
     assert TUNING in sealed_folders(), "results/tuning is not sealed"
     faults = [
         f"{path.relative_to(ROOT)} {sentence}"
@@ -47,30 +47,29 @@ def test_no_record_is_edited_removed_or_added() -> None:
     assert not faults, "\n".join(faults)
 
 
-def test_every_record_in_git_is_there_and_under_a_seal() -> None:
-    """Seal a folder that you add: dpap-bench verify FOLDER --no-rerun --seal."""
+def test_every_record_in_git_exists_and_is_sealed() -> None:
+    """To seal a new folder: dpap-bench verify FOLDER --no-rerun --seal."""
     sealed = sealed_folders()
     records = in_git()
     assert len(records) > 100
     for path in records:
-        assert path.is_file(), f"{path.relative_to(ROOT)} is in git, but gone"
+        assert path.is_file(), f"{path.relative_to(ROOT)} is in git, but missing here"
         over = [folder for folder in sealed if folder in path.parents]
         assert over, f"{path.relative_to(ROOT)} is in no folder with a {SEAL}"
 
 
-def test_records_lie_where_a_store_puts_them() -> None:
-    """Path below results/: FOLDER/WORKLOAD/METHOD/RUN_ID.json."""
+def test_a_record_is_at_the_path_of_its_cell() -> None:
+    """Trials are in results/tuning, runs of a board in results/boards/BOARD."""
     for path in in_git():
-        top = path.relative_to(RESULTS).parts[0]
-        assert top in {"records", "controls", "tuning"}, f"{path} is in no folder of records"
-        home = "records" if top == "controls" else top
+        top, board, *_ = path.relative_to(RESULTS).parts
+        assert top in {"boards", "tuning"}, f"{path} is in no folder of records"
+        store = Store(TUNING) if top == "tuning" else board_store(ROOT, board)
         record = read_record(path)
-        assert Store(RESULTS / home).path(record.spec) == path
+        assert store.path(record.spec) == path
         assert record.spec.tuning == (top == "tuning"), f"{path} is in the wrong folder"
 
 
-def test_no_trial_has_seen_a_board(params: Params) -> None:
-    """Trials have seeds that no board has, and never opened the test split."""
+def test_trials_use_neither_the_seeds_of_boards_nor_the_test_split(params: Params) -> None:
     seeds = {seed for board in params.boards.values() for seed in board.seeds}
     files = sorted(TUNING.rglob("*.json"))
     assert len(files) > 100
@@ -81,7 +80,7 @@ def test_no_trial_has_seen_a_board(params: Params) -> None:
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Name of the innermost field, and what it holds."""
+    """Yield the name and the value of each innermost field."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, str(key))
@@ -92,9 +91,9 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-@pytest.mark.skipif(not PUBLISHED.exists(), reason="nothing of the literature is in git")
-def test_what_is_published_elsewhere_can_be_read() -> None:
-    """Each result names its method and where it is printed; shares are in percent."""
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="there is no results/published.yaml")
+def test_published_results_are_complete() -> None:
+    """Each published result names its method, source and data set; shares are in percent."""
     document = yaml.safe_load(PUBLISHED.read_text())
     results = document["results"] if isinstance(document, dict) else document
     assert results

@@ -1,4 +1,4 @@
-"""The documentation builds without a warning, and a page asks no other server for anything."""
+"""The documentation builds without a warning, and its pages load nothing from other servers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
-#: What a browser loads by itself, unlike a link that is followed.
+#: Addresses that a browser loads with the page, unlike links that a reader follows.
 LOADED = re.compile(r"""(?:\bsrc=|<link[^>]*\bhref=|url\(|@import )["']?(https?:)?//""")
 
 
@@ -26,7 +26,7 @@ def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_site_is_whole_and_needs_no_network(tmp_path: Path) -> None:
+def test_the_site_is_complete_and_needs_no_network(tmp_path: Path) -> None:
     done = build(ROOT / "docs", tmp_path)
     assert done.returncode == 0, done.stderr
     site = tmp_path / "site"
@@ -36,14 +36,16 @@ def test_the_site_is_whole_and_needs_no_network(tmp_path: Path) -> None:
     assert not [path for path in files if LOADED.search(path.read_text())]
     rules = (site / "rules.html").read_text()
     assert (ROOT / "RULES.md").read_text().split("**")[1].rstrip(".") in rules
-    assert 'href="rules.html"' in (site / "baselines.html").read_text(), "not a copy of the file"
+    assert 'href="rules.html"' in (site / "baselines.html").read_text(), (
+        "links lead to the page, not to a copy of the file"
+    )
 
 
 def documents() -> list[Path]:
     return [path for end in ("md", "rst") for path in (ROOT / "docs").rglob(f"*.{end}")]
 
 
-def test_what_a_page_loads_is_seen() -> None:
+def test_addresses_that_a_page_loads_are_found() -> None:
     assert LOADED.search('<script src="https://cdn.example.org/x.js">')
     assert LOADED.search("@import url(//fonts.example.org/x.css)")
     assert LOADED.search('<link rel="stylesheet" href="https://example.org/x.css">')

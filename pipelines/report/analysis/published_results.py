@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from baselines.shared.info import Granularity
-from pipelines.common.errors import BenchError
+from pipelines.common.errors import BenchError, first_fault
 from pipelines.common.yaml import read_yaml
 from pipelines.settings.layout import parse_layout
 from pipelines.settings.network import NAMED
@@ -139,6 +139,4 @@ def load_published(path: Path) -> Published:
     except yaml.YAMLError as error:
         raise BenchError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BenchError(f"{path}: {where}: {first['msg']}.") from error
+        raise BenchError(f"{path}: {first_fault(error)}") from error

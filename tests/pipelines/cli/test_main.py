@@ -1,4 +1,4 @@
-"""The command line, as people use it: through `main`, in a folder with params.yaml."""
+"""The command line: `main` is called in a project's folder, as a user calls it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pipelines.records.record import read_record
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run a command and return its exit status."""
     monkeypatch.setattr(sys, "argv", ["dpap-bench", *arguments])
     try:
         main()
@@ -27,7 +28,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def smaller(text: str) -> str:
-    """A params.yaml with a small quick board and tiny networks."""
+    """Change the text of params.yaml: a small quick board and tiny networks."""
     for old, new in [
         ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
         ("epochs: 15", "epochs: 1"),
@@ -45,7 +46,7 @@ def smaller(text: str) -> str:
 
 @pytest.fixture
 def small(project: Path) -> Path:
-    """A project whose board is small and whose networks are tiny."""
+    """A project with a small quick board and tiny networks."""
     path = project / "params.yaml"
     path.write_text(smaller(path.read_text()))
     return project
@@ -72,7 +73,7 @@ SNN = "--workload digits-snn --method"
         (f"{SNN} dpap --density 0.5 --track later", "known: from-scratch, post-training."),
     ],
 )
-def test_bad_input_is_one_sentence_and_status_2(
+def test_wrong_input_is_refused_in_one_sentence_with_status_2(
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -87,10 +88,10 @@ def test_bad_input_is_one_sentence_and_status_2(
     assert not (project / "results").exists()
 
 
-def test_a_part_of_a_board_that_does_not_exist(
+def test_an_unknown_part_of_a_board_is_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, "sweep", "--only", "twins") == 2
+    assert call(monkeypatch, "sweep", "--only", "rows") == 2
     assert "'cells', 'matched', 'controls'" in capsys.readouterr().err
 
 
@@ -106,7 +107,7 @@ def test_cuda_without_a_gpu_is_refused(
     assert not list((project / "results").rglob("*.json"))
 
 
-def test_outside_a_project(
+def test_outside_of_a_project_a_command_says_where_to_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -115,7 +116,7 @@ def test_outside_a_project(
 
 
 @pytest.mark.parametrize("topic", ["methods", "workloads", "boards", "data"])
-def test_list(
+def test_list_prints_a_line_for_each_row_of_its_json(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], topic: str
 ) -> None:
     assert call(monkeypatch, "list", topic) == 0
@@ -126,7 +127,7 @@ def test_list(
     assert all(row["name"] in line for row, line in zip(rows, lines, strict=True))
 
 
-def test_fetch(
+def test_fetch_prints_the_folder_of_a_data_set(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "fetch", "digits", "--json") == 0
@@ -154,16 +155,17 @@ def test_run_prints_a_line_and_reuses_its_record(
 
 
 def sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
+    """Run a sweep in this process and return its JSON document."""
     assert call(monkeypatch, "sweep", "--engine", "serial", "--json", *more) == 0
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     if found["run"]:
-        assert "cells, " in captured.err, "progress goes to stderr, a line at the end at least"
-    assert "\r" not in captured.err, "no carriage return where nobody sees a bar"
+        assert "cells, " in captured.err, "progress goes to stderr, with one line at least"
+    assert "\r" not in captured.err, "a stream that is no terminal gets no bar"
     return found
 
 
-def test_sweep_report_and_sync(
+def test_sweep_and_report_of_a_whole_board(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "report") == 1
@@ -179,13 +181,15 @@ def test_sweep_report_and_sync(
     lost = next((small / "results" / "boards" / "quick" / "records").rglob("*.json"))
     lost.unlink()
     assert sweep(monkeypatch, capsys, "--only", "cells")["run"] == 1, (
-        "only what is missing is computed"
+        "only the missing cell is computed"
     )
 
     assert call(monkeypatch, "report") == 1
     assert "(as dpap)" in capsys.readouterr().err
     matched = sweep(monkeypatch, capsys, "--only", "matched")
-    assert matched["run"] == 2 * 2 * 2, "random and magnitude as dpap, two granularities, two seeds"
+    assert matched["run"] == 2 * 2 * 2, (
+        "random and magnitude matched to dpap, two granularities, two seeds"
+    )
     assert call(monkeypatch, "report") == 1
     assert "magnitude-shuffled" in capsys.readouterr().err
     controls = sweep(monkeypatch, capsys, "--only", "controls")
@@ -206,10 +210,10 @@ def test_sweep_report_and_sync(
     assert len(files) == 5 + 2
     before = [file.read_bytes() for file in files]
     assert call(monkeypatch, "report") == 0
-    assert [file.read_bytes() for file in files] == before, "the same bytes when rebuilt"
+    assert [file.read_bytes() for file in files] == before, "a second report gives the same bytes"
 
 
-def test_boards_share_the_cells_that_both_ask_for(
+def test_a_cell_of_two_boards_is_computed_once(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep(monkeypatch, capsys, "--only", "cells")
@@ -224,7 +228,7 @@ def test_boards_share_the_cells_that_both_ask_for(
     assert copies == {path.name: path.read_bytes() for path in first.iterdir()}
 
 
-def test_a_key_that_stands_twice_is_refused(
+def test_a_key_that_is_there_twice_is_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (project / "params.yaml").open("a") as file:
@@ -244,7 +248,7 @@ def test_each_method_has_a_code_digest_for_dvc(
     assert written == {name: f"{code_digest(name)}\n" for name in names}
 
 
-def test_a_changed_hyper_parameter_reruns_its_method_alone(
+def test_a_changed_hyper_parameter_reruns_only_its_method(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep(monkeypatch, capsys, "--only", "cells")
@@ -254,9 +258,9 @@ def test_a_changed_hyper_parameter_reruns_its_method_alone(
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_leaves_no_worker_and_no_half_record(small: Path) -> None:
+def test_a_killed_sweep_leaves_no_worker_and_no_incomplete_record(small: Path) -> None:
     command = [sys.executable, "-m", "pipelines.cli.main", "sweep", "--workers", "2"]
-    # Workers inherit the pipe, so reading it to the end waits for the last of them.
+    # Workers inherit the pipe: `communicate` returns only when the last of them has ended.
     sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     records = small / "results" / "boards" / "quick" / "records"
     while sweep.poll() is None and not list(records.rglob("*.json")):

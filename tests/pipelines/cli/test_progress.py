@@ -1,4 +1,4 @@
-"""Progress: lines where nobody sees a bar, and a remaining time that follows from the rate."""
+"""Progress: a bar on a terminal, lines elsewhere, and an estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pipelines.cli.progress import INTERVAL, Progress
 
 
 class Terminal(StringIO):
+    """A stream that says that it is a terminal."""
+
     def isatty(self) -> bool:
         return True
 
 
 class Clock:
-    """Seconds that a test sets."""
+    """A clock that a test sets, in seconds."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -22,7 +24,7 @@ class Clock:
         return self.now
 
 
-def test_a_file_gets_a_line_now_and_then() -> None:
+def test_a_file_gets_a_line_every_half_minute() -> None:
     stream, clock = StringIO(), Clock()
     with Progress(10, "board quick", "cell", stream, clock) as progress:
         for number in range(10):
@@ -35,7 +37,7 @@ def test_a_file_gets_a_line_now_and_then() -> None:
     assert "\r" not in stream.getvalue()
 
 
-def test_hours_are_written_out() -> None:
+def test_long_times_have_hours() -> None:
     stream, clock = StringIO(), Clock()
     with Progress(4, "tuning", "run", stream, clock) as progress:
         clock.now += 5400
@@ -43,7 +45,7 @@ def test_hours_are_written_out() -> None:
     assert "1:30:00 so far, about 4:30:00 left" in stream.getvalue()
 
 
-def test_a_terminal_gets_a_bar_of_what_there_is_to_do() -> None:
+def test_a_terminal_gets_a_bar() -> None:
     stream = Terminal()
     with Progress(3, "board quick", "cell", stream) as progress:
         progress.advance("a")

@@ -1,4 +1,4 @@
-"""Layouts, and the folded network against stepping it with snnTorch."""
+"""Layouts, and all time steps at once compared with single steps by snnTorch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
+from pipelines.networks.initial import build_network
 from pipelines.networks.network import Network
 from pipelines.settings.layout import parse_layout
 from pipelines.settings.network import READOUT, NetworkSpec
-from pipelines.training.cell import build_network
 from pipelines.training.cost import ActivityCounter, operations, timestep_sparsity
 
 LAYOUT = "4C3-MP2-6C5-AP2-7FC"
@@ -27,13 +27,14 @@ def network(kind: str = "snn", steps: int = 3, layout: str = LAYOUT, **fields: o
 
 
 def settle(net: Network) -> None:
-    """Give batch norm statistics that make neurons fire."""
+    """Give batch norm running statistics with which neurons fire."""
     torch.manual_seed(0)
     for _ in range(40):
         net(2 * torch.randn(16, 2, 8, 8, dtype=next(net.parameters()).dtype))
 
 
 def stepped(net: Network, x: Tensor) -> Tensor:
+    """Scores computed step by step: the mean of the readout's outputs."""
     states: dict[str, tuple[Tensor, ...]] = {}
     frames = x if x.dim() == 5 else x.expand(net.steps, *x.shape)
     return torch.stack([net.step(frame, states) for frame in frames]).mean(0)
@@ -42,10 +43,10 @@ def stepped(net: Network, x: Tensor) -> Tensor:
 @pytest.mark.usefixtures("snntorch_in_float64")
 @pytest.mark.parametrize("reset", ["zero", "subtract"])
 @pytest.mark.parametrize("static", [True, False])
-def test_folded_equals_stepping(reset: str, static: bool) -> None:
+def test_all_steps_at_once_equal_single_steps(reset: str, static: bool) -> None:
     net = network(reset=reset).double()
     settle(net)
-    net.eval()  # batch norm per step and pooled over steps agree here
+    net.eval()  # in training, batch norm over all steps differs from batch norm per step
     x = torch.randn(4, 2, 8, 8) if static else torch.randn(3, 4, 2, 8, 8)
     gradients = []
     for forward in (net, lambda v: stepped(net, v)):
@@ -54,12 +55,12 @@ def test_folded_equals_stepping(reset: str, static: bool) -> None:
         scores = forward(inputs)
         scores.square().sum().backward()
         gradients.append([scores, inputs.grad, *(p.grad.clone() for p in net.parameters())])
-    assert bool(net.run(x.double())[1]["conv2"][1].any()), "the test needs spikes"
+    assert bool(net.run(x.double())[1]["conv2"][1].any()), "without spikes the test shows nothing"
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_artificial_network_is_one_step_of_relu() -> None:
+def test_an_artificial_network_is_one_step_of_relu() -> None:
     net = network("ann").double()
     settle(net)
     net.eval()
@@ -68,7 +69,7 @@ def test_artificial_network_is_one_step_of_relu() -> None:
     assert net.steps == 1
 
 
-def test_samples_do_not_leak_into_each_other() -> None:
+def test_a_sample_does_not_depend_on_the_other_samples() -> None:
     net = network()
     settle(net)
     net.eval()
@@ -78,7 +79,7 @@ def test_samples_do_not_leak_into_each_other() -> None:
     torch.testing.assert_close(torch.cat([net(x[:1]), net(x[1:])]), together)
 
 
-def test_activity_has_every_layer_and_its_shapes() -> None:
+def test_the_activity_has_every_layer() -> None:
     net = network()
     scores, activity = net.run(torch.randn(4, 2, 8, 8))
     shapes = {name: (tuple(a.shape), tuple(b.shape)) for name, (a, b) in activity.items()}
@@ -91,7 +92,7 @@ def test_activity_has_every_layer_and_its_shapes() -> None:
     assert scores.shape == (4, 5)
 
 
-def test_same_seed_same_network_and_global_random_state_untouched() -> None:
+def test_a_seed_gives_the_same_network_and_does_not_change_the_global_random_state() -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
     one, two = network(), network()
@@ -125,24 +126,24 @@ def test_same_seed_same_network_and_global_random_state_untouched() -> None:
         ("4C3-[4C3-6C3]", r"turns 4 channels into 6, .* write '\[4C3-6C3\]P' for a projection"),
     ],
 )
-def test_bad_layouts_say_why(layout: str, reason: str) -> None:
+def test_a_bad_layout_is_refused_with_the_reason(layout: str, reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         NetworkSpec(kind="ann", layout=layout)
 
 
-def test_too_much_pooling_says_why() -> None:
+def test_too_much_pooling_is_refused() -> None:
     with pytest.raises(ValueError, match="leaves no map"):
         network(layout="4C3-MP2-4C3-MP2-4C3-MP2-4C3-MP2")
 
 
-def test_layout_round_trip() -> None:
+def test_a_network_keeps_its_layout() -> None:
     assert network().layout == LAYOUT
     assert [t.kind for t in parse_layout(LAYOUT)] == ["conv", "max", "conv", "avg", "fc"]
 
 
 @pytest.mark.parametrize("kind", ["snn", "ann"])
-def test_a_residual_block_worked_out_by_hand(kind: str) -> None:
-    """One channel, 1 x 1 maps: the current of the stem goes on (spiking), or its output does."""
+def test_a_residual_block_by_hand(kind: str) -> None:
+    """One channel, 1 x 1 maps. Shortcuts carry currents (spiking) or outputs (artificial)."""
     net = build_network(
         NetworkSpec(kind=kind, layout="1C1-[1C1]-[1C1]P", time_steps=1), (1, 1, 1), 1, 0
     ).eval()
@@ -155,8 +156,9 @@ def test_a_residual_block_worked_out_by_hand(kind: str) -> None:
     with torch.no_grad():
         activity = net.run(torch.ones(1, 1, 1, 1))[1]
     sent = {name: float(activity[name][1]) for name in weights}
-    # The stem's current is -0.5, its output 0. A spiking conv2 gets 0 + 2 + (-0.5) = 1.5 and
-    # fires 1; ReLU gives 0 + 2 + 0. Then 3 s + 5 s, either way from what conv2 sends.
+    # The stem has the current -0.5 and the output 0. The current of a spiking conv2 is
+    # 0 + 2 + (-0.5) = 1.5, so it spikes; with ReLU, its output is 0 + 2 + 0 = 2. With s, the output
+    # of conv2, the current of conv3 is 3 s + 5 s in both cases.
     if kind == "snn":
         assert sent == {"conv1": 0, "conv2": 1, "conv3": 1, "conv3_shortcut": 1}
         assert dict(net.neuron_currents(lambda name: torch.tensor(CURRENTS[name]))) == {
@@ -166,7 +168,9 @@ def test_a_residual_block_worked_out_by_hand(kind: str) -> None:
         }
     else:
         assert sent == {"conv1": 0, "conv2": 2, "conv3": 16, "conv3_shortcut": 16}
-    assert float(activity["conv3_shortcut"][0]) == sent["conv2"], "it reads the block's input"
+    assert float(activity["conv3_shortcut"][0]) == sent["conv2"], (
+        "a projection reads the block's input"
+    )
 
 
 CURRENTS = {"conv1": -0.5, "conv2": 2.0, "conv3": 3.0, "conv3_shortcut": 5.0}
@@ -174,7 +178,7 @@ CURRENTS = {"conv1": -0.5, "conv2": 2.0, "conv3": 3.0, "conv3_shortcut": 5.0}
 
 @pytest.mark.usefixtures("snntorch_in_float64")
 @pytest.mark.parametrize("kind", ["snn", "ann"])
-def test_residual_networks_equal_stepping(kind: str) -> None:
+def test_a_residual_network_equals_single_steps(kind: str) -> None:
     net = network(kind, layout=RESIDUAL).double()
     settle(net)
     net.eval()
@@ -191,7 +195,7 @@ def test_residual_networks_equal_stepping(kind: str) -> None:
 
 @st.composite
 def layouts(draw: st.DrawFn) -> str:
-    """Any layout of a 16 x 16 image."""
+    """Any layout for 16 x 16 images."""
     width = st.integers(1, 5)
     last = draw(width)
     tokens = [f"{last}C{draw(st.sampled_from([1, 2, 3]))}"]
@@ -215,8 +219,8 @@ def layouts(draw: st.DrawFn) -> str:
 
 @settings(max_examples=25, deadline=None)
 @given(layout=layouts(), narrow=st.integers(1, 4))
-def test_any_layout_round_trips(layout: str, narrow: int) -> None:
-    """Parsed, written, built, narrowed: the same string, apart from the widths."""
+def test_any_layout_is_kept(layout: str, narrow: int) -> None:
+    """Parsed, built and narrowed, a layout stays the same text, apart from the widths."""
     assert "-".join(map(str, parse_layout(layout))) == layout
     net = build_network(NetworkSpec(kind="snn", layout=layout, time_steps=2), (2, 16, 16), 3, 0)
     assert net.layout == layout
@@ -225,15 +229,15 @@ def test_any_layout_round_trips(layout: str, narrow: int) -> None:
     assert re.sub(r"\d+(?=C|F)", "n", small.layout) == re.sub(r"\d+(?=C|F)", "n", layout)
     assert [bool(s.shortcut and s.shortcut.name) for s in small.stages] == [
         bool(s.shortcut and s.shortcut.name) for s in net.stages
-    ], "a projection stays one, although pruning may make its widths equal"
+    ], "a projection stays a projection, even if pruning makes its widths equal"
 
 
-def test_an_identity_keeps_the_width() -> None:
+def test_an_identity_shortcut_needs_equal_widths() -> None:
     with pytest.raises(ValueError, match="its shortcut is no identity"):
         network(layout=RESIDUAL).narrowed([3, 4, 2, 5, 5, 4, 4, 7])
 
 
-def test_silenced_time_steps_never_spike_and_cost_no_synops() -> None:
+def test_silenced_units_send_no_spikes_and_cost_no_synops() -> None:
     net = network()
     settle(net)
     net.eval()
@@ -244,10 +248,10 @@ def test_silenced_time_steps_never_spike_and_cost_no_synops() -> None:
     net.silence({"conv1": gate})
     gated = net.run(x)[1]
     spikes, before = gated["conv1"][1], free["conv1"][1]
-    assert before[1, :, 0].any(), "the test needs spikes to silence"
+    assert before[1, :, 0].any(), "without spikes to silence the test shows nothing"
     assert not spikes[1, :, 0].any()
     assert not spikes[[0, 2], :, 2].any()
-    assert torch.equal(spikes[:, :, [1, 3]], before[:, :, [1, 3]]), "other units are untouched"
+    assert torch.equal(spikes[:, :, [1, 3]], before[:, :, [1, 3]]), "other units do not change"
     counted = []
     for activity in (free, gated):
         counter = ActivityCounter(3)
@@ -272,7 +276,7 @@ def parameters_of(layout: str, shape: tuple[int, int, int]) -> int:
 
 
 def test_networks_of_papers() -> None:
-    """Parameter counts that papers print, or that follow from their layers."""
+    """The numbers of parameters are those that papers print, or follow from the layers."""
     assert round(parameters_of("6Conv2FC", (3, 32, 32)) / 1e6, 2) == 21.36
     # DPAP, Fig. 2(c): 6.0e5 on MNIST, 7.8e5 on N-MNIST, 123e5 on DVS-Gesture (128 x 128)
     assert round(parameters_of("2Conv2FC", (1, 28, 28)) / 1e5, 1) == 6.0
@@ -294,9 +298,10 @@ def test_networks_of_papers() -> None:
 def test_residual_networks_of_papers(
     name: str, side: int, classes: int, parameters: int, layers: int, billions: float
 ) -> None:
-    """Those of He et al.; no convolution has a bias. Spiking layers have one more each, beta.
+    """The networks of He et al. have the published numbers of parameters and operations.
 
-    Strides and paddings show in the operations, at every place of the map, the border's too.
+    No convolution has a bias. Spiking layers have one more parameter each, beta. The number of
+    operations, counted at every position of the maps, shows that strides and paddings are right.
     """
     spec, shape = NetworkSpec(kind="ann", layout=name), (3, side, side)
     net = Network(spec, shape, classes).eval()
@@ -312,7 +317,7 @@ def test_residual_networks_of_papers(
     assert round(total / 1e9, 3) == billions
 
 
-def test_a_name_stands_for_its_layout() -> None:
+def test_a_layout_can_be_given_by_name() -> None:
     named, written = (
         NetworkSpec(kind="snn", layout=layout) for layout in ("2Conv2FC", "15C3-AP2-40C3-AP2-300FC")
     )

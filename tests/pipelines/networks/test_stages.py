@@ -1,4 +1,4 @@
-"""Published residual networks: they train, lose units, and are the same network without them."""
+"""Published residual networks: they train, and units can be removed from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.settings.network import Execution, NetworkSpec
 
 
 def remove_smallest(net: Network, density: float) -> Structure:
-    """Remove the units of smallest weights, and hold what is left to the masked network."""
+    """Remove the units of smallest weights; the smaller network must equal the masked one."""
     structure = build_structure(net, "structured")
     norms = structure.unit_sums({n: p.detach().square() for n, p in net.named_parameters()})
     masks = select(structure, density, torch.Generator(), units=norms, scope="layer-wise")
@@ -33,7 +33,7 @@ def remove_smallest(net: Network, density: float) -> Structure:
     return structure
 
 
-def test_a_spiking_resnet18_trains_and_loses_units() -> None:
+def test_a_spiking_resnet18_trains_and_can_be_pruned() -> None:
     spec = NetworkSpec(kind="snn", layout="ResNet18-CIFAR", time_steps=2)
     net = build_network(spec, (3, 32, 32), 10, 0, Execution(plan="fused"))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -54,8 +54,8 @@ def test_a_spiking_resnet18_trains_and_loses_units() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ann", "snn"])
-def test_resnet50_loses_units(kind: str) -> None:
-    """A stem, two inner layers of each of 16 blocks, and the outputs of 4 groups of blocks."""
+def test_a_resnet50_can_be_pruned(kind: str) -> None:
+    """Groups: the stem, two inner layers of each of 16 blocks, and the outputs of 4 stages."""
     net = build_network(NetworkSpec(kind=kind, layout="ResNet50"), (3, 64, 64), 10, 0)
     structure = remove_smallest(net, 0.25)
     assert len(structure.groups) == 1 + 2 * 16 + 4

@@ -81,3 +81,42 @@ def test_records_are_sorted_by_folder_and_file(tmp_path: Path, params: Params) -
     (store.root / "a" / "notes.txt").write_text("not a record")
     assert [path for path, _ in store.records()] == sorted(paths)
     assert list(Store(tmp_path / "nothing").records()) == []
+
+
+def test_only_valid_records_of_the_same_cell_are_adopted(params: Params, tmp_path: Path) -> None:
+    """Other boards hold: a valid record, a stale one, a failed one, and one of another seed."""
+    ours, first, second = (Store(tmp_path / name / "records") for name in ("ours", "one", "two"))
+    valid, stale, failed, absent = (digits_cell(params, seed=seed) for seed in range(4))
+    first.write(diverged_record(stale, code_digest="0"))
+    first.write(diverged_record(failed, status="failed"))
+    first.write(diverged_record(digits_cell(params, seed=4)))
+    second.write(diverged_record(valid))
+    asked = [valid, stale, failed, absent]
+    assert ours.adopt(asked, [first, second]) == 1
+    assert [record for _, record in ours.records()] == [diverged_record(valid)]
+    assert ours.path(valid).read_bytes() == second.path(valid).read_bytes()
+    assert ours.missing(asked) == [stale, failed, absent]
+
+
+def test_a_stale_record_is_replaced_by_a_valid_one_of_a_later_store(
+    params: Params, tmp_path: Path
+) -> None:
+    ours, first, second = (Store(tmp_path / name / "records") for name in ("ours", "one", "two"))
+    spec = digits_cell(params)
+    for store in (ours, first):
+        store.write(diverged_record(spec, code_digest="0"))
+    second.write(diverged_record(spec))
+    assert ours.adopt([spec], [first, second]) == 1
+    assert ours.valid(spec) == diverged_record(spec)
+    assert first.valid(spec) is None, "the store that is copied from does not change"
+
+
+def test_a_file_of_another_cell_is_not_adopted(params: Params, tmp_path: Path) -> None:
+    ours, other = (Store(tmp_path / name / "records") for name in ("ours", "other"))
+    spec = digits_cell(params)
+    path = other.path(spec)
+    path.parent.mkdir(parents=True)
+    path.write_text(diverged_record(digits_cell(params, seed=7)).to_json())
+    with pytest.raises(BenchError, match="another cell"):
+        ours.adopt([spec], [other])
+    assert list(ours.records()) == []

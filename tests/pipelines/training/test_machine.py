@@ -21,7 +21,6 @@ from dpap import DPAP, attach
 from pipelines.audit.comparison import timeless
 from pipelines.boards.params import Params, load_params
 from pipelines.common.errors import InputError
-from pipelines.engines.engine import default_workers
 from pipelines.methods.registry import methods
 from pipelines.settings.augmentation import Augmentation
 from pipelines.settings.network import Execution
@@ -239,7 +238,6 @@ def test_the_device_is_part_of_the_run_id(params: Params) -> None:
     assert (cell_here.device, cell_there.device) == ("cpu", "cuda")
     assert cell_here.run_id != cell_there.run_id
     assert "device" not in cell_here.canonical()
-    assert default_workers(1, "cuda") == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -1,4 +1,4 @@
-"""A neuron model is one file: one that is put into the folder works at once."""
+"""Neuron models: a file that is added to the folder works at once, in every plan."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Integrator(Neuron):
         module.mem = torch.zeros(0)
         return spikes, (membrane,)
 """
-#: Scores and gradients of the plans, and a loop over snnTorch, in evaluation.
+#: Compares scores and gradients of all plans, and the scores of a loop over snnTorch.
 USE = """
 import snntorch as snn
 import torch
@@ -45,7 +45,7 @@ from pipelines.networks.initial import build_network
 from pipelines.settings.network import Execution, NetworkSpec, spiking_neurons
 
 assert spiking_neurons() == ("integrator", "leaky", "synaptic"), spiking_neurons()
-torch.Tensor.float = torch.Tensor.double  # of snnTorch's surrogates
+torch.Tensor.float = torch.Tensor.double  # snnTorch converts its spikes by .float()
 spec = NetworkSpec(kind="snn", neuron="integrator", layout="4C3-MP2-7FC", time_steps=3)
 nets = [
     build_network(spec, (1, 8, 8), 5, 0, Execution(plan=plan)).double()
@@ -78,7 +78,7 @@ print("computed")
 
 
 def test_a_new_file_works_in_every_plan(tmp_path: Path) -> None:
-    """In a copy of the packages; nothing else is touched."""
+    """The file is the only change, in a copy of the packages."""
     for package in ("baselines", "pipelines"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignore)
@@ -95,7 +95,7 @@ def test_a_new_file_works_in_every_plan(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*spiking_neurons(), "relu"])
-def test_every_file_holds_one_model(name: str) -> None:
+def test_a_file_defines_the_model_of_its_name(name: str) -> None:
     kind = {"kind": "ann"} if name == "relu" else {"kind": "snn", "neuron": name}
     model = make_neuron_model(NetworkSpec(layout="4C3", **kind))  # type: ignore[arg-type]
     assert type(model).__name__.lower() == name
@@ -103,7 +103,7 @@ def test_every_file_holds_one_model(name: str) -> None:
 
 
 def test_the_default_leaves_run_ids_as_they_were() -> None:
-    """What is left out of the canonical form cannot change it."""
+    """The default is left out of the canonical form, so it cannot change run ids."""
     spec = NetworkSpec(kind="snn", layout="4C3", neuron="leaky")
     assert spec.model_dump(exclude_defaults=True) == {"kind": "snn", "layout": "4C3"}
     other = NetworkSpec(kind="snn", layout="4C3", neuron="synaptic")
@@ -121,7 +121,7 @@ def test_the_default_leaves_run_ids_as_they_were() -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused(fields: dict[str, str], reason: str) -> None:
+def test_a_wrong_neuron_model_is_refused(fields: dict[str, str], reason: str) -> None:
     with pytest.raises(ValidationError) as refused:
         NetworkSpec(layout="4C3", **fields)  # type: ignore[arg-type]
     assert reason in str(refused.value)

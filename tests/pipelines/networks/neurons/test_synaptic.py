@@ -1,15 +1,15 @@
-"""Synaptic neurons: snnTorch's, in every plan; a network of them loses units and has costs."""
+"""Synaptic neurons: equal to snnTorch in every plan; their units can be removed."""
 
 from __future__ import annotations
 
 import pytest
 import snntorch as snn
 import torch
-from baselines.shared.channels import mean_potentials
-from baselines.shared.structured import remove_units
 from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
+from baselines.shared.channel_scores import mean_potentials
+from baselines.shared.dependency_graph import remove_units
 from baselines.shared.selection import select
 from pipelines.export.nir import refusal
 from pipelines.networks.initial import build_network, build_structure
@@ -29,7 +29,7 @@ def network(plan: str = "folded", *, layout: str = LAYOUT, **fields: object) -> 
 
 
 def settled() -> Network:
-    """A network whose statistics of batch norm let neurons fire."""
+    """A network with running statistics with which neurons fire."""
     net, draw = network().double(), torch.Generator().manual_seed(0)
     for _ in range(30):
         net(2 * torch.randn(16, 1, 8, 8, generator=draw, dtype=torch.float64))
@@ -38,8 +38,8 @@ def settled() -> Network:
 
 @RESETS
 @pytest.mark.usefixtures("snntorch_in_float64")
-def test_all_time_steps_are_those_of_snntorch(reset: str) -> None:
-    """A loop over `snntorch.Synaptic`, written here, has the same spikes and gradients."""
+def test_a_scan_equals_a_loop_over_snntorch(reset: str) -> None:
+    """Spikes and gradients are the same to the last bit."""
     spec = NetworkSpec(kind="snn", neuron="synaptic", layout="4C3", time_steps=5, reset=reset)
     model = make_neuron_model(spec)
     ours = model.build().double()
@@ -70,12 +70,13 @@ def test_all_time_steps_are_those_of_snntorch(reset: str) -> None:
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
 
 
-def test_by_hand() -> None:
+def test_potentials_by_hand() -> None:
     """Alpha 0.8, beta 0.5, threshold 1, and one input of 0.7.
 
     The synaptic current is 0.7, 0.56, 0.448. The potential is 0.7, then 0.35 + 0.56 = 0.91, then
-    0.455 + 0.448 = 0.903: it never fires, although leaky neurons would have 0.7, 0.35, 0.175. With
-    0.8 it is 0.8, 0.4 + 0.64 = 1.04: it fires at the second time step.
+    0.455 + 0.448 = 0.903, so the neuron never fires. (A leaky neuron would have 0.7, 0.35, 0.175.)
+    With an input of 0.8, the potential is 0.8, then 0.4 + 0.64 = 1.04: the neuron fires at the
+    second time step.
     """
     spec = NetworkSpec(kind="snn", neuron="synaptic", layout="4C3", time_steps=3)
     model = make_neuron_model(spec)
@@ -93,8 +94,8 @@ def test_by_hand() -> None:
 
 @pytest.mark.usefixtures("snntorch_in_float64")
 @pytest.mark.parametrize("static", [True, False])
-def test_every_plan_computes_it(static: bool) -> None:
-    """In evaluation, where batch norm is the same in all; `fused` has no scan of these neurons."""
+def test_all_plans_agree(static: bool) -> None:
+    """In evaluation, where batch norm is the same in all plans."""
     base, found = settled(), []
     x = torch.randn(*((6,) if static else (4, 6)), 1, 8, 8, dtype=torch.float64)
     for plan in ("step", "folded", "fused"):
@@ -105,7 +106,7 @@ def test_every_plan_computes_it(static: bool) -> None:
         scores, activity = net.run(inputs)
         scores.square().sum().backward()
         sent = [spikes for _, spikes in activity.values()]
-        assert 0 < sent[1].mean() < 1, "the test needs spikes and silence"
+        assert 0 < sent[1].mean() < 1, "without spikes and silent units the test shows little"
         found.append([scores, *sent, inputs.grad, *(p.grad for p in net.parameters())])
     for other in found[1:]:
         for value, wanted in zip(other, found[0], strict=True):
@@ -125,7 +126,7 @@ def test_the_state_is_kept_in_float32() -> None:
 
 
 @pytest.mark.parametrize("plan", ["step", "folded", "fused"])
-def test_it_trains_in_bfloat16(plan: str) -> None:
+def test_a_network_trains_in_bfloat16(plan: str) -> None:
     spec, execution = network(time_steps=2).spec, Execution(plan=plan, precision="bfloat16")  # type: ignore[arg-type]
     net = build_network(spec, (1, 8, 8), 5, 0, execution)
     nn.functional.cross_entropy(net(torch.randn(4, 1, 8, 8)), torch.arange(4)).backward()
@@ -135,8 +136,8 @@ def test_it_trains_in_bfloat16(plan: str) -> None:
         assert parameter.grad.isfinite().all(), name
 
 
-def test_units_are_removed_from_it() -> None:
-    """The smaller network computes what the masked one does."""
+def test_units_can_be_removed() -> None:
+    """The smaller network computes the same as the masked network."""
     net = settled().float()
     structure = build_structure(net, "structured")
     norms = structure.unit_sums({n: p.detach().square() for n, p in net.named_parameters()})
@@ -149,8 +150,8 @@ def test_units_are_removed_from_it() -> None:
         torch.testing.assert_close(net(x), masked, rtol=1e-4, atol=1e-5)
 
 
-def test_methods_see_its_potential() -> None:
-    """A static input: batch norm over time and batch is that of each time step."""
+def test_methods_can_read_the_membrane_potential() -> None:
+    """With a static input, batch norm over all time steps equals that of each time step."""
     net = network(layout="3C3").train()
     inputs = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     activity = Activity(net.record(inputs)[1])
@@ -164,7 +165,7 @@ def test_methods_see_its_potential() -> None:
     torch.testing.assert_close(found["conv1"], total)
 
 
-def test_there_is_no_graph_of_it() -> None:
+def test_nir_has_no_such_neuron() -> None:
     assert refusal(network()) == (
         "the export to NIR has no neuron model 'synaptic', which layer 'conv1' needs."
     )

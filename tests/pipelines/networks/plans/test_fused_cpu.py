@@ -1,4 +1,4 @@
-"""The plan ``fused`` on a CPU: any kernel can be switched off, and a layer is four calls deep."""
+"""The plan ``fused`` on a CPU: any kernel can be switched off; a layer takes four calls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def network(kind: str, layout: str) -> Network:
 
 
 def passed(net: Network, x: Tensor) -> list[Tensor]:
-    """Scores, gradients and running statistics of a training step."""
+    """Return scores, gradients and running statistics of a training step."""
     net.zero_grad()
     scores = net(x)
     scores.square().sum().backward()
@@ -43,7 +43,7 @@ def passed(net: Network, x: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("off", [*sorted(KERNELS), "all"])
 def test_any_kernel_can_be_switched_off(kind: str, layout: str, off: str) -> None:
-    """Without all of them the plan is `folded` to the last bit, without one up to rounding."""
+    """Without kernels the plan equals `folded` to the last bit; without one, up to rounding."""
     left = KERNELS - {off} if off in KERNELS else frozenset()
     x = 2 * torch.randn(6, 1, 12, 12, dtype=torch.float64)
     wanted = passed(network(kind, LAYOUTS[layout]), x)
@@ -59,7 +59,7 @@ def test_an_unknown_kernel_is_refused() -> None:
         FusedCpu(network("snn", "4C3").spec, {"fft", "winograd"})
 
 
-def test_a_plan_is_chosen_once_and_given_on() -> None:
+def test_a_plan_is_chosen_once_and_passed_to_narrowed_networks() -> None:
     net = network("snn", "4C3-6C3")
     assert net.plan is net.plan
     assert net.plan.name == "folded"
@@ -74,7 +74,7 @@ def test_a_plan_is_chosen_once_and_given_on() -> None:
 
 
 def calls(net: Network, x: Tensor) -> set[tuple[str, ...]]:
-    """Functions of this project between a layer of the plan and each call of compiled code."""
+    """Return the functions of this project between a layer of the plan and compiled code."""
     found = set()
 
     def note(frame: FrameType | None, event: str, _: Any) -> None:
@@ -95,8 +95,8 @@ def calls(net: Network, x: Tensor) -> set[tuple[str, ...]]:
     return found
 
 
-def test_a_layer_is_four_calls_deep() -> None:
-    """From the plan's layer to the C code; finding the spikes is a way of its own."""
+def test_a_layer_takes_four_calls() -> None:
+    """The calls from the layer to the C code; a call of its own finds the spikes."""
     net = network("snn", "6C3-MP2-8C3-MP2-16FC")
     net.use(FusedCpu(net.spec))
     assert calls(net, 2 * torch.randn(6, 1, 12, 12, dtype=torch.float64)) == {

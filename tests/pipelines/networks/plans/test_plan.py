@@ -1,4 +1,4 @@
-"""Plans: all compute what stepping snnTorch computes."""
+"""Plans: all compute the same function as single steps by snnTorch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from baselines.shared.activity import Activity, Unwritten
 from pipelines.kernels.cpu import compiler, norm_scan
 from pipelines.kernels.cpu.pooling import max_pool
 from pipelines.kernels.scan import lif_scan, make_neuron
+from pipelines.networks.initial import build_network
 from pipelines.networks.network import Network
 from pipelines.settings.network import Execution, NetworkSpec
-from pipelines.training.cell import build_network
 from pipelines.training.machine import keep_freed_memory
 
 LAYOUT = "4C3-MP2-6C5-AP2-5C3-7FC-9FC"
-#: A stem whose current is pooled for an identity, one more identity, projections with and without
-#: a stride, windows that overlap.
+#: A stem whose current is pooled for an identity shortcut, one more identity shortcut, projections
+#: with and without a stride, and overlapping pooling windows.
 RESIDUAL = "4C3-MP2-[5C3-4C3]-[4C3]-[6C3s2-5C3]-MP3s2-[6C1-7C3]P-GAP-9FC"
 needs_compiler = pytest.mark.skipif(
     not norm_scan.available(), reason="the plan 'fused' needs a C compiler"
@@ -30,14 +30,14 @@ needs_compiler = pytest.mark.skipif(
 
 @pytest.fixture
 def fresh_library() -> Iterator[None]:
-    """Forget what was compiled, before and after."""
+    """Unload the compiled library before and after the test."""
     compiler.library.cache_clear()
     yield
     compiler.library.cache_clear()
 
 
 def networks(*plans: str, **fields: object) -> list[Network]:
-    """The same network in several plans, with batch norm statistics that let neurons fire."""
+    """The same network with several plans, and running statistics with which neurons fire."""
     fields = {"kind": "snn", "layout": LAYOUT, "time_steps": 3, "beta": 0.8} | fields
     spec = NetworkSpec(**fields)
     nets = [build_network(spec, (2, 9, 9), 5, 0, Execution(plan=plan)).double() for plan in plans]
@@ -50,7 +50,7 @@ def networks(*plans: str, **fields: object) -> list[Network]:
 
 
 def everything(net: Network, x: Tensor) -> dict[str, Tensor]:
-    """Scores, activity, gradients and statistics of one pass."""
+    """Return scores, activity, gradients and running statistics of one pass."""
     net.zero_grad()
     x = x.clone().requires_grad_()
     scores, activity = net.run(x)
@@ -65,8 +65,11 @@ def everything(net: Network, x: Tensor) -> dict[str, Tensor]:
 
 
 def same(nets: list[Network], x: Tensor) -> None:
+    """Require that all networks compute the same."""
     first, *others = (everything(net, x) for net in nets)
-    assert 0 < first["conv2 output"].mean() < 1, "the test needs spikes and silence"
+    assert 0 < first["conv2 output"].mean() < 1, (
+        "without spikes and silent units the test shows little"
+    )
     for other in others:
         for name, value in other.items():
             wanted = first[name].expand_as(value)
@@ -83,7 +86,7 @@ def test_plans_agree_in_evaluation(reset: str, surrogate: str, static: bool, lay
     nets = networks("step", "folded", "fused", reset=reset, surrogate=surrogate, layout=layout)
     x = torch.randn(4, 2, 9, 9) if static else torch.randn(3, 4, 2, 9, 9)
     for net in nets:
-        net.eval()  # batch norm per step, the plan 'step', is another function in training
+        net.eval()  # in training, the batch norm of 'step' is per time step, a different function
         net.silence({"conv1": torch.arange(12).view(4, 3) % 5 != 0})
     same(nets, 2 * x.double())
 
@@ -92,7 +95,7 @@ def test_plans_agree_in_evaluation(reset: str, surrogate: str, static: bool, lay
 @needs_compiler
 @pytest.mark.parametrize("static", [True, False])
 @pytest.mark.parametrize("layout", [LAYOUT, RESIDUAL], ids=["stack", "residual"])
-def test_fused_is_folded_in_training(static: bool, layout: str) -> None:
+def test_fused_equals_folded_in_training(static: bool, layout: str) -> None:
     nets = networks("folded", "fused", layout=layout)
     x = torch.randn(6, 2, 9, 9) if static else torch.randn(3, 6, 2, 9, 9)
     same(nets, 2 * x.double())
@@ -102,21 +105,21 @@ def test_fused_is_folded_in_training(static: bool, layout: str) -> None:
 @pytest.mark.parametrize("channels", [1, 10, 5000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_any_number_of_channels(channels: int, dtype: torch.dtype) -> None:
-    """One, one that leaves a partial tile, and more than a tile holds."""
+    """One channel, a partial tile, and more channels than a tile has."""
     torch.manual_seed(0)
     x = 2 * torch.randn(2, 9, channels, dtype=torch.float64).to(dtype)
     norm, neuron = nn.BatchNorm1d(channels).to(dtype), make_neuron(0.7, True, 1.0, "zero", "atan")
     wanted = lif_scan(norm(x.flatten(0, 1)).unflatten(0, (2, 9)), neuron, 2, "atan")
     found, _ = norm_scan.norm_and_scan(x, norm, neuron, 2, "atan")
-    assert (found != wanted).double().mean() < 1e-4, "but for potentials at the threshold itself"
+    assert (found != wanted).double().mean() < 1e-4, "only potentials at the threshold may differ"
 
 
 @needs_compiler
 @pytest.mark.parametrize("window", [1, 2, 3])
 @pytest.mark.parametrize("channels", [1, 2, 4, 6, 8, 12, 19, 40])
 @pytest.mark.parametrize(("given", "steps"), [(1, 3), (3, 3), (1, 1)])
-def test_pooling_scan(window: int, channels: int, given: int, steps: int) -> None:
-    """Spikes, their numbers and all gradients, for widths that fill vectors and that do not."""
+def test_a_scan_that_pools(window: int, channels: int, given: int, steps: int) -> None:
+    """Spikes, their counts and all gradients, for full and partial vectors of channels."""
     torch.manual_seed(0)
     x = 2 * torch.randn(given, 5, channels, 6, 12, dtype=torch.float64)
     results = []
@@ -137,7 +140,7 @@ def test_pooling_scan(window: int, channels: int, given: int, steps: int) -> Non
             normed = norm(current.flatten(0, 1)).unflatten(0, (given, 5))
             maps = lif_scan(normed, neuron, steps, "atan")
             pooled = nn.MaxPool2d(window)(maps.flatten(0, 1)).unflatten(0, (steps, 5))
-        (pooled * torch.randn(pooled.shape)).sum().backward()  # whatever its layout
+        (pooled * torch.randn(pooled.shape)).sum().backward()  # gradient of another memory format
         results.append([pooled, maps, inputs.grad, norm.weight.grad, norm.bias.grad])
         results[-1].append(neuron.beta.grad)
     assert 0 < results[0][0].mean() < 1
@@ -146,8 +149,8 @@ def test_pooling_scan(window: int, channels: int, given: int, steps: int) -> Non
 
 
 @needs_compiler
-def test_the_memory_of_the_input_is_used_once() -> None:
-    """The gradient takes the input's place; who needs the input afterwards is told."""
+def test_the_gradient_overwrites_the_input() -> None:
+    """Later uses of the input raise an error instead of reading wrong values."""
     current = torch.randn(2, 4, 3, 6, 6, requires_grad=True) * 1
     norm, neuron = nn.BatchNorm2d(3), make_neuron(0.7, True, 1.0, "zero", "atan")
     pooled, sent = norm_scan.norm_and_scan(current, norm, neuron, 2, "atan", 2)
@@ -160,7 +163,7 @@ def test_the_memory_of_the_input_is_used_once() -> None:
 
 @needs_compiler
 @pytest.mark.usefixtures("snntorch_in_float64")
-def test_maps_are_worked_out_when_somebody_asks() -> None:
+def test_feature_maps_are_recomputed_on_demand() -> None:
     spec = NetworkSpec(kind="snn", layout="4C3-MP2-6C5-7FC", time_steps=3, beta=0.8)
     net = build_network(spec, (2, 8, 8), 5, 0, Execution(plan="fused")).double()
     x = 2 * torch.randn(6, 2, 8, 8).double()
@@ -194,7 +197,7 @@ def test_pooling_is_that_of_torch(size: int, dtype: torch.dtype) -> None:
 
 @pytest.mark.usefixtures("fresh_library")
 @pytest.mark.parametrize("compiler", ["/bin/false", "/nowhere/cc", ""])
-def test_without_a_compiler_fused_is_folded(
+def test_without_a_compiler_fused_equals_folded(
     compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CC", compiler)
@@ -208,7 +211,7 @@ def test_without_a_compiler_fused_is_folded(
 
 @pytest.mark.usefixtures("fresh_library")
 @needs_compiler
-def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_library_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert norm_scan.available()
     (made,) = (tmp_path / "dpap-bench").iterdir()
@@ -220,7 +223,7 @@ def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.mark.parametrize("plan", ["folded", pytest.param("fused", marks=needs_compiler)])
 def test_the_state_is_kept_in_float32(plan: str) -> None:
-    """400 small inputs reach the threshold; in bfloat16 the sum would stop growing at 0.5."""
+    """400 small inputs sum up to the threshold; in bfloat16 the sum would stop at 0.5."""
     steps, neuron = 400, make_neuron(1.0, False, 1.0, "zero", "atan")
     x = torch.full((steps, 2, 3), 2**-8, dtype=torch.bfloat16, requires_grad=True)
     if plan == "folded":
@@ -249,7 +252,7 @@ def test_half_precision_trains_float32_weights(plan: str, layout: str) -> None:
         optimizer.zero_grad()
         scores, activity = net.run(x)
         assert scores.dtype == torch.float32
-        if plan != "step":  # snnTorch's spikes are float32
+        if plan != "step":  # the spikes of snnTorch are float32
             assert activity["conv2"][0].dtype == torch.bfloat16
         loss = nn.functional.cross_entropy(scores, labels)
         loss.backward()
@@ -259,5 +262,5 @@ def test_half_precision_trains_float32_weights(plan: str, layout: str) -> None:
     assert all(p.dtype == torch.float32 for p in net.parameters())
 
 
-def test_freed_memory_is_kept_where_the_library_can() -> None:
+def test_freed_memory_is_kept_with_glibc() -> None:
     assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
