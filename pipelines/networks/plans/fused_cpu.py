@@ -21,7 +21,7 @@ from pipelines.networks.stages import Stage, scan_window
 from pipelines.settings.network import NetworkSpec
 
 #: Every kernel by its name in pipelines/kernels/README.md.
-KERNELS = frozenset(("grey_convolution", "norm_scan", "spike_convolution", "winograd"))
+KERNELS = frozenset(("grey_convolution", "norm_scan", "spike_convolution"))
 
 
 class FusedCpu(Folded):
@@ -82,4 +82,4 @@ class FusedCpu(Folded):
             return found
         if "spike_convolution" not in self.kernels or self.spec.kind != "snn":
             return None
-        return spike_convolution.prepare(weights, x, use_winograd="winograd" in self.kernels)
+        return spike_convolution.prepare(weights, x)

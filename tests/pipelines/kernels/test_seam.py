@@ -31,11 +31,6 @@ def spikes(outputs: int, share: float = 0.2) -> tuple[Any, Tensor, Any]:
     return layer, x, spike_convolution.prepare
 
 
-def many_spikes(outputs: int) -> tuple[Any, Tensor, Any]:
-    """So many that other code computes the convolution, which takes no moments."""
-    return spikes(outputs, 0.4)
-
-
 def both(layer: Any, x: Tensor, prepare: Any, window: int, *, training: bool) -> list[Any]:
     """Spikes, statistics and gradients: in one step, and in two; PyTorch does the first."""
     results = []
@@ -63,7 +58,7 @@ def both(layer: Any, x: Tensor, prepare: Any, window: int, *, training: bool) ->
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("window", [1, 2])
 @pytest.mark.parametrize("outputs", [9, 16, 37, 70])
-@pytest.mark.parametrize("kind", [grey, spikes, many_spikes])
+@pytest.mark.parametrize("kind", [grey, spikes])
 def test_one_step_is_two(kind: Any, outputs: int, window: int, training: bool) -> None:
     """Also where a vector is not full, and where channels are taken in several slices."""
     torch.manual_seed(0)

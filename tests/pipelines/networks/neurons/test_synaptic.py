@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import snntorch as snn
 import torch
-from baselines.shared.channels import mean_potentials
-from baselines.shared.structured import remove_units
 from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
+from baselines.shared.channel_scores import mean_potentials
+from baselines.shared.dependency_graph import remove_units
 from baselines.shared.selection import select
 from pipelines.export.nir import refusal
 from pipelines.networks.initial import build_network, build_structure
