@@ -19,8 +19,8 @@ class Kernel(Protocol):
 
     def forward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
-    ) -> tuple[Tensor, bool]:
-        """Return the output, and whether its `moments`, [3, C] in float64, were written."""
+    ) -> Tensor:
+        """Return the output, and write its `moments`, [3, C] in float64, if these are given."""
 
     def backward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], grad: Tensor, *, of_x: bool
@@ -69,7 +69,7 @@ def like(x: Tensor, y: Tensor) -> Tensor:
 class _Apply(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, kernel: Kernel, *lists: Tensor) -> Tensor:
-        y, _ = kernel.forward(x, weight, lists, None)
+        y = kernel.forward(x, weight, lists, None)
         ctx.save_for_backward(x, weight, *lists)
         ctx.kernel = kernel
         return y

@@ -89,15 +89,10 @@ def has_neurons(layer: str) -> bool:
     return layer != READOUT and not layer.endswith(SHORTCUT)
 
 
-def pool_window(pool: nn.Module) -> int:
-    """Side of max pooling windows that neither overlap nor cross the border; else 0."""
-    if not isinstance(pool, nn.MaxPool2d) or pool.padding or pool.stride != pool.kernel_size:
-        return 0
-    return cast(int, pool.kernel_size)
-
-
 def scan_window(pool: nn.Module, shape: torch.Size) -> int:
     """Side of the windows that a fused scan pools itself; 1: pooling comes after it.
+
+    It pools maxima of windows that neither overlap nor cross the border.
 
     Parameters
     ----------
@@ -106,8 +101,10 @@ def scan_window(pool: nn.Module, shape: torch.Size) -> int:
     shape
         Of its maps, [T, B, C, H, W].
     """
-    size = pool_window(pool)
-    return size if size and all(extent % size == 0 for extent in shape[3:]) else 1
+    if not isinstance(pool, nn.MaxPool2d) or pool.padding or pool.stride != pool.kernel_size:
+        return 1
+    size = cast(int, pool.kernel_size)
+    return size if all(extent % size == 0 for extent in shape[3:]) else 1
 
 
 def build_stages(

@@ -66,13 +66,13 @@ class _Kernel:
 
     def forward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
-    ) -> tuple[Tensor, bool]:
+    ) -> Tensor:
         images, shape = _images(x), _shape(x, weight)
         size = (len(images), len(weight), *x.shape[-2:])
         y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
         weights = weight.permute(2, 3, 1, 0).contiguous()
         compiler.call(_SOURCE, x.dtype, "forward", images, weights, shape, y, moments)
-        return like(x, y), moments is not None
+        return like(x, y)
 
     def backward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], grad: Tensor, *, of_x: bool

@@ -71,8 +71,7 @@ class _NormAndScan(torch.autograd.Function):
         if kernel is not None:
             weights, *lists = of_kernel
             moments = x.new_empty(3, len(weights), dtype=torch.float64) if norm.training else None
-            current, known = kernel.forward(x, weights, tuple(lists), moments)
-            moments = moments if known else None
+            current = kernel.forward(x, weights, tuple(lists), moments)
         shape = shape_of(current.shape)
         of_norm = _Norm(norm.momentum, norm.eps, norm.training)
         constants = torch.empty(_Norm.rows, shape.channels, dtype=torch.float64)

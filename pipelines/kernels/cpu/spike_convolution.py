@@ -1,8 +1,8 @@
 """Convolutions of spikes: the time grows with the number of spikes, not with the size of the maps.
 
 The C code beside this file lists the spikes. Forward it adds the weights that they select; backward
-it adds the output gradients to these weights. The gradient of the input has no zeros to skip: it is
-computed by `pipelines.kernels.cpu.winograd` if the kernel is 3 x 3, else by PyTorch.
+it adds the output gradients to these weights. The gradient of the input has no zeros to skip:
+PyTorch computes it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.kernels import bfloat16
-from pipelines.kernels.cpu import compiler, winograd
+from pipelines.kernels.cpu import compiler
 from pipelines.kernels.cpu.grey_convolution import is_plain
 from pipelines.kernels.seam import Prepared, like, maps
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
-#: Largest share of spikes at which a list is faster, where `winograd` cannot replace it. It holds
-#: from so many output channels on; with fewer of them it is smaller in proportion.
+#: Largest share of spikes at which a list is faster. It holds from so many output channels on; with
+#: fewer of them it is smaller in proportion.
 LIMIT, OUTPUTS = 0.55, 16
-#: Share of spikes above which `winograd` computes the output faster than a list.
-MANY = 0.3
 GROUP = 8  # the C code writes so many places at once, the last ones past the end
 
 
@@ -46,56 +44,44 @@ def _suits(convolution: nn.Conv2d, x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _find(
-    convolution: nn.Conv2d, x: Tensor, *, use_winograd: bool
-) -> tuple[_Shape, int, Tensor, Tensor] | None:
+def _find(convolution: nn.Conv2d, x: Tensor) -> tuple[_Shape, Tensor, Tensor] | None:
     """List the spikes of an input with the channels last; None if many, or not only spikes.
 
     Returns
     -------
     tuple
-        The shape, the number of spikes, and the lists that the C code reads.
+        The shape, and the lists that the C code reads.
     """
     images, inputs, height, width = x.shape
     outputs, kernel = convolution.out_channels, convolution.kernel_size[0]
-    share = 1.0 if use_winograd and winograd.available(convolution.weight) else LIMIT
-    limit = int(share * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + GROUP
+    limit = int(LIMIT * min(1.0, outputs / OUTPUTS) * x.numel()) + width * inputs + GROUP
     shape = _Shape(images, height, width, inputs, outputs, kernel, limit)
     spikes = torch.empty(limit, dtype=torch.int32)
     starts = torch.empty(images, height, width + 1, dtype=torch.int32)
     count = compiler.call(_SOURCE, x.dtype, "find_spikes", x, shape, spikes, starts)
-    return None if count < 0 else (shape, count, spikes, starts)
+    return None if count < 0 else (shape, spikes, starts)
 
 
 class _Kernel:
     """The C code for listed spikes as a `pipelines.kernels.seam.Kernel`."""
 
-    def __init__(self, shape: _Shape, count: int, *, use_winograd: bool) -> None:
+    def __init__(self, shape: _Shape) -> None:
         self.shape = shape
-        self.count = count
-        self.use_winograd = use_winograd
 
     def forward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], moments: Tensor | None
-    ) -> tuple[Tensor, bool]:
+    ) -> Tensor:
         weight, shape = weight.contiguous(memory_format=torch.channels_last), self.shape
-        many = self.count > MANY * x.numel()
-        if many and self.use_winograd and winograd.available(weight):
-            return like(x, winograd.convolve(maps(x), weight)), False
         size = (shape.images, shape.outputs, shape.height, shape.width)
         y = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
         compiler.call(_SOURCE, x.dtype, "forward", *lists, weight, shape, y, moments)
-        return like(x, y), moments is not None
+        return like(x, y)
 
     def backward(
         self, x: Tensor, weight: Tensor, lists: tuple[Tensor, ...], grad: Tensor, *, of_x: bool
     ) -> tuple[Tensor | None, Tensor]:
         grad = maps(grad)
-        wanted = None
-        if of_x and self.use_winograd and winograd.available(weight):
-            wanted = like(x, winograd.gradient_of_input(grad, weight))
-        elif of_x:
-            wanted = like(x, _gradient_of_input(maps(x), weight, grad))
+        wanted = like(x, _gradient_of_input(maps(x), weight, grad)) if of_x else None
         of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
         compiler.call(_SOURCE, x.dtype, "backward", *lists, grad, self.shape, of_weight)
         return wanted, of_weight
@@ -113,7 +99,7 @@ def _gradient_of_input(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
     return of_x
 
 
-def prepare(convolution: nn.Conv2d, x: Tensor, *, use_winograd: bool = True) -> Prepared | None:
+def prepare(convolution: nn.Conv2d, x: Tensor) -> Prepared | None:
     """Prepare the convolution of listed spikes; return None where the layer itself is faster.
 
     Parameters
@@ -122,9 +108,6 @@ def prepare(convolution: nn.Conv2d, x: Tensor, *, use_winograd: bool = True) -> 
         Any; the kernel fits stride one and maps that keep their size.
     x
         Any input [..., C, H, W]; the kernel fits zeros and ones.
-    use_winograd
-        Whether the kernel `winograd` may compute the input's gradient, and the output of many
-        spikes.
     """
     weight = convolution.weight
     if torch.is_autocast_enabled(x.device.type):
@@ -133,8 +116,7 @@ def prepare(convolution: nn.Conv2d, x: Tensor, *, use_winograd: bool = True) -> 
         weight, x = weight.bfloat16(), x.bfloat16()
     if not _suits(convolution, x, weight):
         return None
-    if not (found := _find(convolution, maps(x.detach()), use_winograd=use_winograd)):
+    if not (found := _find(convolution, maps(x.detach()))):
         return None
-    shape, count, *lists = found
-    kernel = _Kernel(shape, count, use_winograd=use_winograd)
-    return Prepared(kernel, x, weight, tuple(lists))
+    shape, *lists = found
+    return Prepared(_Kernel(shape), x, weight, tuple(lists))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from baselines.shared.activity import Recorded, Unwritten
 from pipelines.kernels.cpu import grey_convolution
-from pipelines.kernels.linear import flatten_maps
+from pipelines.kernels.flatten import flatten_maps
 from pipelines.networks.plans.plan import Name, Plan, over_time
 from pipelines.networks.stages import Stage
 

@@ -7,26 +7,21 @@ A layer is one autograd function, four calls deep: `FusedCpu.layer`, `norm_scan.
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
 from typing import cast
 
 import snntorch as snn
 from torch import Tensor, nn
 
-from pipelines.kernels import linear
 from pipelines.kernels.batch_norm import Norm
-from pipelines.kernels.cpu import grey_convolution, norm_scan, pooling, spike_convolution
+from pipelines.kernels.cpu import grey_convolution, norm_scan, spike_convolution
 from pipelines.kernels.scan import NEURON
 from pipelines.kernels.seam import Prepared
 from pipelines.networks.plans.folded import Folded, Layer
-from pipelines.networks.plans.plan import over_time
-from pipelines.networks.stages import Stage, pool_window, scan_window
+from pipelines.networks.stages import Stage, scan_window
 from pipelines.settings.network import NetworkSpec
 
 #: Every kernel by its name in pipelines/kernels/README.md.
-KERNELS = frozenset(
-    ("grey_convolution", "linear", "norm_scan", "pooling", "spike_convolution", "winograd")
-)
+KERNELS = frozenset(("grey_convolution", "norm_scan", "spike_convolution"))
 
 
 class FusedCpu(Folded):
@@ -57,9 +52,10 @@ class FusedCpu(Folded):
         """Compute a layer of leaky neurons without shortcuts in one autograd function."""
         if "norm_scan" not in self.kernels or self.spec.neuron_model != NEURON:
             return None
-        received, current = self.prepare(stage.weights, x) or super().weigh(stage.weights, x)
+        prepared = self.prepare(stage.weights, x)
+        received, current = (x, prepared) if prepared else super().weigh(stage.weights, x)
         # A convolution that a kernel computes keeps the size of its maps.
-        shape = current.x.shape if isinstance(current, Prepared) else current.shape
+        shape = current.shape if isinstance(current, Tensor) else x.shape
         window = 1 if gate is not None else scan_window(stage.pool, shape)
         pooled, sent = norm_scan.norm_and_scan(
             current,
@@ -75,26 +71,15 @@ class FusedCpu(Folded):
 
     def weigh(self, weights: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the weights of a layer: its input as the weights take it, and the result."""
-        found = self.prepare(weights, x)
-        return (found[0], found[1]()) if found else super().weigh(weights, x)
+        prepared = self.prepare(weights, x)
+        return (x, prepared()) if prepared else super().weigh(weights, x)
 
-    def prepare(self, weights: nn.Module, x: Tensor) -> tuple[Tensor, Prepared] | None:
-        """Return the input of a layer and its weights in a kernel, or None if no kernel fits."""
-        found: Prepared | None = None
-        if isinstance(weights, nn.Linear):
-            found = linear.prepare(weights, x) if "linear" in self.kernels else None
-            return (found.lists[0], found) if found else None
-        assert isinstance(weights, nn.Conv2d)
-        if "grey_convolution" in self.kernels:
-            found = grey_convolution.prepare(weights, x)
-        if found is None and "spike_convolution" in self.kernels and self.spec.kind == "snn":
-            winograd = "winograd" in self.kernels
-            found = spike_convolution.prepare(weights, x, use_winograd=winograd)
-        return (x, found) if found else None
-
-    def pool(self, pool: nn.Module, y: Tensor) -> Tensor:
-        """Apply a layer's pooling to maps [T, B, C, H, W]; without pooling, to any tensor."""
-        size = pool_window(pool)
-        if size and "pooling" in self.kernels and pooling.available(y.dtype):
-            return over_time(partial(pooling.max_pool, size=size), y)
-        return super().pool(pool, y)
+    def prepare(self, weights: nn.Module, x: Tensor) -> Prepared | None:
+        """Return the weights of a convolution in a kernel, or None if no kernel fits."""
+        if not isinstance(weights, nn.Conv2d):
+            return None
+        if "grey_convolution" in self.kernels and (found := grey_convolution.prepare(weights, x)):
+            return found
+        if "spike_convolution" not in self.kernels or self.spec.kind != "snn":
+            return None
+        return spike_convolution.prepare(weights, x)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines.kernels import linear
 from pipelines.kernels.cpu import grey_convolution, norm_scan, spike_convolution
 from pipelines.kernels.scan import make_neuron
 from pipelines.kernels.seam import Prepared
@@ -32,35 +31,20 @@ def spikes(outputs: int, share: float = 0.2) -> tuple[Any, Tensor, Any]:
     return layer, x, spike_convolution.prepare
 
 
-def many_spikes(outputs: int) -> tuple[Any, Tensor, Any]:
-    """So many that other code computes the convolution, which takes no moments."""
-    return spikes(outputs, 0.4)
-
-
-def flat(outputs: int) -> tuple[Any, Tensor, Any]:
-    """A linear layer behind maps."""
-    x = torch.rand(STEPS, BATCH, 5, 2, 3).flatten(0, 1)
-    maps = x.contiguous(memory_format=torch.channels_last).view(STEPS, BATCH, 5, 2, 3)
-    return nn.Linear(30, outputs, bias=False), maps, linear.prepare
-
-
 def both(layer: Any, x: Tensor, prepare: Any, window: int, *, training: bool) -> list[Any]:
     """Spikes, statistics and gradients: in one step, and in two; PyTorch does the first."""
     results = []
     for at_once in (True, False):
         layer.zero_grad()
         given = x.clone().requires_grad_(layer.weight.shape[1] > 1)
-        kind: Any = nn.BatchNorm2d if isinstance(layer, nn.Conv2d) else nn.BatchNorm1d
-        norm = kind(len(layer.weight), dtype=x.dtype).train(training)
+        norm = nn.BatchNorm2d(len(layer.weight), dtype=x.dtype).train(training)
         neuron = make_neuron(0.7, True, 0.4, "zero", "atan").to(x.dtype)
         if at_once:
             prepared = prepare(layer, given)
             assert isinstance(prepared, Prepared)
             y, sent = norm_scan.norm_and_scan(prepared, norm, neuron, STEPS, "atan", window)
         else:
-            flat = given.flatten(0, 1)
-            current = layer(flat if isinstance(layer, nn.Conv2d) else flat.flatten(1))
-            current = current.unflatten(0, given.shape[:2])
+            current = layer(given.flatten(0, 1)).unflatten(0, given.shape[:2])
             y, sent = norm_scan.norm_and_scan(current, norm, neuron, STEPS, "atan", window)
         maps = sent.maps()
         draw = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
@@ -74,12 +58,11 @@ def both(layer: Any, x: Tensor, prepare: Any, window: int, *, training: bool) ->
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("window", [1, 2])
 @pytest.mark.parametrize("outputs", [9, 16, 37, 70])
-@pytest.mark.parametrize("kind", [grey, spikes, many_spikes, flat])
+@pytest.mark.parametrize("kind", [grey, spikes])
 def test_one_step_is_two(kind: Any, outputs: int, window: int, training: bool) -> None:
     """Also where a vector is not full, and where channels are taken in several slices."""
     torch.manual_seed(0)
     layer, x, prepare = kind(outputs)
-    window = 1 if kind is flat else window
     found, wanted = both(layer.double(), x.double(), prepare, window, training=training)
     assert 0 < wanted[0].mean() < 1
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)

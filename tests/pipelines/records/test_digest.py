@@ -18,7 +18,7 @@ def test_python_and_c_files_of_the_harness_count(monkeypatch: pytest.MonkeyPatch
         digest_module, "digest_files", lambda files: seen.extend(file.name for file in files)
     )
     code_digest("magnitude")
-    compiled = {"norm_scan.c", "grey_convolution.c", "pooling.c", "winograd.c"}
+    compiled = {"norm_scan.c", "grey_convolution.c"}
     compiled |= {"spike_convolution.c", "moments.h", "vectors.h"}
     assert compiled | {"trainer.py"} <= set(seen)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipelines.kernels import bfloat16
-from pipelines.kernels.cpu import norm_scan, spike_convolution, winograd
+from pipelines.kernels.cpu import norm_scan, spike_convolution
 from pipelines.settings.network import Execution, NetworkSpec
 from pipelines.training.cell import build_network
 
@@ -85,7 +85,6 @@ def both(convolution: nn.Conv2d, x: Tensor) -> list[list[Tensor]]:
     outputs=st.integers(1, 150),  # more than a slice has
     kernel=st.sampled_from([1, 3, 5]),
     share=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
-    many=st.sampled_from([0.0, 1.0]),
     single=st.booleans(),
 )
 def test_it_is_pytorchs_convolution(
@@ -96,12 +95,11 @@ def test_it_is_pytorchs_convolution(
     outputs: int,
     kernel: int,
     share: float,
-    many: float,
     single: bool,
 ) -> None:
     """Maps smaller than the kernel, channels that fill no vector, silence, nothing but spikes.
 
-    However many they are, the list or Winograd's transforms may have to do.
+    However many spikes there are, the list may have to do.
     """
     dtype, rounding = (torch.float32, 1e-3) if single else (torch.float64, 1e-10)
     x = spikes(images, inputs, height, width, share=share, dtype=dtype)
@@ -109,7 +107,6 @@ def test_it_is_pytorchs_convolution(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spike_convolution, "LIMIT", 1.0)
         patch.setattr(spike_convolution, "OUTPUTS", 1)
-        patch.setattr(spike_convolution, "MANY", many)
         assert spike_convolution.prepare(convolution, x) is not None
         wanted, found = both(convolution, x)
     for one, other, name in zip(found, wanted, RESULTS, strict=True):
@@ -148,7 +145,7 @@ def test_by_hand(listed: list[Tensor]) -> None:
     ("kernel", "share", "outputs", "used"),
     [
         *((5, 0.2, 8, True), (5, 0.4, 8, False), (5, 0.4, 32, True), (5, 0.7, 32, False)),
-        *((3, 0.4, 8, True), (3, 0.7, 8, False), (3, 1.0, 32, True)),
+        *((3, 0.2, 8, True), (3, 0.4, 8, False), (3, 0.4, 32, True), (3, 0.7, 32, False)),
     ],
 )
 def test_it_is_used_where_it_pays(
@@ -157,21 +154,6 @@ def test_it_is_used_where_it_pays(
     """Few spikes, or many outputs for each to do; the rest is PyTorch's."""
     both(layer(8, outputs, kernel), spikes(2, 8, 12, 12, share=share))
     assert bool(listed) is used
-
-
-@pytest.mark.parametrize(
-    ("share", "kernel", "used"), [(0.2, 3, False), (0.4, 3, True), (0.4, 5, False)]
-)
-def test_many_spikes_are_convolved_as_any_numbers(
-    monkeypatch: pytest.MonkeyPatch, share: float, kernel: int, used: bool
-) -> None:
-    """By Winograd's transforms, which do not depend on the share, where the kernel is 3 x 3."""
-    calls: list[Tensor] = []
-    own = winograd.convolve
-    monkeypatch.setattr(winograd, "convolve", lambda x, w: calls.append(x) or own(x, w))
-    wanted, found = both(layer(8, 32, kernel), spikes(2, 8, 12, 12, share=share))
-    assert bool(calls) is used
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.usefixtures("any_number")

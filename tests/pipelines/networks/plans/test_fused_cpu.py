@@ -56,7 +56,7 @@ def test_any_kernel_can_be_switched_off(kind: str, layout: str, off: str) -> Non
 
 def test_an_unknown_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match=r"there is no kernel \['fft'\]; there are \['grey_conv"):
-        FusedCpu(network("snn", "4C3").spec, {"fft", "winograd"})
+        FusedCpu(network("snn", "4C3").spec, {"fft", "norm_scan"})
 
 
 def test_a_plan_is_chosen_once_and_passed_to_narrowed_networks() -> None:

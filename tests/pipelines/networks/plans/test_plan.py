@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from baselines.shared.activity import Activity, Unwritten
 from pipelines.kernels.cpu import compiler, norm_scan
-from pipelines.kernels.cpu.pooling import max_pool
 from pipelines.kernels.scan import lif_scan, make_neuron
 from pipelines.networks.initial import build_network
 from pipelines.networks.network import Network
@@ -177,22 +176,6 @@ def test_feature_maps_are_recomputed_on_demand() -> None:
             assert torch.equal(one, other)
         for one, other in zip(found.units(layer), wanted.units(layer), strict=True):
             assert torch.equal(one, other)
-
-
-@needs_compiler
-@pytest.mark.parametrize("size", [2, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_pooling_is_that_of_torch(size: int, dtype: torch.dtype) -> None:
-    """Ties, which spikes are full of, go to the first; what fits no window gets nothing."""
-    torch.manual_seed(0)
-    x = (torch.rand(4, 70, 7, 10) < 0.3).to(dtype)
-    one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
-    wanted, found = nn.MaxPool2d(size)(one), max_pool(other, size)
-    weight = torch.randn_like(wanted)
-    wanted.backward(weight)
-    found.backward(weight)
-    assert torch.equal(found, wanted)
-    assert torch.equal(other.grad, one.grad)
 
 
 @pytest.mark.usefixtures("fresh_library")
