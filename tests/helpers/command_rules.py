@@ -251,6 +251,8 @@ def reason(command: Command, params: Params) -> str:
         return ""
     if command.synopsis:
         return "a synopsis"
+    if command.page == "CHANGELOG.md":
+        return "it tells of changes; another page shows how to use the command"
     program, *words = command.words
     if program == "python" and words[0] in ("-m", "-c"):
         return ""
