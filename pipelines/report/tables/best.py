@@ -1,4 +1,4 @@
-"""The best method of each table, for the terminal and for ``dvc metrics show``."""
+"""The highest mean of each table, for the terminal and for ``dvc metrics show``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def best_rows(rows: Sequence[Row]) -> dict[_Table, dict[float, Row]]:
 
 
 def best_text(rows: Sequence[Row]) -> str:
-    """Return one aligned line for each table: the best method at each density.
+    """Return one aligned line for each table: the method of the highest mean at each density.
 
     Accuracies are test accuracies in percent, mean over seeds and half-width of the 95 % interval.
     """
@@ -58,9 +58,12 @@ def best_text(rows: Sequence[Row]) -> str:
     dense = [
         f"{row.workload}{'' if row.track == 'from-scratch' else f' {row.track}'} {_accuracy(row)}"
         for row in rows
-        if row.is_reference
+        if row.is_reference and row.accuracy is not None
     ]
-    heading = "Best method of each table, test accuracy in % (mean and 95 % interval over seeds)."
+    heading = (
+        "Highest mean test accuracy of each table, in % (± 95 % interval over seeds). Where\n"
+        "intervals overlap, this is no ranking: the page says what is separated."
+    )
     unpruned = f"Unpruned: {'; '.join(dense)}." if dense else ""
     return f"{heading}\n\n{tabulate(lines, head, tablefmt='simple')}\n\n{unpruned}\n"
 
