@@ -113,7 +113,7 @@ class _Run:
         return self.trainer
 
     def execute(self) -> Outcome:
-        """Train, remove, evaluate once, measure."""
+        """Train, remove pruned units, use the test split once, and measure costs."""
         trainer = self.train()
         network, structure = trainer.live.full, trainer.structure
         masks = trainer.result.masks
@@ -146,7 +146,7 @@ class _Run:
             return check(self.spec)
         if self.spec.control == "shuffled":
             return follower(self.parent.trajectory)
-        return make("dense", {})  # `reinit`: the network is what the parent left
+        return make("dense", {})  # `reinit` trains the final layout of the parent
 
     def _network(self) -> Network:
         settings, network = self.spec.settings, self.spec.settings.network
@@ -161,9 +161,9 @@ class _Run:
         ).to(self.data.device)
 
     def _warm_up(self) -> None:
-        """Run a twin of the network once, so that the clock does not time first-call work."""
-        twin = self._network()
-        twin(self.data.train.batch(slice(self.spec.recipe.batch_size))[0]).sum().backward()
+        """Run a copy of the network once, so that the clock does not time first-call work."""
+        copy = self._network()
+        copy(self.data.train.batch(slice(self.spec.recipe.batch_size))[0]).sum().backward()
 
     def _beside_parent(self, cost: Cost) -> Cost:
         """Count the density of a small network in weights of the dense one."""
@@ -174,7 +174,7 @@ class _Run:
 
 
 def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
-    """Set this process up for a cell, and read its data."""
+    """Set up this process for a cell, and read the data set."""
     device = find_device(spec.device)
     torch.set_num_threads(spec.threads)
     prefer_huge_pages()
@@ -186,7 +186,7 @@ def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
 
 
 def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:
-    """Return the dense network that a post-training cell starts from; train it if need be."""
+    """Return the dense network that a post-training cell starts from; train it if it is missing."""
     dense, path, code = dense_cell(spec), checkpoint_path(folder, spec), code_digest("dense")
     found = read_checkpoint(path, dense.run_id, code)
     if found is None:
@@ -200,9 +200,9 @@ def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> 
 
 
 def make_start(spec: RunSpec, data_root: Path, folder: Path) -> None:
-    """Make the dense network that a post-training cell starts from, unless it is there.
+    """Train the dense network that a post-training cell starts from, unless it exists.
 
-    One that diverges is not made: each of its cells will try, and say so in its record.
+    If the training diverges, no file is written: each cell tries again and has the status diverged.
     """
     with suppress(DivergedError):
         _start(spec, _enter(spec, data_root), data_root, folder)
@@ -220,7 +220,7 @@ def final_network(
     checkpoints: Path | None = None,
     parent: RunRecord | None = None,
 ) -> tuple[Network, Outcome, Status]:
-    """Run one cell as `run_cell` does, for the network it ends with; what breaks it is raised."""
+    """Run one cell and return its final network; unlike `run_cell`, raise the errors of the run."""
     check_parent(spec, parent)
     run = _begin(spec, data_root, parent)
     if spec.track == "post-training" and checkpoints is not None:
@@ -236,7 +236,7 @@ def run_cell(
     checkpoints: Path | None = None,
     parent: RunRecord | None = None,
 ) -> RunRecord:
-    """Run one cell; whatever happens in it becomes a record.
+    """Run one cell and return its record; an error during the run is a status of the record.
 
     Parameters
     ----------

@@ -80,13 +80,14 @@ def test_matched_runs_stand_beside_the_emergent_row(
         emergent=True,
         seeds=(0, 1, 2),
     )
-    twins = params.model_copy(update={"boards": {"b": board}}).matched("b", store)
-    assert {(t.method, t.density, t.matched_to, t.seed) for t in twins} == {
+    matched = params.model_copy(update={"boards": {"b": board}}).matched("b", store)
+    assert {(t.method, t.density, t.matched_to, t.seed) for t in matched} == {
         (method, 0.4, "dpap", seed) for method in ("random", "magnitude") for seed in (0, 1, 2)
     }
-    assert store.path(twins[0]).parent.name == "dpap-matched"
+    assert store.path(matched[0]).parent.name == "dpap-matched"
     made = [
-        replace(record(params, t.method, t.seed, 0.92, 0.4), spec=t, run_id=t.run_id) for t in twins
+        replace(record(params, t.method, t.seed, 0.92, 0.4), spec=t, run_id=t.run_id)
+        for t in matched
     ]
     rows = {(r.method, str(r.target)): r for r in make_rows([*records, *made])}
     gain = rows["dpap", "emergent"].gain_over_random

@@ -116,9 +116,9 @@ def test_with_many_methods_a_few_stand_out(params: Params) -> None:
 
 def test_kinds_of_points(params: Params) -> None:
     made = [record(params, "dpap", seed, 0.9, "emergent") for seed in (0, 1)]
-    twin = record(params, "random", 0, 0.8, 0.4)
-    spec = replace(twin.spec, matched_to="dpap")
-    points = chart_data(make_rows([*made, replace(twin, spec=spec)]))["panels"]
+    matched = record(params, "random", 0, 0.8, 0.4)
+    spec = replace(matched.spec, matched_to="dpap")
+    points = chart_data(make_rows([*made, replace(matched, spec=spec)]))["panels"]
     kinds = {p["target"]: (p["kind"], p["half"] is None) for q in points for p in q["points"]}
     assert kinds == {"emergent": ("emergent", False), "as dpap": ("matched run", True)}
 
