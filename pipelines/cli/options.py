@@ -12,6 +12,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 On = Annotated[
     Literal["cpu", "cuda"] | None, typer.Option(help="Default: compute.device of params.yaml.")
 ]
+Uri = Annotated[
+    str | None,
+    typer.Option(help="MLflow tracking URI; default: MLFLOW_TRACKING_URI, or mlflow.db here."),
+]
 
 
 def project_root() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from pipelines.cli.options import Json, On, print_json, project_root
-from pipelines.common.errors import BenchError
+from pipelines.cli.options import Json, On, Uri, print_json, project_root
+from pipelines.cli.tracking import run_live
+from pipelines.common.errors import BenchError, InputError
 from pipelines.engines.engine import Engine
 
 if TYPE_CHECKING:
@@ -56,6 +58,10 @@ def run(
     track: Annotated[str, typer.Option(help="from-scratch or post-training.")] = "from-scratch",
     device: On = None,
     again: Annotated[bool, typer.Option(help="Run even if a valid record exists.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show the curve in MLflow while the cell trains.")
+    ] = False,
+    uri: Uri = None,
     as_json: Json = False,
 ) -> None:
     """Run one cell; its record goes to results/local and touches no board."""
@@ -63,7 +69,10 @@ def run(
     from pipelines.boards.params import load_params, read_density
     from pipelines.engines.engine import run_cells
     from pipelines.records.store import Store
+    from pipelines.report.tracking.target import choose_target
 
+    if uri and not live:
+        raise InputError("--uri says where --live writes to; give both, or neither.")
     root = project_root()
     target = read_density(method, density)
     spec = load_params(root, device).spec(workload, method, granularity, target, seed, track)
@@ -71,7 +80,12 @@ def run(
     record = None if again else store.valid(spec)
     if record is None:
         data.fetch(spec.settings.data, root / "data")
-        (record,) = run_cells([spec], root / "data", store, "serial", 1)
+        if live:
+            record = run_live(spec, root, store, choose_target(root, uri))
+        else:
+            (record,) = run_cells([spec], root / "data", store, "serial", 1)
+    elif live:
+        print("a valid record exists, so nothing is trained; see --again.", file=sys.stderr)
     path = store.path(spec)
     if as_json:
         print_json(json.loads(record.to_json()) | {"path": str(path)})

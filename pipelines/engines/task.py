@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines.records.checkpoint import dense_cell
+from pipelines.records.outcome import EpochPoint
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
 from pipelines.training.cell import run_cell
 
 
-def run_and_store(spec: RunSpec, data_root: Path, store_root: Path) -> RunRecord:
-    """Run one cell and write its record at once, so that a kill loses only cells in flight."""
+def run_and_store(
+    spec: RunSpec,
+    data_root: Path,
+    store_root: Path,
+    on_epoch: Callable[[EpochPoint], None] | None = None,
+) -> RunRecord:
+    """Run one cell and write its record at once, so that a kill loses only cells in flight.
+
+    `on_epoch` is that of `pipelines.training.cell.run_cell`.
+    """
     store = Store(store_root)
-    record = run_cell(spec, data_root, store.checkpoints, store.parent(spec))
+    record = run_cell(spec, data_root, store.checkpoints, store.parent(spec), on_epoch)
     store.write(record)
     return record
 

@@ -22,6 +22,8 @@ from pipelines.report.charts.layers import layers_figure
 from pipelines.report.tracking import sink as tracking
 from pipelines.report.tracking.experiments import NO_BOARD, experiments
 from pipelines.report.tracking.sink import synchronize
+from pipelines.report.tracking.target import choose_target, connect
+from pipelines.report.tracking.tracker import Tracker
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
 from tests.helpers.projects import write_params
@@ -81,10 +83,14 @@ class Sink:
         self.folder = folder
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
 
-    def sync(self, params: Params, root: Path) -> dict[str, int]:
-        found = experiments(params, root)
-        counts = synchronize(found, self.uri, self.folder / "mlruns")
-        return {what: number for what, number in counts.items() if number}
+    def tracker(self, clone: str = "mine") -> Tracker:
+        target = choose_target(self.folder, self.uri)
+        return Tracker(connect(target), clone, target.artifacts)
+
+    def sync(self, params: Params, root: Path, clone: str = "mine", *gone: str) -> dict[str, int]:
+        changes = synchronize(experiments(params, root), self.tracker(clone), gone)
+        assert changes.kept_artifacts == []
+        return {what: number for what, number in changes.counts.items() if number}
 
     @property
     def client(self) -> MlflowClient:
@@ -113,7 +119,8 @@ class Sink:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's tables, which take longer to make than all that the tests do."""
     made = Sink(tmp_path_factory.mktemp("empty"))
-    assert synchronize([], made.uri) == {"added": 0, "replaced": 0, "deleted": 0, "unchanged": 0}
+    counts = synchronize([], made.tracker()).counts
+    assert counts == {"added": 0, "replaced": 0, "deleted": 0, "unchanged": 0}
     return made.folder / "mlflow.db"
 
 
