@@ -92,6 +92,8 @@ def connect(target: Target) -> MlflowClient:
         If the store does not answer, or refuses the request.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Otherwise MLflow writes the address of every run to stdout.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # Seconds, not minutes, of repetitions if a server fails later: a sync can be run again.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     from mlflow.tracking import MlflowClient

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.boards.params import Params
 from pipelines.records.store import board_store
@@ -54,7 +55,11 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_runs_are_replaced_again_and_again_and_artifacts_go_with_them(
-    params: Params, root: Path, server: tuple[str, Path], tmp_path: Path
+    params: Params,
+    root: Path,
+    server: tuple[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     address, folder = server
     target = Target(address, "", tmp_path)
@@ -72,14 +77,16 @@ def test_runs_are_replaced_again_and_again_and_artifacts_go_with_them(
     assert sync("mine") == {"added": 12}
     assert files() == 2 * once
     store = board_store(root, "small")
-    for accuracy in (0.91, 0.92):
-        store.write(unstructured(params, "magnitude", 0, accuracy, 0.5))
+    cell = unstructured(params, "magnitude", 0, 0.94, 0.5)
+    for seconds in (8.0, 9.0):
+        store.write(replace(cell, train_seconds=seconds))
         assert sync("mine") == {"replaced": 2, "unchanged": 10}
         assert files() == 2 * once, "the old artifacts are deleted on the server"
-    store.path(unstructured(params, "magnitude", 0, 0.92, 0.5).spec).unlink()
+    store.path(cell.spec).unlink()
     assert sync("mine")["deleted"] == 1
     assert files() == 2 * once - 3
     assert sync("mine") == {"unchanged": 11}
     kept: list[Any] = Tracker(connect(target), "theirs").runs("theirs")
     assert len(kept) == 12
     assert not (tmp_path / "mlruns").exists()
+    assert capsys.readouterr().out == "", "stdout is for the output of the command"

@@ -375,7 +375,8 @@ def test_artifacts_that_cannot_be_deleted_are_told(
         raise PermissionError("deletion is forbidden")
 
     sink.sync(params, root)
-    board_store(root, "small").write(unstructured(params, "magnitude", 0, 0.93, 0.5))
+    slower = replace(unstructured(params, "magnitude", 0, 0.94, 0.5), train_seconds=9.0)
+    board_store(root, "small").write(slower)
     monkeypatch.setattr(LocalArtifactRepository, "delete_artifacts", refuse)
     changes = synchronize(experiments(params, root), sink.tracker())
     assert changes.replaced == 2
