@@ -101,7 +101,7 @@ tune: $(STAMP) ## tune every method, and write what is best into methods.yaml
 	dpap-bench verify results/tuning --no-rerun --seal
 
 ui: $(STAMP) ## open MLflow on 127.0.0.1; PORT=5001 takes another port
-	dpap-bench sync
+	dpap-bench sync --uri sqlite:///mlflow.db
 	@echo 'Open http://127.0.0.1:$(PORT); Ctrl-C stops it.'
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
