@@ -101,7 +101,7 @@ tune: $(STAMP) ## tune every method and write the best hyper-parameters to metho
 	dpap-bench verify results/tuning --no-rerun --seal
 
 ui: $(STAMP) ## serve MLflow on 127.0.0.1; PORT=5001 sets another port
-	dpap-bench sync
+	dpap-bench sync --uri sqlite:///mlflow.db
 	@echo 'Open http://127.0.0.1:$(PORT); Ctrl-C stops it.'
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 

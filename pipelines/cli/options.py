@@ -30,6 +30,10 @@ OnlyMethods = Annotated[
 Rerun = Annotated[
     bool, typer.Option(help="Compute one cell, chosen at random, again, and compare the outcomes.")
 ]
+Uri = Annotated[
+    str | None,
+    typer.Option(help="MLflow tracking URI; default: MLFLOW_TRACKING_URI, or mlflow.db here."),
+]
 
 
 def project_root() -> Path:

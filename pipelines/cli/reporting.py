@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import BoardName, DeviceName, Json, print_json, project_root
+from pipelines.cli.options import BoardName, DeviceName, Json, Uri, print_json, project_root
+from pipelines.cli.tracking import open_tracker
 from pipelines.common.errors import BenchError
 
 
@@ -60,37 +62,45 @@ def report(
 
 
 def sync(
-    uri: Annotated[
-        str | None,
-        typer.Option(help="MLflow tracking URI; default: mlflow.db in the project's folder."),
+    uri: Uri = None,
+    take_over: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a clone that is gone: its runs become runs of this clone."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Copy new and changed records to MLflow.
+    """Bring MLflow up to date with the records; repeats change nothing.
 
-    Running it again changes nothing.
+    Runs that other clones or other programs wrote to the same store are kept.
     """
     from filelock import FileLock, Timeout
 
     from pipelines.boards.params import load_params
     from pipelines.report.tracking.experiments import experiments
     from pipelines.report.tracking.sink import synchronize
+    from pipelines.report.tracking.target import choose_target, one_sentence
 
     root = project_root()
-    results = root / "results"
-    (results / "local").mkdir(parents=True, exist_ok=True)
+    target = choose_target(root, uri)
+    local = root / "results" / "local"
+    local.mkdir(parents=True, exist_ok=True)
     try:
-        # The first process that writes creates MLflow's tables; two at once would break them.
-        with FileLock(results / "local" / "sync.lock", timeout=0):
+        # Two at a time would write each run twice.
+        with FileLock(local / "sync.lock", timeout=0):
+            tracker = open_tracker(target)
             found = experiments(load_params(root), root)
-            counts = (
-                synchronize(found, uri)
-                if uri
-                else synchronize(found, f"sqlite:///{root / 'mlflow.db'}", root / "mlruns")
-            )
+            with one_sentence(target):
+                changes = synchronize(found, tracker, take_over or ())
     except Timeout:
         raise BenchError("another dpap-bench sync is running here; wait until it ends.") from None
+    if changes.kept_artifacts:
+        print(
+            f"the artifacts of {len(changes.kept_artifacts)} deleted runs are still there "
+            f"({changes.kept_artifacts[0]}); mlflow gc removes them.",
+            file=sys.stderr,
+        )
     if as_json:
-        print_json(counts)
+        print_json(changes.counts | {"uri": target.shown})
     else:
-        print(", ".join(f"{number} {what}" for what, number in counts.items()))
+        done = ", ".join(f"{number} {what}" for what, number in changes.counts.items())
+        print(f"{done}: {target.shown}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -18,10 +19,12 @@ from pipelines.cli.options import (
     Json,
     OnlyMethods,
     OnlyWorkloads,
+    Uri,
     print_json,
     project_root,
 )
-from pipelines.common.errors import BenchError
+from pipelines.cli.tracking import run_live
+from pipelines.common.errors import BenchError, InputError
 from pipelines.engines.engine import Engine
 
 if TYPE_CHECKING:
@@ -84,6 +87,10 @@ def run(
     ] = "from-scratch",
     device: DeviceName = None,
     again: Annotated[bool, typer.Option(help="Run even if a valid record exists.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show the curve in MLflow while the cell trains.")
+    ] = False,
+    uri: Uri = None,
     as_json: Json = False,
 ) -> None:
     """Run one cell and print its result.
@@ -96,6 +103,8 @@ def run(
     from pipelines.engines.engine import run_cells
     from pipelines.records.store import Store
 
+    if uri and not live:
+        raise InputError("--uri says where --live writes to; give both, or neither.")
     root = project_root()
     target = read_density(method, density)
     spec = load_params(root, device).spec(workload, method, granularity, target, seed, track)
@@ -103,7 +112,14 @@ def run(
     record = None if again else store.valid(spec)
     if record is None:
         data.fetch(spec.settings.data, root / "data")
-        (record,) = run_cells([spec], root / "data", store, "serial", 1)
+        if live:
+            from pipelines.report.tracking.target import choose_target
+
+            record = run_live(spec, root, store, choose_target(root, uri))
+        else:
+            (record,) = run_cells([spec], root / "data", store, "serial", 1)
+    elif live:
+        print("a valid record exists, so nothing is trained; see --again.", file=sys.stderr)
     path = store.path(spec)
     if as_json:
         print_json(json.loads(record.to_json()) | {"path": str(path)})

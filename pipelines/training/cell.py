@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from pipelines.records.checkpoint import (
     write_checkpoint,
 )
 from pipelines.records.digest import code_digest
-from pipelines.records.outcome import Cost, Outcome
+from pipelines.records.outcome import Cost, EpochPoint, Outcome
 from pipelines.records.record import RunRecord, Status
 from pipelines.records.trajectory import Trajectory
 from pipelines.settings.spec import RunSpec
@@ -59,6 +60,8 @@ class _Run:
         The dense network that post-training begins with.
     parent
         The run that a control follows.
+    on_epoch
+        Called with the point of the curve after each epoch.
     """
 
     spec: RunSpec
@@ -67,6 +70,7 @@ class _Run:
     meter: BudgetMeter
     start: Checkpoint | None = None
     parent: RunRecord | None = None
+    on_epoch: Callable[[EpochPoint], None] | None = None
     trainer: Trainer | None = None
     status: Status = "ok"
     message: str = ""
@@ -109,7 +113,9 @@ class _Run:
             stream(spec.seed, f"augmentation{of_track}"),
         )
         self._warm_up()
-        self.trainer.run()
+        for point in self.trainer.epochs():  # the clock stands still in the body of this loop
+            if self.on_epoch is not None:
+                self.on_epoch(point)
         return self.trainer
 
     def execute(self) -> Outcome:
@@ -235,6 +241,7 @@ def run_cell(
     data_root: Path,
     checkpoints: Path | None = None,
     parent: RunRecord | None = None,
+    on_epoch: Callable[[EpochPoint], None] | None = None,
 ) -> RunRecord:
     """Run one cell and return its record; an error during the run is a status of the record.
 
@@ -248,6 +255,9 @@ def run_cell(
         Folder of dense networks, which a post-training cell needs.
     parent
         Record of the cell that a control follows.
+    on_epoch
+        Called with the point of the curve after each epoch, outside of the measured time. It must
+        not raise.
 
     Raises
     ------
@@ -261,6 +271,7 @@ def run_cell(
     digest = code_digest(spec.method)
     started_at, start = datetime.now(UTC), time.perf_counter()
     run, outcome = _begin(spec, data_root, parent), None
+    run.on_epoch = on_epoch
     try:
         if spec.track == "post-training" and checkpoints is not None:
             run.start = _start(spec, run.data, data_root, checkpoints)

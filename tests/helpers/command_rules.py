@@ -271,6 +271,8 @@ def _reason_of_dpap_bench(words: Sequence[str], params: Params) -> str:
         return "its data are downloaded"
     if asked.get("device") == "cuda":
         return "needs a GPU"
+    if asked.get("take_over"):
+        return "needs runs of another clone"
     if asked.get("everything"):
         return "takes hours: every method"
     if any(params.size(board) > MAX_CELLS for board in boards if board in params.boards):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -83,6 +84,12 @@ def record(
         code_digest="a" * 64,
         code_digest_end="a" * 64,
     )
+
+
+def unstructured(params: Params, method: str, seed: int, *more: Any, **fields: Any) -> RunRecord:
+    """A record as `record` makes it, pruned without structure; a dense one is not pruned."""
+    kind = "none" if method == "dense" else "unstructured"
+    return record(params, method, seed, *more, granularity=kind, **fields)
 
 
 def control(one: RunRecord, kind: str, accuracy: float, status: str = "ok") -> RunRecord:

@@ -111,6 +111,7 @@ def test_commands_are_found_in_inline_code_and_in_code_blocks() -> None:
         ("dpap-bench run --workload fashion-snn --method dense", "its data are downloaded"),
         ("dpap-bench show mnist 3", "its data are downloaded"),
         ("dpap-bench run --workload digits-snn --method dense --device cuda", "needs a GPU"),
+        ("dpap-bench sync --take-over 0123456789ab", "needs runs of another clone"),
         ("dpap-bench tune --all", "takes hours: every method"),
         ("dpap-bench report --board embedded", "a board of many cells"),
         ("dpap-bench run --workload digits-snn --method dense", ""),

@@ -15,6 +15,7 @@ from pipelines.records.record import RunRecord
 from pipelines.records.store import Store, board_folder, board_store
 from pipelines.report.analysis.rows import Row, make_rows
 from pipelines.report.tables.summary import summary_markdown
+from pipelines.settings.spec import RunSpec
 
 #: The experiment of records in results/local and of records that are on no board.
 NO_BOARD = "no board"
@@ -31,9 +32,14 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Name in the list of runs: method, granularity, density, seed, workload."""
-        workload, _, rest = self.record.spec.label().partition(" ")
-        return f"{rest.replace(' density ', ' ')}, {workload}"
+        """Name in the list of runs."""
+        return run_name(self.record.spec)
+
+
+def run_name(spec: RunSpec) -> str:
+    """Name of a run in the list of runs: method, granularity, density, seed, workload."""
+    workload, _, rest = spec.label().partition(" ")
+    return f"{rest.replace(' density ', ' ')}, {workload}"
 
 
 @dataclass(frozen=True)

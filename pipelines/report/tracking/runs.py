@@ -10,6 +10,7 @@ from mlflow.entities import Metric as Point
 
 from pipelines.common.structs import as_json
 from pipelines.metrics.table import METRICS
+from pipelines.records.outcome import EpochPoint
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import Row
 from pipelines.report.charts.confusion import confusion_figure
@@ -19,6 +20,7 @@ from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.markdown import table_markdown
 from pipelines.report.tables.run_line import one_line
 from pipelines.report.tracking.experiments import Entry, Group
+from pipelines.settings.spec import RunSpec
 
 #: Fields of an epoch that a run shows as curves.
 CURVES = (
@@ -85,7 +87,7 @@ def track_record(entry: Entry) -> Tracked:
             "torch": record.environment.torch,
             "mlflow.note.content": f"{one_line(record)}\n\n{record.message}".strip(),
         },
-        parameters={name: str(value) for name, value in _flat(as_json(spec))},
+        parameters=spec_parameters(spec),
         metrics=[*_curve(record, start), *_final(record, end)],
         artifacts=artifacts,
     )
@@ -123,6 +125,27 @@ def track_group(group: Group) -> Tracked:
     )
 
 
+def spec_parameters(spec: RunSpec) -> dict[str, str]:
+    """Return every field of a spec, with the names of nested fields joined by dots."""
+    return {name: str(value) for name, value in _flat(as_json(spec))}
+
+
+def epoch_points(point: EpochPoint, epoch: int, start: int) -> list[Point]:
+    """Return the points of the curves after one epoch, at the time of the epoch.
+
+    Parameters
+    ----------
+    point
+        The epoch.
+    epoch
+        Its number, from 1.
+    start
+        Start of the run, in milliseconds since 1970.
+    """
+    time = start + round(point.seconds * 1000)
+    return [Point(name, getattr(point, name), time, epoch) for name in CURVES]
+
+
 def _times(record: RunRecord) -> tuple[int, int]:
     start = round(record.started_at.timestamp() * 1000)
     return start, start + round(record.total_seconds * 1000)
@@ -137,11 +160,8 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _curve(record: RunRecord, start: int) -> Iterator[Point]:
-    """Curves by epoch, at the times of the epochs."""
     for epoch, point in enumerate(record.curve, start=1):
-        time = start + round(point.seconds * 1000)
-        for name in CURVES:
-            yield Point(name, getattr(point, name), time, epoch)
+        yield from epoch_points(point, epoch, start)
 
 
 def _final(record: RunRecord, end: int) -> Iterator[Point]:

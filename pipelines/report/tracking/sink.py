@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from pipelines.common.errors import InputError
 from pipelines.metrics.table import ACCURACY, METRICS
-from pipelines.report.tracking.experiments import Experiment
+from pipelines.report.tracking.experiments import Entry, Experiment
+from pipelines.report.tracking.tracker import CLONE, DIGEST, KEY, PARENT, Tracker
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from mlflow.tracking import MlflowClient
 
     from pipelines.report.tracking.runs import Tracked
 
-#: Tags that identify a run: its key, the checksum of its content, its parent run.
-_KEY, _DIGEST, _PARENT = "dpap_bench.key", "dpap_bench.sha256", "mlflow.parentRunId"
 #: Part of every checksum: all runs are rewritten after a change of the format or of the metrics.
 _FORMAT = f"3 {sha256(' '.join(METRICS).encode()).hexdigest()[:12]}"
 #: How MLflow shows an experiment: as training runs, with this metric first.
@@ -32,6 +28,9 @@ _SHOWN = {
     "mlflow.experiment.primaryMetric.name": ACCURACY.name,
     "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
 }
+#: Tags of an experiment: the description that MLflow shows, whether it is ours to write, and the
+#: part of it of each clone.
+_NOTE, _DESCRIBED, _PART = "mlflow.note.content", "dpap_bench.described", "dpap_bench.note."
 
 
 @dataclass(frozen=True)
@@ -43,71 +42,106 @@ class _Wanted:
     parent: str = ""
 
 
+@dataclass
+class Changes:
+    """What a synchronisation did.
+
+    Parameters
+    ----------
+    added, replaced, deleted, unchanged
+        Numbers of runs, with the parent run of each method.
+    kept_artifacts
+        Why the artifacts of deleted runs could not be deleted, one text per run.
+    """
+
+    added: int = 0
+    replaced: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    kept_artifacts: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers of runs."""
+        names = ("added", "replaced", "deleted", "unchanged")
+        return {name: getattr(self, name) for name in names}
+
+
 def synchronize(
-    experiments: Sequence[Experiment], uri: str, artifacts: Path | None = None
-) -> dict[str, int]:
-    """Make the runs of a tracking store equal to the records.
+    experiments: Sequence[Experiment], tracker: Tracker, take_over: Sequence[str] = ()
+) -> Changes:
+    """Make the runs of a clone in a tracking store equal to its records.
 
     A new record becomes a run, a changed record replaces its run, and the run of a deleted record
     is deleted. A run that was incomplete when a synchronisation stopped is written again. Runs from
-    elsewhere are kept.
+    elsewhere, also those of other clones, are kept.
 
     Parameters
     ----------
     experiments
         Experiments that should exist.
-    uri
-        MLflow tracking URI.
-    artifacts
-        Folder for the artifacts of new experiments; None for that of the tracking server.
+    tracker
+        The store, and the clone.
+    take_over
+        Ids of clones that are gone, whose runs belong to this clone from now on.
 
-    Returns
-    -------
-    dict
-        Number of runs ``added``, ``replaced``, ``deleted`` and ``unchanged``, with the parent run
-        of each method.
+    Raises
+    ------
+    InputError
+        If a clone of `take_over` has no runs in the store.
+    BenchError
+        If an experiment or artifacts cannot be written.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow", "alembic"):  # which report every table that they create
-        logging.getLogger(name).setLevel(logging.WARNING)
-    _write_quickly()
-    client = MlflowClient(tracking_uri=uri)
     wanted = {experiment.name: _wanted(experiment) for experiment in experiments}
     digests = {key: run.digest for runs in wanted.values() for key, run in runs.items()}
+    taken = [run for clone in take_over for run in _runs_of(tracker, clone)]
     # First, since a deleted experiment is restored with its runs.
-    homes = {e.name: _experiment(client, e, artifacts) for e in experiments}
+    homes = {experiment.name: tracker.experiment(experiment.name) for experiment in experiments}
     present: dict[str, Run] = {}
     gone: list[str] = []
-    for key, run in list(_present(client)):
-        whole = run.info.status != "RUNNING" and run.data.tags[_DIGEST] == digests.get(key)
-        if whole and key not in present:
+    changes = Changes()
+    for run in [*tracker.runs(tracker.clone), *taken]:
+        key, found = run.data.tags[KEY], run.data.tags.get(DIGEST)
+        ended = run.info.status != "RUNNING"
+        if found is None and not (ended and key in digests):
+            continue  # a live run whose cell is still training, or was stopped
+        if ended and found == digests.get(key) and key not in present:
             present[key] = run
+            if run.data.tags[CLONE] != tracker.clone:
+                tracker.client.set_tag(run.info.run_id, CLONE, tracker.clone)
         else:
-            _delete(client, run)
+            failure = tracker.delete(run)
+            changes.kept_artifacts += [failure] if failure else []
             gone.append(key)
+    ids: dict[str, dict[str, str]] = {}
     for experiment in experiments:
         home, runs = homes[experiment.name], wanted[experiment.name]
-        _describe(client, home, experiment, _write(client, home, runs, present))
-    replaced = len(set(gone) & (digests.keys() - present.keys()))
-    return {
-        "added": len(digests) - len(present) - replaced,
-        "replaced": replaced,
-        "deleted": len(gone) - replaced,
-        "unchanged": len(present),
-    }
+        ids[experiment.name] = _write(tracker, home, runs, present)
+    _describe(tracker, experiments, ids, take_over)
+    changes.replaced = len(set(gone) & (digests.keys() - present.keys()))
+    changes.added = len(digests) - len(present) - changes.replaced
+    changes.deleted = len(gone) - changes.replaced
+    changes.unchanged = len(present)
+    return changes
 
 
-@cache
-def _write_quickly() -> None:
-    """Do not let SQLite wait for the disk after each small write: the store can be rebuilt."""
-    from sqlalchemy import Engine, event
+def record_key(experiment: str, folder: str, run_id: str) -> str:
+    """Key of the run of a record, or of the record to come, in an experiment."""
+    return f"{experiment}/{folder}/{run_id}"
 
-    @event.listens_for(Engine, "connect")
-    def connected(connection: Any, _: object) -> None:
-        if type(connection).__module__.startswith("sqlite3"):
-            connection.execute("PRAGMA synchronous=OFF")
+
+def record_digest(entry: Entry) -> str:
+    """Checksum of the content of the run of a record."""
+    return f"{_FORMAT} {entry.digest}"
+
+
+def _runs_of(tracker: Tracker, clone: str) -> list[Run]:
+    found = tracker.runs(clone) if clone.isalnum() else []
+    if not found:
+        raise InputError(
+            f"no run of the clone '{clone}' is there; each run has its clone in the tag {CLONE}."
+        )
+    return found
 
 
 def _wanted(experiment: Experiment) -> dict[str, _Wanted]:
@@ -119,28 +153,13 @@ def _wanted(experiment: Experiment) -> dict[str, _Wanted]:
         parent = f"{experiment.name}/{group.name}"
         runs[parent] = _Wanted(f"{_FORMAT} {group.digest}", partial(track_group, group))
         for entry in group.entries:
-            key = f"{experiment.name}/{entry.folder}/{entry.record.run_id}"
-            made = _Wanted(f"{_FORMAT} {entry.digest}", partial(track_record, entry), parent)
-            runs[key] = made
+            key = record_key(experiment.name, entry.folder, entry.record.run_id)
+            runs[key] = _Wanted(record_digest(entry), partial(track_record, entry), parent)
     return runs
 
 
-def _present(client: MlflowClient) -> Iterator[tuple[str, Run]]:
-    """Key and run of every run that came from a record."""
-    for experiment in client.search_experiments():
-        token: str | None = None
-        while True:
-            page = client.search_runs(
-                [experiment.experiment_id], max_results=1000, page_token=token
-            )
-            yield from ((r.data.tags.get(_KEY, ""), r) for r in page if _DIGEST in r.data.tags)
-            token = page.token
-            if not token:
-                break
-
-
 def _write(
-    client: MlflowClient, home: str, wanted: dict[str, _Wanted], present: dict[str, Run]
+    tracker: Tracker, home: str, wanted: dict[str, _Wanted], present: dict[str, Run]
 ) -> dict[str, str]:
     """Write the missing runs of an experiment, and correct the parents of the others.
 
@@ -148,37 +167,56 @@ def _write(
     """
     ids = {key: run.info.run_id for key, run in present.items()}
     for key, run in wanted.items():
-        nested = {_PARENT: ids[run.parent]} if run.parent else {}
+        nested = {PARENT: ids[run.parent]} if run.parent else {}
         if key not in present:
-            tags = nested | {_KEY: key, _DIGEST: run.digest}
-            ids[key] = _log(client, home, run.tracked(), tags)
-        elif nested and present[key].data.tags.get(_PARENT) != nested[_PARENT]:
-            client.set_tag(ids[key], _PARENT, nested[_PARENT])
+            tracked = run.tracked()
+            tags = tracked.tags | nested | {KEY: key, DIGEST: run.digest}
+            ids[key] = tracker.begin(home, tracked.name, tracked.start, tags)
+            tracker.complete(ids[key], tracked, {}, tracked.metrics)
+        elif nested and present[key].data.tags.get(PARENT) != nested[PARENT]:
+            tracker.client.set_tag(ids[key], PARENT, nested[PARENT])
     return ids
 
 
-def _experiment(client: MlflowClient, experiment: Experiment, artifacts: Path | None) -> str:
-    """Create an experiment, or restore a deleted one, if needed."""
-    found = client.get_experiment_by_name(experiment.name)
-    if found is None:
-        place = None if artifacts is None else artifacts.resolve().as_uri()
-        return str(client.create_experiment(experiment.name, artifact_location=place))
-    home = str(found.experiment_id)
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(home)
-    return home
+def _describe(
+    tracker: Tracker,
+    experiments: Sequence[Experiment],
+    ids: dict[str, dict[str, str]],
+    take_over: Sequence[str],
+) -> None:
+    """Write this clone's part of the descriptions; a description by other hands stays."""
+    from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH as MOST
+
+    notes = {experiment.name: experiment for experiment in experiments}
+    own = {f"{_PART}{clone}" for clone in (tracker.clone, *take_over)}
+    for there in tracker.experiments():
+        home, tags = str(there.experiment_id), dict(there.tags)
+        old = own & tags.keys()
+        experiment = notes.get(there.name)
+        if (experiment is None and not old) or (tags.get(_NOTE) and _DESCRIBED not in tags):
+            continue
+        parts = {name: tags[name] for name in tags.keys() - own if name.startswith(_PART)}
+        if experiment is not None:
+            links = _comparisons(home, experiment, ids[experiment.name])
+            note = "\n\n".join([*links, experiment.note])
+            parts[f"{_PART}{tracker.clone}"] = _cut(note, MOST)
+        wanted = {_DESCRIBED: "True"} | _SHOWN | parts | {_NOTE: _joined(parts, MOST)}
+        for name, value in wanted.items():
+            if tags.get(name) != value:
+                tracker.client.set_experiment_tag(home, name, value)
+        for name in old - parts.keys():
+            tracker.client.delete_experiment_tag(home, name)
 
 
-def _describe(client: MlflowClient, home: str, experiment: Experiment, ids: dict[str, str]) -> None:
-    """Write the description of an experiment, with links that compare its methods."""
-    from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
-
-    note = "\n\n".join([*_comparisons(home, experiment, ids), experiment.note])
-    wanted = _SHOWN | {"mlflow.note.content": _cut(note, MAX_EXPERIMENT_TAG_VAL_LENGTH)}
-    there = client.get_experiment(home).tags
-    for name, value in wanted.items():
-        if there.get(name) != value:
-            client.set_experiment_tag(home, name, value)
+def _joined(parts: dict[str, str], most: int) -> str:
+    """One description of the parts of all clones, each with the same share of the length."""
+    if not parts:
+        return "No clone has records of this board."
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    share = most // len(parts) - len("\n\n")
+    titled = {name: f"## Clone {name.removeprefix(_PART)}\n\n{parts[name]}" for name in parts}
+    return "\n\n".join(_cut(titled[name], share) for name in sorted(titled))
 
 
 def _comparisons(home: str, experiment: Experiment, ids: dict[str, str]) -> Iterator[str]:
@@ -200,29 +238,3 @@ def _cut(note: str, most: int) -> str:
         return note
     rest = "\n\nThe rest is in results/boards/."
     return note[: most - len(rest)].rpartition("\n")[0] + rest
-
-
-def _log(client: MlflowClient, home: str, tracked: Tracked, tags: dict[str, str]) -> str:
-    """Write a run; it counts as incomplete until it has ended."""
-    from mlflow.entities import Param
-
-    run = client.create_run(
-        home, run_name=tracked.name, start_time=tracked.start, tags=tracked.tags | tags
-    )
-    run_id = str(run.info.run_id)
-    parameters = [Param(name, value) for name, value in tracked.parameters.items()]
-    client.log_batch(run_id, metrics=tracked.metrics, params=parameters)
-    for name, text in tracked.artifacts.items():
-        client.log_text(run_id, text, name)
-    client.set_terminated(
-        run_id, "FINISHED" if tracked.finished else "FAILED", end_time=tracked.end
-    )
-    return run_id
-
-
-def _delete(client: MlflowClient, run: Run) -> None:
-    """Delete a run and its artifacts, which MLflow itself would keep."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    get_artifact_repository(run.info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
-    client.delete_run(run.info.run_id)

@@ -65,7 +65,7 @@ def test_a_run_without_an_outcome_is_not_exported(
     broken = replace(made["ann"], status="diverged", outcome=None)
     Store(home / "results" / "local").write(broken)
     assert call(monkeypatch, "export", broken.run_id) == 2
-    assert "is diverged: it left no network" in capsys.readouterr().err
+    assert "has status diverged and no network to export" in capsys.readouterr().err
 
 
 def test_controls_and_post_training_cells_are_run_as_before(

@@ -14,8 +14,10 @@ from baselines.shared.contract import Pruner, PrunerInfo
 from baselines.shared.masks import Masks
 from pipelines.boards.params import Params
 from pipelines.data import load_test
+from pipelines.records.outcome import EpochPoint
 from pipelines.settings.workload import Workload
 from pipelines.training import cell as cell_module
+from pipelines.training import machine, trainer
 from pipelines.training.cell import run_cell, stream
 
 
@@ -48,6 +50,28 @@ def test_a_record_tells_the_whole_run(
     energy = 4.6 * outcome.cost.effective_macs + 0.9 * outcome.cost.synops
     assert outcome.cost.energy_nanojoule == pytest.approx(energy / 1000)
     assert set(outcome.cost.latency_milliseconds) == {1, 128}
+
+
+def test_a_listener_gets_each_epoch_while_the_clock_stands_still(
+    params: Params, tiny: dict[str, Workload], data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = 0.0
+    heard = []
+
+    def listen(point: EpochPoint) -> None:
+        nonlocal late
+        heard.append(point)
+        late += 1e6  # the listener takes days
+
+    cell = params.spec("digits-snn", "dpap", "hybrid", 0.5, 0)
+    cell = replace(cell, settings=tiny["digits-snn"])
+    alone = run_cell(cell, data_root)
+    monkeypatch.setattr(trainer, "clock", lambda device: late + machine.clock(device))
+    record = run_cell(cell, data_root, on_epoch=listen)
+    assert heard == record.curve
+    assert len(heard) == 2
+    assert record.train_seconds < 1e6
+    assert timeless(record) == timeless(alone)
 
 
 def test_structured_pruning_shrinks_the_network(

@@ -4,124 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-import yaml
 from msgspec.structs import replace
 
-from pipelines.boards.params import Params, load_params
+from pipelines.boards.params import Params
+from pipelines.common.errors import BenchError, InputError
 from pipelines.records.outcome import LayerCost
-from pipelines.records.record import RunRecord
 from pipelines.records.store import Store, board_store
 from pipelines.report.charts.layers import layers_figure
 from pipelines.report.tracking import sink as tracking
 from pipelines.report.tracking.experiments import NO_BOARD, experiments
 from pipelines.report.tracking.sink import synchronize
-from tests.helpers.handmade import record
-from tests.helpers.paths import ROOT
-from tests.helpers.projects import write_params
+from tests.helpers.handmade import record, unstructured
+from tests.helpers.tracking_stores import Sink
 from tests.pipelines.cli.test_main import call
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-    from mlflow.tracking import MlflowClient
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-_SMALL = {
-    "workloads": ["digits-snn"],
-    "baselines": ["dense", "random", "magnitude"],
-    "granularities": ["none", "unstructured"],
-    "densities": [0.5, 0.25],
-    "seeds": [0, 1],
-}
-_LARGE = _SMALL | {"workloads": ["digits-snn", "digits-ann"], "controls": ["shuffled"]}
-
-
-@pytest.fixture
-def params(project: Path) -> Params:
-    """Two boards; each has a folder of records."""
-    fields = yaml.safe_load((ROOT / "params.yaml").read_text())
-    fields["boards"] = {"small": _SMALL, "large": _LARGE}
-    write_params(project, fields)
-    return load_params(project)
-
-
-def made(params: Params, method: str, seed: int, *more: Any, **fields: Any) -> RunRecord:
-    """Make a record of the first workload, unstructured."""
-    kind = "none" if method == "dense" else "unstructured"
-    return record(params, method, seed, *more, granularity=kind, **fields)
-
-
-@pytest.fixture
-def root(params: Params, project: Path) -> Path:
-    """The records of the first board, without one cell, and one that diverged."""
-    store = board_store(project, "small")
-    for seed in (0, 1):
-        store.write(made(params, "dense", seed, 0.98))
-        for density in (0.5, 0.25):
-            store.write(made(params, "random", seed, 0.90, density))
-        store.write(made(params, "magnitude", seed, 0.94 + seed / 50, 0.5))
-    store.write(made(params, "magnitude", 0, 0.0, 0.25, status="diverged"))
-    return project
-
-
 RECORDS, GROUPS = 9, 3
-
-
-class Sink:
-    """A tracking store, and what is in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
-
-    def sync(self, params: Params, root: Path) -> dict[str, int]:
-        found = experiments(params, root)
-        counts = synchronize(found, self.uri, self.folder / "mlruns")
-        return {what: number for what, number in counts.items() if number}
-
-    @property
-    def client(self) -> MlflowClient:
-        from mlflow.tracking import MlflowClient
-
-        return MlflowClient(tracking_uri=self.uri)
-
-    def runs(self, experiment: str) -> dict[str, Run]:
-        """Runs by name, which must be one each."""
-        client = self.client
-        home = client.get_experiment_by_name(experiment)
-        assert home is not None
-        found = client.search_runs([home.experiment_id], max_results=1000)
-        by_name = {run.info.run_name: run for run in found}
-        assert len(by_name) == len(found)
-        return by_name
-
-    def names(self) -> set[str]:
-        return {e.name for e in self.client.search_experiments()} - {"Default"}
-
-    def artifacts(self, run: Run) -> list[str]:
-        return [a.path for a in self.client.list_artifacts(run.info.run_id)]
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables, which take longer to make than all that the tests do."""
-    made = Sink(tmp_path_factory.mktemp("empty"))
-    assert synchronize([], made.uri) == {"added": 0, "replaced": 0, "deleted": 0, "unchanged": 0}
-    return made.folder / "mlflow.db"
-
-
-@pytest.fixture
-def sink(empty: Path, project: Path) -> Sink:
-    """A new one, where `dpap-bench sync` has it."""
-    shutil.copy(empty, project)
-    return Sink(project)
 
 
 def test_an_experiment_is_a_board_and_a_method_a_parent_run(
@@ -202,7 +107,7 @@ def test_it_follows_new_changed_and_vanished_records(
     foreign = sink.client.create_run(home.experiment_id, run_name="mine")
     store = board_store(root, "small")
 
-    slower = replace(made(params, "magnitude", 0, 0.94, 0.5), train_seconds=9.0)
+    slower = replace(unstructured(params, "magnitude", 0, 0.94, 0.5), train_seconds=9.0)
     store.write(slower)
     # The table of the method shows times too, so its parent run is another one.
     counts = sink.sync(params, root)
@@ -221,8 +126,8 @@ def test_it_follows_new_changed_and_vanished_records(
     vanished = runs["random unstructured 0.5 seed 1, digits-snn"]
     folder = Path(vanished.info.artifact_uri.removeprefix("file://"))
     assert folder.exists()
-    store.path(made(params, "random", 1, 0.9, 0.5).spec).unlink()
-    store.write(made(params, "magnitude", 1, 0.9, 0.25))
+    store.path(unstructured(params, "random", 1, 0.9, 0.5).spec).unlink()
+    store.write(unstructured(params, "magnitude", 1, 0.9, 0.25))
     assert sink.sync(params, root)["deleted"] == 1
     assert not folder.exists(), "artifacts go with their run"
     runs = sink.runs("small")
@@ -267,7 +172,7 @@ def test_each_board_with_records_is_an_experiment(params: Params, root: Path, si
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(path.read_bytes())
     store.write(record(params, "dense", 0, 0.97, workload="digits-ann"))
-    cell = made(params, "magnitude", 0, 0.9, 0.5)
+    cell = unstructured(params, "magnitude", 0, 0.9, 0.5)
     spec = replace(cell.spec, control="shuffled")
     store.write(replace(cell, spec=spec, run_id=spec.run_id))
     sink.sync(params, root)
@@ -285,8 +190,8 @@ def test_each_board_with_records_is_an_experiment(params: Params, root: Path, si
 def test_records_of_no_board_are_apart_and_have_no_means(
     params: Params, root: Path, sink: Sink
 ) -> None:
-    Store(root / "results" / "local").write(made(params, "magnitude", 0, 0.5, 0.5))
-    board_store(root, "small").write(made(params, "magnitude", 5, 0.5, 0.5))
+    Store(root / "results" / "local").write(unstructured(params, "magnitude", 0, 0.5, 0.5))
+    board_store(root, "small").write(unstructured(params, "magnitude", 5, 0.5, 0.5))
     sink.sync(params, root)
     assert sink.names() == {"small", NO_BOARD}
     runs = sink.runs(NO_BOARD)
@@ -321,7 +226,7 @@ def test_a_long_note_ends_with_a_line(params: Params) -> None:
 
 
 def test_the_figure_shows_each_layer(params: Params) -> None:
-    outcome = made(params, "magnitude", 0, 0.9).outcome
+    outcome = unstructured(params, "magnitude", 0, 0.9).outcome
     assert outcome is not None
     layer = {"dense_operations": 1, "effective_macs": 1.0, "effective_acs": 0.0}
     layers = {
@@ -355,3 +260,125 @@ def test_two_at_a_time_are_refused(
     assert json.loads(capsys.readouterr().out)["added"] == RECORDS + GROUPS
     assert len(sink.runs("small")) == RECORDS + GROUPS
     assert (sink.folder / "mlruns").is_dir()
+
+
+NOTE = "mlflow.note.content"
+
+
+def written(sink: Sink, clone: str) -> set[str]:
+    """MLflow's ids of the runs of a clone."""
+    return {run.info.run_id for run in sink.tracker(clone).runs(clone)}
+
+
+def test_another_clone_is_left_alone(params: Params, root: Path, sink: Sink) -> None:
+    sink.sync(params, root, "theirs")
+    theirs = {run.info.run_id: run for run in sink.tracker("theirs").runs("theirs")}
+    store = board_store(root, "small")
+    for path, _ in list(store.records()):
+        if path.parent.name != "dense":
+            path.unlink()
+    store.write(unstructured(params, "dense", 0, 0.5))
+    assert sink.sync(params, root, "mine") == {"added": 2 + 1}
+    store.path(unstructured(params, "dense", 1, 0.5).spec).unlink()
+    assert sink.sync(params, root, "mine") == {"replaced": 1, "deleted": 1, "unchanged": 1}
+    again = {run.info.run_id: run for run in sink.tracker("theirs").runs("theirs")}
+    assert again.keys() == theirs.keys()
+    for run_id, run in again.items():
+        assert run.data.to_dictionary() == theirs[run_id].data.to_dictionary()
+        assert sink.artifacts(run) == sink.artifacts(theirs[run_id])
+    assert all(
+        run.data.tags.get("mlflow.parentRunId", "") not in written(sink, "mine")
+        for run in again.values()
+    )
+
+
+def test_the_description_of_a_shared_experiment_has_a_part_of_each_clone(
+    params: Params, root: Path, sink: Sink
+) -> None:
+    sink.sync(params, root, "theirs")
+    alone = sink.tags("small")[NOTE]
+    assert "## Clone" not in alone
+    store = board_store(root, "small")
+    store.path(unstructured(params, "magnitude", 0, 0.0, 0.25).spec).unlink()
+    sink.sync(params, root, "mine")
+    both = sink.tags("small")[NOTE]
+    assert both.index("## Clone mine") < both.index("## Clone theirs")
+    assert f"{RECORDS - 1} of 10 cells" in both
+    assert alone in both
+    for path, _ in list(store.records()):
+        path.unlink()
+    sink.sync(params, root, "mine")
+    assert sink.tags("small")[NOTE] == alone
+    sink.sync(params, root, "theirs")
+    assert "No clone has records" in sink.tags("small")[NOTE]
+
+
+def test_an_experiment_of_somebody_else_keeps_its_description(
+    params: Params, root: Path, sink: Sink
+) -> None:
+    home = sink.client.create_experiment("small", tags={NOTE: "Of another project."})
+    foreign = sink.client.create_run(home, run_name="foreign")
+    for expected in ({"added": RECORDS + GROUPS}, {"unchanged": RECORDS + GROUPS}):
+        assert sink.sync(params, root) == expected
+        assert sink.tags("small") == {NOTE: "Of another project."}
+    assert sink.runs("small")["foreign"].info.run_id == foreign.info.run_id
+
+
+def test_runs_of_a_clone_that_is_gone_are_taken_over(
+    params: Params, root: Path, sink: Sink
+) -> None:
+    sink.sync(params, root, "gone")
+    before = written(sink, "gone")
+    store = board_store(root, "small")
+    store.path(unstructured(params, "magnitude", 0, 0.0, 0.25).spec).unlink()
+    counts = sink.sync(params, root, "mine", "gone")
+    assert counts == {"replaced": 1, "deleted": 1, "unchanged": RECORDS + GROUPS - 2}
+    assert len(written(sink, "mine") & before) == RECORDS + GROUPS - 2
+    assert written(sink, "gone") == set()
+    assert "## Clone" not in sink.tags("small")[NOTE]
+    with pytest.raises(InputError, match="no run of the clone 'gone' is there"):
+        sink.sync(params, root, "mine", "gone")
+
+
+def test_a_deleted_experiment_with_runs_of_others_stays_deleted(
+    params: Params, root: Path, sink: Sink
+) -> None:
+    sink.sync(params, root, "theirs")
+    home = sink.client.get_experiment_by_name("small").experiment_id
+    sink.client.delete_experiment(home)
+    with pytest.raises(BenchError, match=f"restore --experiment-id {home}"):
+        sink.sync(params, root, "mine")
+    assert sink.names() == set()
+
+
+def test_a_run_that_was_deleted_does_not_come_back_with_its_experiment(
+    params: Params, root: Path, sink: Sink
+) -> None:
+    """It has no artifacts any more, even if its record is the old one again."""
+    path = board_store(root, "small").path(unstructured(params, "dense", 0, 0.98).spec)
+    old = path.read_bytes()
+    sink.sync(params, root)
+    path.unlink()
+    sink.sync(params, root)
+    path.write_bytes(old)
+    sink.client.delete_experiment(sink.client.get_experiment_by_name("small").experiment_id)
+    sink.sync(params, root)
+    assert sink.artifacts(sink.runs("small")["dense none 1.0 seed 0, digits-snn"])
+
+
+def test_artifacts_that_cannot_be_deleted_are_told(
+    params: Params, root: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError("deletion is forbidden")
+
+    sink.sync(params, root)
+    slower = replace(unstructured(params, "magnitude", 0, 0.94, 0.5), train_seconds=9.0)
+    board_store(root, "small").write(slower)
+    monkeypatch.setattr(LocalArtifactRepository, "delete_artifacts", refuse)
+    changes = synchronize(experiments(params, root), sink.tracker())
+    assert changes.replaced == 2
+    assert changes.kept_artifacts == ["deletion is forbidden"] * 2
+    assert len(sink.runs("small")) == RECORDS + GROUPS
