@@ -12,6 +12,7 @@ from msgspec.structs import replace
 import pipelines.methods.registry
 from baselines.shared.contract import Pruner, PrunerInfo
 from baselines.shared.masks import Masks
+from pipelines.audit.comparison import timeless
 from pipelines.boards.params import Params
 from pipelines.data import load_test
 from pipelines.records.outcome import EpochPoint
