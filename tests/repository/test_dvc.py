@@ -23,7 +23,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.projects import write_params
 
 #: Packages that start computations and show progress; no output of a stage depends on them.
-STARTERS = ("pipelines/cli", "pipelines/engines", "pipelines/boards", "pipelines/export")
+STARTERS = ("pipelines/cli", "pipelines/engines", "pipelines/boards")
 #: Boards whose data sets must be downloaded.
 DOWNLOADED = {"paper", "paper-imagenet"}
 

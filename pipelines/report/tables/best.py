@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from tabulate import tabulate
-
+from pipelines.common.alignment import align
 from pipelines.metrics.numbers import MISSING, percent, target
 from pipelines.report.analysis.rows import Row
 
@@ -49,14 +48,14 @@ def best_text(rows: Sequence[Row]) -> str:
     head = ["workload", "granularity", *(f"density {target(d)}" for d in densities)]
     lines = [
         [
-            workload if track == "from-scratch" else f"{workload} {track}",
+            _name(workload, track),
             granularity,
             *(_cell(table.get(density)) for density in densities),
         ]
         for (workload, track, granularity), table in found.items()
     ]
     dense = [
-        f"{row.workload}{'' if row.track == 'from-scratch' else f' {row.track}'} {_accuracy(row)}"
+        f"{_name(row.workload, row.track)} {_accuracy(row)}"
         for row in rows
         if row.is_reference and row.accuracy is not None
     ]
@@ -65,7 +64,8 @@ def best_text(rows: Sequence[Row]) -> str:
         "intervals overlap, this is no ranking: the page says what is separated."
     )
     unpruned = f"Unpruned: {'; '.join(dense)}." if dense else ""
-    return f"{heading}\n\n{tabulate(lines, head, tablefmt='simple')}\n\n{unpruned}\n"
+    table = "\n".join("  ".join(line).rstrip() for line in align([head, *lines]))
+    return f"{heading}\n\n{table}\n\n{unpruned}\n"
 
 
 def best_json(rows: Sequence[Row]) -> str:
@@ -73,18 +73,18 @@ def best_json(rows: Sequence[Row]) -> str:
     document: dict[str, Any] = {}
     for row in rows:
         if row.is_reference and row.accuracy is not None:
-            name = _name(row)
+            name = _name(row.workload, row.track)
             document.setdefault(name, {})["dense"] = {"test_accuracy": row.accuracy.mean}
-    for (_, _, granularity), table in best_rows(rows).items():
+    for (workload, track, granularity), table in best_rows(rows).items():
         for density, row in table.items():
             assert row.accuracy is not None
-            place = document.setdefault(_name(row), {}).setdefault(granularity, {})
+            place = document.setdefault(_name(workload, track), {}).setdefault(granularity, {})
             place[target(density)] = {"best": row.method, "test_accuracy": row.accuracy.mean}
     return json.dumps(document, indent=1) + "\n"
 
 
-def _name(row: Row) -> str:
-    return row.workload if row.track == "from-scratch" else f"{row.workload} {row.track}"
+def _name(workload: str, track: str) -> str:
+    return workload if track == "from-scratch" else f"{workload} {track}"
 
 
 def _accuracy(row: Row) -> str:
