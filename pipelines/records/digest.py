@@ -35,7 +35,8 @@ from pipelines.records.record import RunRecord
 from pipelines.records.syntax import Syntax, read_c, read_python
 from pipelines.settings.spec import RunSpec
 
-ROOT = Path(__file__).resolve().parents[2]
+#: Folder of our packages, as imports spell it: symbolic links are kept.
+ROOT = Path(__file__).parents[2]
 PACKAGES = frozenset(("baselines", "dpap", "pipelines"))
 #: Paths of what belongs to no method.
 SHARED = ("baselines/__init__.py", "baselines/shared/", "pipelines/")
@@ -223,7 +224,7 @@ def _roots(kind: Kind) -> Iterator[str]:
 
 def _defining(method: str) -> Iterator[str]:
     """Yield the modules that define a method; a plug-in is imported to find its base classes."""
-    catalogue.info(method)
+    method = catalogue.info(method).name
     file = Path(catalogue.source(method))
     if file.parts[0] in PACKAGES and file.suffix:
         yield ".".join(file.with_suffix("").parts)

@@ -253,14 +253,16 @@ print(*sorted(loaded - set(parts_of(kind_of(spec)))))
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the packages, which a test may edit."""
+    """A copy of the packages, which a test may edit, behind a symbolic link."""
     folder = tmp_path_factory.mktemp("copy")
     for name in PACKAGES:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("params.yaml", "methods.yaml"):
         shutil.copy(ROOT / name, folder / name)
-    return folder
+    link = tmp_path_factory.mktemp("link") / "packages"
+    link.symlink_to(folder)
+    return link
 
 
 def test_a_process_has_the_digest_of_what_it_imported(copy: Path) -> None:
