@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 
 from pipelines.audit.plausibility import contradictions
 from pipelines.audit.seal import broken_seals
 from pipelines.common.errors import BenchError, InputError
-from pipelines.records.digest import code_digest
+from pipelines.methods.catalogue import infos
+from pipelines.records.digest import is_current
 from pipelines.records.record import RunRecord, read_record
 from pipelines.records.store import Store
 
 #: A file, and a sentence that says what is wrong with it.
 Fault = tuple[Path, str]
-
-_code_digest = cache(code_digest)
 
 
 def faults(*folders: Path, any_code: bool = False) -> Iterator[Fault]:
@@ -118,9 +116,10 @@ def _without_parent(records: Mapping[Path, RunRecord]) -> Iterator[Fault]:
 
 def _other_code(record: RunRecord) -> str | None:
     """Return a sentence if the code here is not the code that made a record."""
-    method = record.spec.method
+    method, data = record.spec.method, record.spec.settings.data
     try:
-        same = record.code_digest == _code_digest(method)
+        same = is_current(record)
     except InputError:
-        return f"is of the method {method}, which does not exist here; add the method first."
+        name = f"data set {data}" if method in infos() else f"method {method}"
+        return f"is of the {name}, which does not exist here; add it first."
     return None if same else "was made by another version of the code; run its cell again."

@@ -15,9 +15,8 @@ from pipelines.audit.faults import faults as record_faults
 from pipelines.audit.seal import SEAL, broken_seals, seal_folder
 from pipelines.boards.params import Compute, Params
 from pipelines.common.errors import BenchError, InputError, first_fault
-from pipelines.common.files import atomic_file, sha256
-from pipelines.methods.registry import source_files
-from pipelines.records.digest import code_digest
+from pipelines.common.files import atomic_file
+from pipelines.records.digest import joint_digest, kind_of, method_meanings
 from pipelines.records.record import Environment, RunRecord, read_record
 from pipelines.records.store import Store, board_folder
 from pipelines.settings.spec import RunSpec
@@ -42,9 +41,9 @@ class Submission(BaseModel):
         The contributor's entries in params.yaml: threads and device, and the hyper-parameters and
         variants of the submitted methods.
     sources
-        METHOD -> source file -> SHA-256.
+        METHOD -> source file -> SHA-256 of what it means: comments and formatting do not count.
     code_digests
-        METHOD -> digest of all code that its records depend on.
+        METHOD -> one digest of all code that its records depend on.
     environments
         The environments in which the runs happened, each once.
     """
@@ -106,8 +105,11 @@ def stage(
         compute=params.compute,
         methods={name: params.methods.get(name, {}) for name in methods},
         variants={name: params.variants[name] for name in methods if name in params.variants},
-        sources={name: _sources(name) for name in methods},
-        code_digests={name: code_digest(name) for name in methods},
+        sources={name: method_meanings(name) for name in methods},
+        code_digests={
+            name: joint_digest(kind_of(r.spec) for r in records if r.spec.method == name)
+            for name in methods
+        },
         environments=tuple(environments[text] for text in sorted(environments)),
     )
     with atomic_file(folder / MANIFEST) as file:
@@ -132,11 +134,6 @@ def _records(params: Params, board: str, names: Sequence[str], store: Store) -> 
             f"run: dpap-bench sweep --board {board}."
         )
     return [record for _, record in found if record is not None]
-
-
-def _sources(method: str) -> dict[str, str]:
-    """Return the SHA-256 of each source file of a method."""
-    return {f"{file.parent.name}/{file.name}": sha256(file) for file in source_files(method)}
 
 
 def faults(folder: Path, params: Params) -> Iterator[Fault]:
@@ -218,7 +215,7 @@ def _missing(submission: Submission, params: Params, store: Store) -> list[RunSp
 
 def _different_sources(method: str, files: dict[str, str]) -> Iterator[str]:
     """Find source files of a method that differ from the files here."""
-    here = _sources(method)
+    here = method_meanings(method)
     for name in sorted({*here, *files}):
         if here.get(name) != files.get(name):
             yield f"was made with a version of {name} that differs from the one here."

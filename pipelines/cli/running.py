@@ -29,6 +29,7 @@ from pipelines.engines.engine import Engine
 
 if TYPE_CHECKING:
     from pipelines.boards.params import Params
+    from pipelines.records.digest import Kind
     from pipelines.records.store import Store
     from pipelines.settings.spec import RunSpec
 
@@ -237,19 +238,33 @@ def _run(
 def digest() -> None:
     """Write the code digest of each method, for DVC.
 
-    The digests of all methods on boards are written to results/code. DVC reruns the stages of a
-    method when its digest changes.
+    It is one digest of the code of all the method's cells on boards, written to results/code. DVC
+    reruns the stages of a method when its digest changes.
     """
     from pipelines.boards.params import load_params
     from pipelines.common.files import atomic_file
-    from pipelines.methods.catalogue import canonical
-    from pipelines.records.digest import code_digest
+    from pipelines.records.digest import joint_digest
 
     root = project_root()
-    names = {
-        name.partition(":")[0] for b in load_params(root).boards.values() for name in b.methods
-    }
-    for name in sorted(names):
+    kinds = _kinds(load_params(root))
+    for name, own in sorted(kinds.items()):
         with atomic_file(root / "results" / "code" / name) as file:
-            file.write(f"{code_digest(canonical(name))}\n".encode())
-    print(f"{len(names)} methods: {root / 'results' / 'code'}")
+            file.write(f"{joint_digest(own)}\n".encode())
+    print(f"{len(kinds)} methods: {root / 'results' / 'code'}")
+
+
+def _kinds(params: Params) -> dict[str, set[Kind]]:
+    """Kinds of the cells and controls of all boards, by their methods as params.yaml has them."""
+    from pipelines.methods.catalogue import canonical
+    from pipelines.records.digest import kind_of
+
+    bare = {name.partition(":")[0] for board in params.boards.values() for name in board.methods}
+    names = {canonical(name): name for name in bare}
+    found: dict[str, set[Kind]] = {name: set() for name in bare}
+    for name, board in params.boards.items():
+        kinds = {kind_of(spec) for spec in params.cells(name, admit=False)}
+        if "reinit" in board.controls:
+            kinds |= {kind._replace(dense=True) for kind in kinds}
+        for kind in kinds:
+            found[names[kind.method]].add(kind)
+    return found

@@ -115,7 +115,7 @@ def rerun(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
         environment=environment(
             spec.threads, settings.execution, find_device(spec.device), settings.network
         ),
-        code_digest=code_digest(spec.method),
+        code_digest=code_digest(spec),
     )
     return again, network
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import inspect
 import pkgutil
-import sys
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +16,8 @@ import baselines
 from baselines.shared.contract import Pruner
 from baselines.shared.info import ENTRY_POINT
 from pipelines.common.errors import InputError, unknown
+from pipelines.common.imported import watch
+from pipelines.methods.plugins import packages_of
 
 
 @cache
@@ -41,7 +40,9 @@ def methods() -> dict[str, type[Pruner]]:
         for kind in vars(module).values()
         if inspect.isclass(kind) and issubclass(kind, Pruner) and kind.__module__ == module.__name__
     ]
-    found += [entry.load() for entry in entry_points(group=ENTRY_POINT)]
+    for entry in entry_points(group=ENTRY_POINT):
+        watch(*packages_of(entry))
+        found.append(entry.load())
     by_name: dict[str, type[Pruner]] = {}
     for kind in found:
         if not hasattr(kind, "info"):
@@ -111,30 +112,3 @@ def _adapters(name: str) -> dict[str, TypeAdapter[Any]]:
     hints = get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     return {name: TypeAdapter(hints[name]) for name in names}
-
-
-def source_files(name: str) -> list[Path]:
-    """Return the source files of a method, for the code digest of its records.
-
-    They are the file of its module, and the files that it imports from its own package. Libraries
-    and `baselines.shared` are not included.
-    """
-    module = sys.modules[method(name).__module__]
-    package = module.__name__.partition(".")[0]
-    if package == baselines.__name__:
-        return [Path(inspect.getfile(module))]
-    found: set[Path] = set()
-    _follow(module.__name__, package, found)
-    return sorted(found)
-
-
-def _follow(name: str, package: str, found: set[Path]) -> None:
-    """Add the file of module `name`, and those of all modules that it imports from `package`."""
-    module = importlib.import_module(name)
-    file = Path(inspect.getfile(module))
-    if file in found:
-        return
-    found.add(file)
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
-            _follow(str(node.module), package, found)

@@ -108,7 +108,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     environment
         The machine and the software.
     code_digest, code_digest_end
-        Digest of the code that results depend on, at the start and at the end of the run.
+        Digest of the code that the run uses, as imported, at the start and at the end of the run.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -105,12 +105,12 @@ class Store:
             )
         return record
 
-    def valid(self, spec: RunSpec, digest: str | None = None) -> RunRecord | None:
+    def valid(self, spec: RunSpec) -> RunRecord | None:
         """Return the record of a cell if it is valid; None if the cell must run.
 
         A new run would give the same outcome as a valid record. All of these hold:
 
-        - The current code made the record, and the code did not change during the run.
+        - The current code of what its run uses made it, and the code did not change during the run.
         - Its schema is current.
         - Its status is not ``failed``; the cause of a failure may have been removed since.
         - On the post-training track: it started from the current checkpoint, or no checkpoint
@@ -121,21 +121,18 @@ class Store:
         ----------
         spec
             The cell.
-        digest
-            Digest of the current code for the cell's method; computed if None.
 
         Raises
         ------
         BenchError
             If the file of the cell is not a record, or is the record of another cell.
         """
-        from pipelines.records.digest import code_digest
+        from pipelines.records.digest import is_current
 
         record = self.find(spec)
         if record is None or record.schema_version != SCHEMA_VERSION or record.status == "failed":
             return None
-        current = digest or code_digest(spec.method)
-        same_code = record.code_digest == record.code_digest_end == current
+        same_code = record.code_digest == record.code_digest_end and is_current(record)
         valid = same_code and self._has_current_start(record) and self.follows(record)
         return record if valid else None
 
@@ -161,11 +158,7 @@ class Store:
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Return the cells that must be run, because they have no valid record."""
-        from pipelines.records.digest import code_digest
-
-        specs = list(specs)
-        digests = {name: code_digest(name) for name in {spec.method for spec in specs}}
-        return [spec for spec in specs if self.valid(spec, digests[spec.method]) is None]
+        return [spec for spec in specs if self.valid(spec) is None]
 
     def adopt(self, specs: Iterable[RunSpec], others: Sequence[Store]) -> int:
         """Copy valid records of cells from other stores.
@@ -184,14 +177,10 @@ class Store:
         int
             How many records were copied.
         """
-        from pipelines.records.digest import code_digest
-
-        specs = list(specs)
-        digests = {name: code_digest(name) for name in {spec.method for spec in specs}}
         copied = 0
         for spec in specs:
             for other in others:
-                if other.path(spec).exists() and other.valid(spec, digests[spec.method]):
+                if other.path(spec).exists() and other.valid(spec):
                     with atomic_file(self.path(spec)) as file:
                         file.write(other.path(spec).read_bytes())
                     copied += 1

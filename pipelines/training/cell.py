@@ -31,7 +31,7 @@ from pipelines.records.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from pipelines.records.digest import code_digest
+from pipelines.records.digest import code_digest, require_unchanged
 from pipelines.records.outcome import Cost, EpochPoint, Outcome
 from pipelines.records.record import RunRecord, Status
 from pipelines.records.trajectory import Trajectory
@@ -181,6 +181,7 @@ class _Run:
 
 def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
     """Set up this process for a cell, and read the data set."""
+    require_unchanged(spec)
     device = find_device(spec.device)
     torch.set_num_threads(spec.threads)
     prefer_huge_pages()
@@ -193,15 +194,15 @@ def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
 
 def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:
     """Return the dense network that a post-training cell starts from; train it if it is missing."""
-    dense, path, code = dense_cell(spec), checkpoint_path(folder, spec), code_digest("dense")
-    found = read_checkpoint(path, dense.run_id, code)
+    dense, path = dense_cell(spec), checkpoint_path(folder, spec)
+    found = read_checkpoint(path, dense.run_id, code_digest(dense))
     if found is None:
         run = _Run(dense, data_root, data, BudgetMeter(dense.settings.budget(len(data.train))))
         try:
             state = run.train().live.full.state_dict()
         except DivergedError as error:
             raise DivergedError(f"the dense checkpoint diverged: {error}") from error
-        found = write_checkpoint(path, state, dense.run_id, code)
+        found = write_checkpoint(path, state, dense.run_id, code_digest(dense))
     return found
 
 
@@ -263,12 +264,14 @@ def run_cell(
     ------
     InputError
         If the cell cannot be run at all.
+    BenchError
+        If code of the cell was changed on disk after this process had imported it.
     """
     check(spec)
     check_parent(spec, parent)
     if spec.track == "post-training" and checkpoints is None:
         raise InputError("a post-training cell needs a folder of dense checkpoints.")
-    digest = code_digest(spec.method)
+    digest = code_digest(spec)
     started_at, start = datetime.now(UTC), time.perf_counter()
     run, outcome = _begin(spec, data_root, parent), None
     run.on_epoch = on_epoch
@@ -304,5 +307,5 @@ def run_cell(
             spec.threads, spec.settings.execution, run.data.device, spec.settings.network
         ),
         code_digest=digest,
-        code_digest_end=code_digest(spec.method),
+        code_digest_end=code_digest(spec),
     )

@@ -22,7 +22,7 @@ def digits_cell(params: Params, **changes: object) -> RunSpec:
 
 def diverged_record(spec: RunSpec, **changes: object) -> RunRecord:
     """The record of a run that diverged, made by the current code, with some fields changed."""
-    digest = code_digest(spec.method)
+    digest = code_digest(spec)
     fields = {
         "run_id": spec.run_id,
         "spec": spec,

@@ -39,8 +39,6 @@ def project(tmp_path_factory: pytest.TempPathFactory, params: Params, data_root:
     write_params(root, fields)
     params = load_params(root)
     store, draw = Store(root / "results" / "boards" / "large" / "records"), random.Random(0)
-    names = ("random", "magnitude", "dpap")
-    digests = {name: code_digest(name) for name in names}
     models = {
         name: run_cell(params.spec(name, "magnitude", "structured", 0.5, 0), data_root)
         for name in BOARD["workloads"]
@@ -54,8 +52,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, params: Params, data_root:
             "spec": cell,
             "run_id": cell.run_id,
             "outcome": replace(model.outcome, test_accuracy=accuracy, cost=cost),
-            "code_digest": digests[cell.method],
-            "code_digest_end": digests[cell.method],
+            "code_digest": code_digest(cell),
+            "code_digest_end": code_digest(cell),
         }
         store.write(replace(model, **changes))
     os.sync()  # writing has ended before reading is timed

@@ -18,7 +18,7 @@ from dvc.repo import Repo
 
 from pipelines.boards.params import Params
 from pipelines.data import SOURCES
-from pipelines.records.digest import PACKAGES
+from pipelines.records.digest import kind_of, parts_of
 from tests.helpers.paths import ROOT
 from tests.helpers.projects import write_params
 
@@ -74,9 +74,12 @@ def test_larger_pipelines_run_in_the_project_folder() -> None:
         assert stage["wdir"] == "../../.."
 
 
-def test_the_code_stage_depends_on_all_that_a_digest_covers() -> None:
-    folders = {f"pipelines/{package}" for package in PACKAGES}
-    assert set(STAGES["code"]["deps"]) == folders | {"baselines", "dpap"}
+def test_the_code_stage_depends_on_all_that_a_digest_covers(params: Params) -> None:
+    cells = [cell for board in params.boards for cell in params.cells(board, admit=False)]
+    files = {name for kind in set(map(kind_of, cells)) for name in parts_of(kind)}
+    deps = set(STAGES["code"]["deps"])
+    assert not [name for name in files if not covered(name, deps)]
+    assert all(any(name.startswith(f"{dep}/") for name in files) for dep in deps)
 
 
 def traced(project: Path, *arguments: str) -> set[str]:

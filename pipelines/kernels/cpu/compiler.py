@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.common.imported import content
+
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC")
 _FORMATS = {torch.float32: "FLOAT32", torch.float64: "FLOAT64", torch.bfloat16: "BFLOAT16"}
 
@@ -28,8 +30,9 @@ def library(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
         return None
     kind = _FORMATS[dtype]
     key = f"{compiler} {_FLAGS} {kind} {platform.machine()} {_processor()}".encode()
-    code = b"".join(p.read_bytes() for p in (source, *sorted(source.parent.glob("*.h"))))
-    name = hashlib.sha256(code + key).hexdigest()[:16]
+    # What this process read first, which its records name; the files may have changed since.
+    files = {p.name: content(p) or b"" for p in (source, *sorted(source.parent.glob("*.h")))}
+    name = hashlib.sha256(b"".join(files.values()) + key).hexdigest()[:16]
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = cache_home / "dpap-bench" / f"{source.stem}-{name}.so"
     try:
@@ -37,7 +40,10 @@ def library(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 made = Path(folder) / path.name
-                command = [compiler, *_FLAGS, f"-D{kind}", "-o", str(made), str(source)]
+                for file, text in files.items():
+                    Path(folder, file).write_bytes(text)
+                code = str(Path(folder, source.name))
+                command = [compiler, *_FLAGS, f"-D{kind}", "-o", str(made), code]
                 subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603
                 made.replace(path)
         return ctypes.CDLL(str(path))

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.boards.params import Params
 from pipelines.cli.main import main
-from pipelines.records.digest import code_digest
+from pipelines.records.digest import joint_digest, kind_of
 from pipelines.records.record import read_record
 
 
@@ -250,7 +250,11 @@ def test_each_method_has_a_code_digest_for_dvc(
     assert call(monkeypatch, "digest") == 0
     names = {name.partition(":")[0] for board in params.boards.values() for name in board.methods}
     written = {path.name: path.read_text() for path in (project / "results" / "code").iterdir()}
-    assert written == {name: f"{code_digest(name)}\n" for name in names}
+    assert set(written) == names
+    cells = [cell for board in params.boards for cell in params.cells(board, admit=False)]
+    for name in ("magnitude", "lth"):
+        kinds = {kind_of(cell) for cell in cells if cell.method == name}
+        assert written[name] == f"{joint_digest(kinds)}\n"
 
 
 def test_a_changed_hyper_parameter_reruns_only_its_method(

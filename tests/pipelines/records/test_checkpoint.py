@@ -74,7 +74,7 @@ def test_all_methods_start_from_one_checkpoint_with_one_budget(
     assert dense.outcome is not None
     data = load_training("digits", data_root)
     network = build_network(cells[0].settings.network, data.input_shape, data.classes, 5)
-    code = code_digest("dense")
+    code = code_digest(dense_cell(cells[0]))
     path = checkpoint_path(store.checkpoints, cells[0])
     found = read_checkpoint(path, dense.run_id, code)
     assert found is not None
@@ -117,7 +117,7 @@ def test_a_damaged_or_foreign_checkpoint_is_made_again(
 ) -> None:
     first = run_cell(cells[0], data_root, tmp_path)
     path, run_id = checkpoint_path(tmp_path, cells[0]), dense_cell(cells[0]).run_id
-    good, code = path.read_bytes(), code_digest("dense")
+    good, code = path.read_bytes(), code_digest(dense_cell(cells[0]))
     if fault == "cut":
         path.write_bytes(good[:-7])
     elif fault == "flipped":

@@ -130,7 +130,6 @@ def test_misbehaviour_becomes_a_row(
 ) -> None:
     monkeypatch.setattr(Bad, "how", how)
     monkeypatch.setattr(cell_module, "check", lambda spec: Bad())
-    monkeypatch.setattr(cell_module, "code_digest", lambda name: "0")
     base = params.spec("digits-ann", "random", "unstructured", 0.5, 0)
     record = run_cell(replace(base, settings=tiny["digits-ann"]), data_root)
     assert record.status == status
@@ -156,7 +155,6 @@ def test_an_overrun_becomes_a_row(
 
     monkeypatch.setattr(cell_module, "BudgetMeter", spy)
     monkeypatch.setattr(cell_module, "check", lambda spec: Greedy())
-    monkeypatch.setattr(cell_module, "code_digest", lambda name: "0")
     base = params.spec("digits-ann", "random", "unstructured", 0.5, 0)
     record = run_cell(replace(base, settings=tiny["digits-ann"]), data_root)
     assert record.status == "over-budget"
@@ -166,6 +164,8 @@ def test_an_overrun_becomes_a_row(
 
 def test_registry_refuses_two_methods_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     class Entry:
+        module, dist = "other", None
+
         @staticmethod
         def load() -> type[Pruner]:
             return type("Other", (Bad,), {"info": PrunerInfo("dense", "x.", "y", ("none",))})
