@@ -10,7 +10,8 @@ from pipelines.audit.seal import broken_seals
 from pipelines.common.errors import BenchError, InputError
 from pipelines.methods.catalogue import infos
 from pipelines.records.digest import is_current
-from pipelines.records.record import RunRecord, read_record
+from pipelines.records.files import read_record
+from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 
 #: A file, and a sentence that says what is wrong with it.

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from pipelines.data.catalogue import SOURCES, Size
 from pipelines.metrics.table import METRICS
+from pipelines.records.correct import correct_samples
 from pipelines.records.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, Outcome
 from pipelines.records.record import RunRecord
 from pipelines.settings.tolerance import TOLERANCE
@@ -113,10 +114,18 @@ def _wrong_curve(record: RunRecord) -> Iterator[str]:
 
 def _wrong_clock(record: RunRecord) -> Iterator[str]:
     """Times must not decrease, lie in the future, or contradict each other."""
-    seconds = [0.0, *(point.seconds for point in record.curve), record.train_seconds]
-    if any(later < earlier for earlier, later in pairwise([*seconds, record.total_seconds])):
+    if record.started_at is None or record.environment is None:
+        yield "has no file with its times and environment beside it; restore RUN_ID.provenance."
+        return
+    seconds = [
+        0.0,
+        *(point.seconds or 0.0 for point in record.curve),
+        record.train_seconds or 0.0,
+        record.total_seconds or 0.0,
+    ]
+    if any(later < earlier for earlier, later in pairwise(seconds)):
         yield "has a clock that runs backwards."
-    if record.status in FINISHED and record.curve and seconds[-1] != seconds[-2]:
+    if record.status in FINISHED and record.curve and seconds[-2] != seconds[-3]:
         yield "trained longer than its curve says."
     if record.started_at.tzinfo is None:
         yield "does not say in which time zone it started."
@@ -138,7 +147,7 @@ def _wrong_origin(record: RunRecord) -> Iterator[str]:
             yield f"has a {field} ({digest}) that a {spec.control or spec.track} run cannot have."
         elif finished and required and not digest:
             yield f"has no digest of its {field}."
-    threads = record.environment.threads
+    threads = record.environment.threads if record.environment else spec.threads
     if threads != spec.threads:
         yield f"ran with {threads} threads, but its spec asks for {spec.threads}."
 
@@ -177,8 +186,25 @@ def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
                     f"has a {split} accuracy of {accuracy:g}, which is no whole number of correct "
                     f"answers out of {samples}."
                 )
+    if not _correct_fits(outcome, sizes.test if sizes else None):
+        yield "has a list of correct test samples that does not give its test accuracy."
     if not _confusion_fits(outcome):
         yield "has a confusion matrix that does not give its test accuracy."
+
+
+def _correct_fits(outcome: Outcome, samples: int | None) -> bool:
+    """Whether the bits of the correct test samples, if there are any, give the test accuracy."""
+    if outcome.correct is None:
+        return True
+    try:
+        correct = correct_samples(outcome.correct)
+    except ValueError:
+        return False
+    if samples is None:  # the data set is unknown here; the padding is at most seven bits
+        return outcome.test_accuracy is not None
+    right = int(correct[:samples].sum())
+    fits = len(correct) == 8 * math.ceil(samples / 8) and not correct[samples:].any()
+    return fits and right / samples == outcome.test_accuracy
 
 
 def _confusion_fits(outcome: Outcome) -> bool:
@@ -206,7 +232,7 @@ def _wrong_density(record: RunRecord, cost: Cost) -> Iterator[str]:
             f"has a density of {density:g}, which is no whole number of weights out of "
             f"{cost.prunable}."
         )
-    elif record.curve and not reinit and abs(record.curve[-1].density - density) > 1e-9:
+    elif record.curve and not reinit and abs(record.curve[-1].density - density) > 1e-6:
         yield f"ends its curve at density {record.curve[-1].density:.4f}, but has {density:.4f}."
 
 

@@ -1,4 +1,4 @@
-"""Seals: one file in a folder of records that lists the SHA-256 of each record."""
+"""Seals: one file in a folder of records that lists the SHA-256 of each file of a record."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.common.files import atomic_file, sha256
+from pipelines.records.files import PROVENANCE
 
-#: File name of a seal: one line for each record, in the format of ``sha256sum``.
+#: File name of a seal: one line for each file, in the format of ``sha256sum``.
 SEAL = "SHA256SUMS"
+#: Endings of the files that are sealed: records, and the files beside them.
+RECORD = ".json"
+_ENDINGS = (RECORD, PROVENANCE)
+
+
+def _sealed(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS)
 
 
 def seal_folder(folder: Path) -> int:
-    """Write the SHA-256 of every record in a folder into its seal.
+    """Write the SHA-256 of all files of the records in a folder into its seal.
 
     Returns
     -------
@@ -24,11 +32,11 @@ def seal_folder(folder: Path) -> int:
     BenchError
         If the seal cannot be written.
     """
-    files = sorted(folder.rglob("*.json"))
+    files = _sealed(folder)
     lines = [f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
     with atomic_file(folder / SEAL) as out:
         out.write("".join(lines).encode())
-    return len(files)
+    return sum(file.suffix == RECORD for file in files)
 
 
 def broken_seals(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -47,7 +55,7 @@ def broken_seals(folder: Path) -> Iterator[tuple[Path, str]]:
     for line in (folder / SEAL).read_text(errors="replace").splitlines():
         digest, _, name = line.partition("  ")
         sealed[name] = digest
-    here = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.json"))}
+    here = {path.relative_to(folder).as_posix(): path for path in _sealed(folder)}
     for name, digest in sealed.items():
         if name not in here:
             yield folder / name, f"is in {SEAL}, but the file is gone; restore it."

@@ -11,7 +11,8 @@ from pipelines import data
 from pipelines.audit.comparison import differences
 from pipelines.common.errors import InputError
 from pipelines.engines.engine import run_cells
-from pipelines.records.record import RunRecord, read_record
+from pipelines.records.files import read_record
+from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.training.machine import find_device
 

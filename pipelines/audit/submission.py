@@ -17,7 +17,8 @@ from pipelines.boards.params import Compute, Params
 from pipelines.common.errors import BenchError, InputError, first_fault
 from pipelines.common.files import atomic_file
 from pipelines.records.digest import joint_digest, kind_of, method_meanings
-from pipelines.records.record import Environment, RunRecord, read_record
+from pipelines.records.files import copy_record, files_digest, read_record
+from pipelines.records.record import Environment, RunRecord, environments_of
 from pipelines.records.store import Store, board_folder
 from pipelines.settings.spec import RunSpec
 
@@ -95,10 +96,9 @@ def stage(
     records = _records(params, board, names, store)
     copies = Store(folder / FOLDERS[0])
     for record in records:
-        with atomic_file(copies.path(record.spec)) as file:
-            file.write(store.path(record.spec).read_bytes())
+        copies.copy(record.spec, store)
     methods = sorted({name.partition(":")[0] for name in names})
-    environments = {record.environment.model_dump_json(): record.environment for record in records}
+    environments = environments_of(records)
     submission = Submission(
         board=board,
         names=names,
@@ -110,7 +110,7 @@ def stage(
             name: joint_digest(kind_of(r.spec) for r in records if r.spec.method == name)
             for name in methods
         },
-        environments=tuple(environments[text] for text in sorted(environments)),
+        environments=environments,
     )
     with atomic_file(folder / MANIFEST) as file:
         text = json.dumps(submission.model_dump(mode="json"), sort_keys=True, indent=1)
@@ -268,9 +268,8 @@ def take_in(folder: Path, root: Path) -> int:
     changed = 0
     paths = [path for part in record_folders(folder) for path in part.rglob("*.json")]
     for path in sorted(paths):
-        to, content = results / path.relative_to(folder), path.read_bytes()
-        if not to.exists() or to.read_bytes() != content:
+        to = results / path.relative_to(folder)
+        if not to.exists() or files_digest(to) != files_digest(path):
             changed += 1
-            with atomic_file(to) as file:
-                file.write(content)
+            copy_record(path, to)
     return changed

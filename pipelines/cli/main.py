@@ -31,6 +31,7 @@ for command in (
     authoring.new_method,
     authoring.tune,
     publishing.verify,
+    publishing.convert,
     publishing.submit,
     publishing.publish,
     publishing.show,

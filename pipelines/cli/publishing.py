@@ -72,6 +72,21 @@ def verify(
     _conclude([folder for folders in places for folder in folders], found, root, rerun=rerun)
 
 
+def convert(
+    folder: Annotated[Path, typer.Argument(help="Folder of records, such as results/tuning.")],
+) -> None:
+    """Write records of older versions of the program in the present form.
+
+    Records of all versions can be read without this. The present form takes less space.
+    """
+    from pipelines.audit.conversion import convert as convert_records
+
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; give a folder of records.")
+    converted, found = convert_records(folder)
+    print(f"{converted} of {found} records converted in {folder}")
+
+
 def submit(
     method: OnlyMethods = None,
     board: BoardName = "quick",
@@ -212,7 +227,7 @@ def _conclude(
         If there is a fault, or no record can be run again on this machine.
     """
     from pipelines.audit.second_run import draw, second_run
-    from pipelines.records.record import read_record
+    from pipelines.records.files import read_record
 
     def name(file: Path) -> Path:
         return file.relative_to(base) if base else file

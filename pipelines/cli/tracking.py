@@ -49,8 +49,8 @@ def run_live(spec: RunSpec, root: Path, store: Store, target: Target) -> RunReco
     BenchError
         If the store does not answer at the start.
     """
-    from pipelines.common.files import sha256
     from pipelines.engines.task import run_and_store
+    from pipelines.records.files import files_digest
     from pipelines.report.tracking.experiments import NO_BOARD, Entry
     from pipelines.report.tracking.live import LiveRun
     from pipelines.report.tracking.target import one_sentence
@@ -64,7 +64,7 @@ def run_live(spec: RunSpec, root: Path, store: Store, target: Target) -> RunReco
     path = store.path(spec)
     try:
         with one_sentence(target):
-            live.complete(Entry(record, path, sha256(path), store.root.name))
+            live.complete(Entry(record, path, files_digest(path), store.root.name))
     except BenchError as error:
         print(f"{error}; the record is written, dpap-bench sync sends it later.", file=sys.stderr)
     return record

@@ -16,7 +16,8 @@ from pipelines.audit.comparison import differences
 from pipelines.common.errors import BenchError, InputError
 from pipelines.networks.network import Network
 from pipelines.records.digest import code_digest
-from pipelines.records.record import RunRecord, read_record
+from pipelines.records.files import read_record
+from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.training import cell
 from pipelines.training.environment import environment

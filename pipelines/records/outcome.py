@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import field
+
 from pipelines.common.structs import Struct
 
 #: Energy in pJ of one 32-bit multiply-accumulate (MAC) and of one accumulate (AC) at 45 nm, as
@@ -70,7 +72,8 @@ class Cost(Struct, frozen=True, kw_only=True):
     latency_milliseconds
         Batch size -> median forward time in ms, after physical removal.
     masked_latency_milliseconds
-        The same before physical removal, when pruned weights are masked only.
+        The same before physical removal, when pruned weights are masked only. Both are empty if
+        the record has no times.
     layers
         Layer -> its cost.
     """
@@ -86,8 +89,8 @@ class Cost(Struct, frozen=True, kw_only=True):
     connection_sparsity: float | None = None
     energy_nanojoule: float
     timestep_sparsity: float = 0.0
-    latency_milliseconds: dict[int, float]
-    masked_latency_milliseconds: dict[int, float]
+    latency_milliseconds: dict[int, float] = field(default_factory=dict)
+    masked_latency_milliseconds: dict[int, float] = field(default_factory=dict)
     layers: dict[str, LayerCost]
 
 
@@ -109,7 +112,8 @@ class EpochPoint(Struct, frozen=True, kw_only=True):
     learning_rate
         Learning rate after the epoch.
     seconds
-        Wall-clock time of training since the start, without evaluations, in s.
+        Wall-clock time of training since the start, without evaluations, in s; None if the
+        record has no times.
     """
 
     samples: int
@@ -119,7 +123,7 @@ class EpochPoint(Struct, frozen=True, kw_only=True):
     density: float
     firing_rate: float
     learning_rate: float
-    seconds: float
+    seconds: float | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -141,6 +145,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
     confusion
         Confusion matrix: number of test samples by true class (row) and predicted class (column).
         None for more than 20 classes, and in old records, which did not measure it.
+    correct
+        Which test samples were classified correctly, in the order of the split: one bit each, the
+        first in the highest bit of the first byte, in base64. None for more than 20,000 samples,
+        in tuning trials, and in old records.
     """
 
     test_accuracy: float | None
@@ -149,3 +157,4 @@ class Outcome(Struct, frozen=True, kw_only=True):
     layout: str
     cost: Cost
     confusion: list[list[int]] | None = None
+    correct: str | None = None

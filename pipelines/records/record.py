@@ -1,21 +1,19 @@
-"""RunRecord: everything that is known about one run, stored as a small JSON file."""
+"""RunRecord: everything that is known about one run; `pipelines.records.files` stores it."""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
-import msgspec
 import pydantic
 from msgspec import field
 
-from pipelines.common.errors import BenchError
-from pipelines.common.structs import Struct, as_json, decoder
+from pipelines.common.structs import Struct, as_json
 from pipelines.records.outcome import EpochPoint, Outcome
 from pipelines.records.trajectory import Trajectory
+from pipelines.settings.rules import RULES_VERSION
 from pipelines.settings.spec import RunSpec
 
 #: Version of the record format. Raise it with every new field: an older program, which would refuse
@@ -23,7 +21,12 @@ from pipelines.settings.spec import RunSpec
 #:
 #: - 2: membrane updates, activation sparsity and connection sparsity of `Cost`.
 #: - 3: the confusion matrix of `Outcome`.
-SCHEMA_VERSION = 3
+#: - 4: `rules_version`, `Outcome.correct`, `Environment.capability`; `RunSpec.matched_to` was
+#:   ``twin_of``; the record may be without times and environment. Files are small, see
+#:   `pipelines.records.files`.
+#:
+#: Records of older versions are upgraded when they are read (`pipelines.records.upgrade`).
+SCHEMA_VERSION = 4
 
 #: How a run ended. Only runs that are ``ok`` are ranked; the others are shown as rows of their own.
 #:
@@ -53,6 +56,8 @@ class Environment(pydantic.BaseModel):
     plan
         Plan that computed the run, see `Execution`. It is ``folded`` if the workload asks for
         ``fused``, but the machine cannot compute that.
+    capability
+        Instruction set of the CPU that PyTorch uses, such as ``AVX512``; empty in old records.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -67,6 +72,7 @@ class Environment(pydantic.BaseModel):
     threads: int
     precision: str
     plan: str = "folded"
+    capability: str = ""
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
@@ -76,6 +82,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     ----------
     schema_version
         Version of the record format, see `SCHEMA_VERSION`.
+    rules_version
+        Version of the rules of the comparison, see `RULES_VERSION`.
     run_id
         Hash of the spec, which names the file.
     spec
@@ -93,11 +101,11 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     spent
         Phase (``training``, ``saliency``) -> samples charged to the budget.
     started_at
-        Date and time of the start, UTC.
+        Date and time of the start, UTC; None if the file of times and environment is missing.
     train_seconds
-        Wall-clock time of training without evaluations, in s.
+        Wall-clock time of training without evaluations, in s; None as above.
     total_seconds
-        Wall-clock time of the whole run, in s.
+        Wall-clock time of the whole run, in s; None as above.
     trajectory
         Numbers of kept units and weights during the run.
     checkpoint
@@ -106,12 +114,13 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     parent
         Of a control, digest of the trajectory that it followed; else empty.
     environment
-        The machine and the software.
+        The machine and the software; None as above.
     code_digest, code_digest_end
         Digest of the code that the run uses, as imported, at the start and at the end of the run.
     """
 
     schema_version: int = SCHEMA_VERSION
+    rules_version: int = RULES_VERSION
     run_id: str
     spec: RunSpec
     status: Status
@@ -120,13 +129,13 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     curve: list[EpochPoint] = field(default_factory=list)
     budget: int
     spent: dict[str, int] = field(default_factory=dict)
-    started_at: datetime
-    train_seconds: float
-    total_seconds: float
+    started_at: datetime | None = None
+    train_seconds: float | None = None
+    total_seconds: float | None = None
     trajectory: Trajectory = Trajectory()
     checkpoint: str = ""
     parent: str = ""
-    environment: Environment
+    environment: Environment | None = None
     code_digest: str
     code_digest_end: str
 
@@ -137,8 +146,14 @@ class RunRecord(Struct, frozen=True, kw_only=True):
             )
 
     def to_json(self) -> str:
-        """Return the record as JSON text with sorted keys and a final newline."""
+        """Return all fields as one JSON document with sorted keys and a final newline."""
         return json.dumps(as_json(self), sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def environments_of(records: Iterable[RunRecord]) -> tuple[Environment, ...]:
+    """Return the environments of records, each once, in a fixed order."""
+    found = {record.environment for record in records if record.environment is not None}
+    return tuple(sorted(found, key=Environment.model_dump_json))
 
 
 #: Names of fields, at any depth, that hold times. Two runs of one cell differ in these fields only,
@@ -153,86 +168,3 @@ TIMINGS = frozenset(
         "masked_latency_milliseconds",
     }
 )
-
-_DECODER = decoder(RunRecord)
-
-
-def read_record(path: Path, spec: RunSpec | None = None) -> RunRecord:
-    """Read one record.
-
-    Parameters
-    ----------
-    path
-        A JSON file.
-    spec
-        The cell whose run_id is the file's name. If it is given, and the record has this spec, the
-        spec is not hashed again.
-
-    Raises
-    ------
-    BenchError
-        If the file cannot be read, is not a record, has a newer schema version, or if its run_id
-        is not that of its spec.
-    """
-    try:
-        text = _content(path)
-        record = _DECODER.decode(text)
-    except OSError as error:
-        raise BenchError(
-            f"{path} cannot be read ({error}); fix that, or delete the file and run the cell again."
-        ) from error
-    except msgspec.DecodeError as error:
-        raise BenchError(f"{path} {_fault(text, error)}") from error
-    if record.schema_version > SCHEMA_VERSION:
-        raise BenchError(f"{path} {_newer(record.schema_version)}")
-    named_after_spec = spec is not None and record.spec == spec
-    expected = path.stem if named_after_spec else record.spec.run_id
-    if record.run_id != expected:
-        raise BenchError(f"{path} was edited: its run_id is not that of its spec.")
-    return record
-
-
-def _content(path: Path) -> bytes:
-    """Read a small file with few system calls: a store has thousands of files."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        size = os.fstat(file).st_size
-        text = os.read(file, size)
-        while len(text) < size:  # os.read may return less than asked for
-            more = os.read(file, size - len(text))
-            if not more:
-                break
-            text += more
-        return text
-    finally:
-        os.close(file)
-
-
-def _newer(version: int) -> str:
-    return (
-        f"has schema version {version}, but this program knows versions up to {SCHEMA_VERSION}; "
-        "update dpap-bench."
-    )
-
-
-def _fault(text: bytes, error: msgspec.DecodeError) -> str:
-    """Return the end of a sentence that says why a file is not a record."""
-    try:
-        fields = json.loads(text, parse_constant=_refuse)
-    except ValueError as reason:
-        return f"is not a record ({reason}); delete it and run the cell again."
-    version = fields.get("schema_version") if isinstance(fields, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        return _newer(version)
-    cause = error.__cause__
-    if isinstance(cause, pydantic.ValidationError):
-        # msgspec names the path of the pydantic model, pydantic the path within the model.
-        first = cause.errors()[0]
-        model = str(error).rpartition("$.")[2].rstrip("`")
-        field_path = ".".join([model, *map(str, first["loc"])])
-        return f"is not a valid record: {field_path}: {first['msg']}."
-    return f"is not a valid record: {error}."
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number in JSON")

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipelines.common.errors import BenchError
-from pipelines.common.files import atomic_file
-from pipelines.records.record import SCHEMA_VERSION, RunRecord, read_record
+from pipelines.records.files import copy_record, read_record, write_record
+from pipelines.records.record import RunRecord
+from pipelines.settings.rules import RULES_VERSION
 from pipelines.settings.spec import RunSpec
 
 
@@ -82,9 +83,18 @@ class Store:
             If the file cannot be written.
         """
         path = self.path(record.spec)
-        with atomic_file(path) as file:
-            file.write(record.to_json().encode())
+        write_record(path, record)
         return path
+
+    def copy(self, spec: RunSpec, other: Store) -> None:
+        """Copy the record of a cell from another store, which has it, byte by byte.
+
+        Raises
+        ------
+        BenchError
+            If a file cannot be written.
+        """
+        copy_record(other.path(spec), self.path(spec))
 
     def find(self, spec: RunSpec) -> RunRecord | None:
         """Return the record of a cell, made by any version of the code; None if there is none.
@@ -111,7 +121,7 @@ class Store:
         A new run would give the same outcome as a valid record. All of these hold:
 
         - The current code of what its run uses made it, and the code did not change during the run.
-        - Its schema is current.
+        - It was made under the current rules (`RULES_VERSION`).
         - Its status is not ``failed``; the cause of a failure may have been removed since.
         - On the post-training track: it started from the current checkpoint, or no checkpoint
           exists.
@@ -130,7 +140,7 @@ class Store:
         from pipelines.records.digest import is_current
 
         record = self.find(spec)
-        if record is None or record.schema_version != SCHEMA_VERSION or record.status == "failed":
+        if record is None or record.rules_version != RULES_VERSION or record.status == "failed":
             return None
         same_code = record.code_digest == record.code_digest_end and is_current(record)
         valid = same_code and self._has_current_start(record) and self.follows(record)
@@ -181,8 +191,7 @@ class Store:
         for spec in specs:
             for other in others:
                 if other.path(spec).exists() and other.valid(spec):
-                    with atomic_file(self.path(spec)) as file:
-                        file.write(other.path(spec).read_bytes())
+                    self.copy(spec, other)
                     copied += 1
                     break
         return copied

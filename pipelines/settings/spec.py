@@ -20,6 +20,8 @@ Control = Literal["shuffled", "reinit"]
 EMERGENT: Literal["emergent"] = "emergent"
 #: Name of the method that prunes at random, the control of all other methods.
 RANDOM = "random"
+#: Fields whose name in `RunSpec.canonical` is an older one, so that no run is renamed.
+_HASHED_AS = {"matched_to": "twin_of"}
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -53,7 +55,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     matched_to
         Of a matched run, the METHOD that it is matched to: the target is the density that METHOD
         found by itself for the same workload, granularity and seed. Matched runs have rows of
-        their own in the tables. Empty for all other runs. In records, the field is ``twin_of``.
+        their own in the tables. Empty for all other runs.
     track
         ``from-scratch``; or ``post-training``, which starts from the dense checkpoint of the
         workload and the seed.
@@ -76,7 +78,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0)]
     options: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
-    matched_to: str = field(default="", name="twin_of")
+    matched_to: str = ""
     track: Track = "from-scratch"
     control: Control | Literal[""] = ""
     tuning: bool = False
@@ -108,16 +110,17 @@ class RunSpec(Struct, frozen=True, kw_only=True):
         """METHOD, or METHOD:VARIANT: ``dpap`` or ``dpap:hebb``."""
         return f"{self.method}:{self.variant}" if self.variant else self.method
 
+    def given(self) -> dict[str, Any]:
+        """Return the fields that are not at their default, without `settings`."""
+        values = {name: getattr(self, name) for name in _defaults()}
+        return {name: value for name, value in values.items() if value != _defaults()[name]}
+
     def canonical(self) -> str:
         """Return the canonical form: JSON with sorted keys, without fields at their default.
 
         A new field changes no run_id, if its default keeps the old behaviour.
         """
-        values = {}
-        for attribute, (name, default) in _defaults().items():
-            value = getattr(self, attribute)
-            if value != default:
-                values[name] = value
+        values = {_HASHED_AS.get(name, name): value for name, value in self.given().items()}
         # The settings are encoded once for many cells: a 0 holds their place. The fields that sort
         # after "settings" hold no key of this name, so its last occurrence is the right one.
         before, key, after = _CANONICAL.encode(values | {"settings": 0}).rpartition('"settings":')
@@ -135,14 +138,14 @@ class RunSpec(Struct, frozen=True, kw_only=True):
 
 
 @cache
-def _defaults() -> dict[str, tuple[str, Any]]:
-    """Return field -> its name in JSON, and its default.
+def _defaults() -> dict[str, Any]:
+    """Return field -> its default, without `settings`.
 
     The default of a field without one is `NODEFAULT`, which no value equals.
     """
     defaults = {}
     for one in fields(RunSpec):
         has_factory = one.default_factory is not NODEFAULT
-        default = one.default_factory() if has_factory else one.default
-        defaults[one.name] = (one.encode_name, default)
+        defaults[one.name] = one.default_factory() if has_factory else one.default
+    del defaults["settings"]
     return defaults

@@ -41,7 +41,7 @@ from pipelines.training.budget import BudgetExceededError, BudgetMeter
 from pipelines.training.controls import check_parent, follower
 from pipelines.training.cost import latency, measure
 from pipelines.training.environment import environment
-from pipelines.training.evaluation import confusion_of, evaluate, evaluate_test
+from pipelines.training.evaluation import confusion_of, correct_of, evaluate, evaluate_test
 from pipelines.training.machine import find_device, keep_freed_memory, prefer_huge_pages
 from pipelines.training.probe import NetworkProbe
 from pipelines.training.schedule import learning_rate
@@ -145,6 +145,7 @@ class _Run:
             layout=network.layout,
             cost=cost,
             confusion=confusion_of(test),
+            correct=correct_of(test),
         )
 
     def _pruner(self) -> Pruner:

@@ -36,6 +36,7 @@ def environment(
         threads=threads,
         precision=execution.precision,
         plan=choose_plan(execution, network, device).name,
+        capability=torch.backends.cpu.get_cpu_capability(),
     )
 
 

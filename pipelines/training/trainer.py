@@ -264,12 +264,17 @@ class Trainer:
         self.result.curve.append(
             EpochPoint(
                 samples=self.meter.spent,
-                train_loss=loss,
+                train_loss=_rounded(loss),
                 validation_accuracy=validation.accuracy,
-                validation_loss=validation.loss,
-                density=self.structure.density(live.masks),
-                firing_rate=sum(rates[name] * share[name] for name in rates) / len(rates),
-                learning_rate=self.rates.rate(self.meter.progress),
+                validation_loss=_rounded(validation.loss),
+                density=_rounded(self.structure.density(live.masks)),
+                firing_rate=_rounded(sum(rates[n] * share[n] for n in rates) / len(rates)),
+                learning_rate=_rounded(self.rates.rate(self.meter.progress)),
                 seconds=self.result.seconds,
             )
         )
+
+
+def _rounded(value: float) -> float:
+    """Round to seven significant digits, so that the curve of a record takes little space."""
+    return float(f"{value:.7g}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.audit.faults import faults
 from pipelines.audit.seal import seal_folder
+from pipelines.records.files import read_record
 
 #: Changes the JSON document of a record in place.
 Edit = Callable[[dict[str, Any]], None]
@@ -20,8 +21,11 @@ def first(folder: Path) -> Path:
 
 
 def edit(folder: Path, change: Edit) -> None:
-    """Edit the first record, and seal the folder again, as a careful forger would."""
-    document = json.loads(first(folder).read_text())
+    """Edit the first record, and seal the folder again, as a careful forger would.
+
+    The record becomes one file, so that an edit finds every field in it.
+    """
+    document = json.loads(read_record(first(folder)).to_json())
     change(document)
     first(folder).write_text(json.dumps(document))
     seal_folder(folder)

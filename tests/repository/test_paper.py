@@ -24,7 +24,7 @@ from pipelines.data import SOURCES
 from pipelines.data.download import RemoteFile
 from pipelines.data.sets import cifar, dvs_gesture, imagenet, mnist, n_mnist
 from pipelines.networks.initial import build_network
-from pipelines.records.record import read_record
+from pipelines.records.files import read_record
 from pipelines.settings.layout import parse_layout, with_widths
 from pipelines.settings.workload import Workload
 from tests.helpers.event_files import write_n_mnist, write_trials

@@ -14,7 +14,7 @@ import yaml
 from pipelines.audit.faults import faults as record_faults
 from pipelines.audit.seal import SEAL
 from pipelines.boards.params import Params
-from pipelines.records.record import read_record
+from pipelines.records.files import read_record
 from pipelines.records.store import Store, board_store
 from tests.helpers.paths import ROOT
 

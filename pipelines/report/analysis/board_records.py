@@ -22,8 +22,9 @@ def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
     Raises
     ------
     BenchError
-        If a cell has no record, if a control followed an older run of its parent, or if runs of
-        one workload and seed started from different checkpoints.
+        If a cell has no record, if the records were made under several versions of the rules, if a
+        control followed an older run of its parent, or if runs of one workload and seed started
+        from different checkpoints.
     """
     found = [_present(spec, store) for spec in specs]
     missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
@@ -33,6 +34,7 @@ def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
             "dvc repro, or dpap-bench sweep."
         )
     records = [record for record in found if record is not None]
+    _check_rules(records)
     _check_starts(records)
     return records
 
@@ -49,9 +51,19 @@ def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
         cost = outcome.cost
         if spec.control or spec.matched_to:  # the cards show layers of all other runs
             cost = replace(cost, layers={})
-        outcome = replace(outcome, cost=cost, confusion=None)
+        outcome = replace(outcome, cost=cost, confusion=None, correct=None)
     shared = spec if record.spec == spec else record.spec
     return replace(record, spec=shared, outcome=outcome, trajectory=Trajectory())
+
+
+def _check_rules(records: Sequence[RunRecord]) -> None:
+    """Raise BenchError unless all records were made under the same version of the rules."""
+    versions = sorted({record.rules_version for record in records})
+    if len(versions) > 1:
+        raise BenchError(
+            f"the records were made under versions {', '.join(map(str, versions))} of the rules; "
+            "run dpap-bench sweep, which computes those of older versions again."
+        )
 
 
 def _check_starts(records: Sequence[RunRecord]) -> None:

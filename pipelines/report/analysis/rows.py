@@ -135,6 +135,14 @@ def _accuracies(records: Sequence[RunRecord]) -> dict[int, float]:
     return {seed: accuracy for seed, accuracy in found.items() if accuracy is not None}
 
 
+def of_one_machine(records: Sequence[RunRecord]) -> bool:
+    """Whether all records have times, and come from one machine."""
+    found = {
+        (r.environment.processor, r.environment.device) if r.environment else None for r in records
+    }
+    return len(found) == 1 and None not in found
+
+
 def _row(
     key: _Key,
     records: Sequence[RunRecord],
@@ -144,7 +152,7 @@ def _row(
 ) -> Row:
     workload, track, granularity, method, target = key
     good = [r for r in records if r.status == "ok" and r.outcome]
-    one_machine = len({(r.environment.processor, r.environment.device) for r in good}) == 1
+    one_machine = of_one_machine(good)
     return Row(
         workload=workload,
         track=track,

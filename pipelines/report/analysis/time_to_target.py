@@ -59,10 +59,12 @@ def time_to_target(
     epochs = [first_epoch(record, target) for record in records]
     points = [r.curve[epoch - 1] for r, epoch in zip(records, epochs, strict=True) if epoch]
     all_reach = len(points) == len(records)
+    seconds = [p.seconds for p in points if p.seconds is not None]
+    timed = all_reach and one_machine and len(seconds) == len(points)
     return TimeToTarget(
         target=target,
         reached=len(points),
         runs=len(records),
         samples=estimate([float(p.samples) for p in points]) if all_reach else None,
-        seconds=estimate([p.seconds for p in points]) if all_reach and one_machine else None,
+        seconds=estimate(seconds) if timed else None,
     )

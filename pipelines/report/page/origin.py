@@ -22,7 +22,8 @@ class Origin:
     Parameters
     ----------
     newest
-        Day of the newest record, UTC. The page has no other date, so a rebuild changes nothing.
+        Day of the newest record, UTC; empty if no record says when it was made. The page has no
+        other date, so a rebuild changes nothing.
     environments
         Description of each environment, and its number of runs.
     digests
@@ -41,8 +42,9 @@ def make_origin(records: Sequence[RunRecord]) -> Origin:
     digests: dict[str, set[str]] = defaultdict(set)
     for record in records:
         digests[record.code_digest[:12]].add(record.spec.method)
+    days = [record.started_at for record in records if record.started_at]
     return Origin(
-        newest=max(record.started_at for record in records).strftime("%Y-%m-%d"),
+        newest=f"{max(days):%Y-%m-%d}" if days else "",
         environments=tuple(sorted(environments.items())),
         digests=tuple(sorted((digest, tuple(sorted(own))) for digest, own in digests.items())),
     )
@@ -50,10 +52,14 @@ def make_origin(records: Sequence[RunRecord]) -> Origin:
 
 def _environment(record: RunRecord) -> str:
     found = record.environment
+    if found is None:
+        return "an unknown environment, because the files of times and environment are missing"
     threads = f"{found.threads} thread" + ("s" if found.threads > 1 else "")
+    capability = f" ({found.capability})" if found.capability else ""
     return (
-        f"{found.processor}, {found.device}, {threads}, {found.platform}, Python {found.python}, "
-        f"torch {found.torch}, snnTorch {found.snntorch}, torch-pruning {found.torch_pruning}"
+        f"{found.processor}{capability}, {found.device}, {threads}, {found.platform}, "
+        f"Python {found.python}, torch {found.torch}, snnTorch {found.snntorch}, "
+        f"torch-pruning {found.torch_pruning}"
     )
 
 
@@ -87,8 +93,8 @@ def read_citation(board: str, newest: str) -> Citation | None:
         "title": f"{{{found['title']}}}",
         "author": authors,
         "version": found["version"],
-        "year": newest[:4],
-        "note": f"Board {board}, newest run {newest}",
+        **({"year": newest[:4]} if newest else {}),
+        "note": f"Board {board}" + (f", newest run {newest}" if newest else ""),
     }
     fields = ",\n".join(f"  {key:7} = {{{value}}}" for key, value in entry.items())
     return Citation(

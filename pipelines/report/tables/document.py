@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipelines.common.files import atomic_file
 from pipelines.metrics.table import ACCURACY, METRICS
-from pipelines.records.record import Environment, RunRecord
+from pipelines.records.record import Environment, RunRecord, environments_of
 from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import LiteratureRow
 from pipelines.report.analysis.rows import Row
@@ -73,6 +73,8 @@ class Leaderboard(BaseModel):
     ----------
     board
         Its name.
+    rules_version
+        Version of the rules of the comparison (RULES.md).
     cells
         Number of runs.
     code_digests
@@ -95,6 +97,7 @@ class Leaderboard(BaseModel):
 
     schema_version: int = SCHEMA_VERSION
     board: str
+    rules_version: int
     cells: int
     code_digests: tuple[str, ...]
     environments: tuple[Environment, ...]
@@ -112,12 +115,12 @@ def to_json(
     literature: Sequence[LiteratureRow] = (),
 ) -> str:
     """Write everything that the board shows as JSON; `schema` describes it."""
-    environments = {r.environment.model_dump_json(): r.environment for r in records}
     document = Leaderboard(
         board=board,
+        rules_version=records[0].rules_version,
         cells=len(records),
         code_digests=tuple(sorted({f"{r.spec.method} {r.code_digest}" for r in records})),
-        environments=tuple(environments[text] for text in sorted(environments)),
+        environments=environments_of(records),
         run_ids=tuple(sorted(r.run_id for r in records)),
         rows=tuple(_PublishedRow(**_fields(row)) for row in analysis.rows),
         standings=analysis.standings,

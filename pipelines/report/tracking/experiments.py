@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines.boards.params import Params
-from pipelines.common.files import sha256
+from pipelines.records.files import files_digest
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store, board_folder, board_store
 from pipelines.report.analysis.rows import Row, make_rows
@@ -161,4 +161,6 @@ def experiments(params: Params, root: Path) -> list[Experiment]:
 
 
 def _entries(store: Store) -> Sequence[Entry]:
-    return [Entry(record, path, sha256(path), store.root.name) for path, record in store.records()]
+    return [
+        Entry(record, path, files_digest(path), store.root.name) for path, record in store.records()
+    ]

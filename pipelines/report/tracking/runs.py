@@ -64,8 +64,9 @@ class Tracked:
 def track_record(entry: Entry) -> Tracked:
     """Make the run of one record: curves by epoch, final metrics, its spec and its file."""
     record, spec = entry.record, entry.record.spec
+    environment = record.environment
     start, end = _times(record)
-    artifacts = {"record.json": entry.path.read_text()}
+    artifacts = {"record.json": record.to_json()}
     if record.outcome is not None:
         figure = layers_figure(record.outcome.cost, spec.label())
         artifacts["layers.svg"] = draw(figure)
@@ -83,8 +84,8 @@ def track_record(entry: Entry) -> Tracked:
             "status": record.status,
             "message": record.message,
             "code_digest": record.code_digest,
-            "processor": record.environment.processor,
-            "torch": record.environment.torch,
+            "processor": environment.processor if environment else "unknown",
+            "torch": environment.torch if environment else "unknown",
             "mlflow.note.content": f"{one_line(record)}\n\n{record.message}".strip(),
         },
         parameters=spec_parameters(spec),
@@ -142,13 +143,14 @@ def epoch_points(point: EpochPoint, epoch: int, start: int) -> list[Point]:
     start
         Start of the run, in milliseconds since 1970.
     """
-    time = start + round(point.seconds * 1000)
+    time = start + round((point.seconds or 0) * 1000)
     return [Point(name, getattr(point, name), time, epoch) for name in CURVES]
 
 
 def _times(record: RunRecord) -> tuple[int, int]:
-    start = round(record.started_at.timestamp() * 1000)
-    return start, start + round(record.total_seconds * 1000)
+    """Return start and end in milliseconds since 1970; a run of unknown time starts at 0."""
+    start = round(record.started_at.timestamp() * 1000) if record.started_at else 0
+    return start, start + round((record.total_seconds or 0) * 1000)
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from pipelines.audit.faults import faults
 from pipelines.audit.seal import seal_folder
-from pipelines.records.record import SCHEMA_VERSION, RunRecord, read_record
+from pipelines.records.files import read_record
+from pipelines.records.record import SCHEMA_VERSION, RunRecord
 from pipelines.records.store import Store
 from tests.helpers.tampering import add_to, edit, first, found, set_to
 from tests.pipelines.cli.test_main import call
@@ -145,6 +146,7 @@ def test_verify_finds_a_consistent_forgery_by_a_second_run(
     assert "1 records: no fault" in capsys.readouterr().out
     edit(folder, set_to("outcome", "test_accuracy", value=1.0))
     edit(folder, set_to("outcome", "confusion", value=[[450]]))
+    edit(folder, set_to("outcome", "correct", value=None))
     assert call(monkeypatch, *command, "--no-rerun") == 0
     assert call(monkeypatch, *command) == 1
     out, err = capsys.readouterr()

@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 
 from pipelines.audit.seal import SEAL
+from pipelines.records.files import PROVENANCE
 from tests.helpers.tampering import first, found
 
 
 def test_a_seal_lists_each_record_once(folder: Path) -> None:
     lines = (folder / SEAL).read_text().splitlines()
-    assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.json", line) for line in lines)
-    assert len(lines) == 2
+    assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.(json|provenance)", line) for line in lines)
+    assert len(lines) == 4, "two records, each of two files"
 
 
 def test_edited_removed_and_added_records_are_found(folder: Path) -> None:
@@ -23,6 +24,12 @@ def test_edited_removed_and_added_records_are_found(folder: Path) -> None:
     path.write_text(text.replace(f'"test_accuracy": {accuracy}', '"test_accuracy": 0.999'))
     assert path.read_text() != text
     assert "was changed after it was sealed" in found(folder)
+    path.write_text(text)
+    times = path.with_suffix(PROVENANCE)
+    clock = times.read_text()
+    times.write_text(clock.replace('"train_seconds": ', '"train_seconds": 0'))
+    assert "was changed after it was sealed" in found(folder)
+    times.write_text(clock)
     path.unlink()
     assert "but the file is gone" in found(folder)
     (folder / "other.json").write_text(text)

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from pipelines.audit.second_run import draw, second_run
 from pipelines.boards.params import Params
 from pipelines.engines.engine import run_cells
-from pipelines.records.record import RunRecord, read_record
+from pipelines.records.files import read_record
+from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
 from pipelines.settings.tolerance import TOLERANCE

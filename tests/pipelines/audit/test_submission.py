@@ -16,6 +16,7 @@ from pipelines.audit.seal import SEAL, seal_folder
 from pipelines.boards.params import load_params
 from pipelines.common import archives
 from pipelines.engines.engine import run_cells
+from pipelines.records.files import PROVENANCE
 from pipelines.records.store import Store
 from tests.helpers.paths import ROOT
 from tests.helpers.projects import copy_settings
@@ -61,10 +62,12 @@ def test_a_submission_is_packed_verified_and_taken_in(
     packed: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = sorted((home / "results").rglob("*.json"))
+    times = [path.with_suffix(PROVENANCE) for path in records]
     there = names(packed)
     assert there == sorted(there)
     assert {name for name in there if name.count("/")} == {
-        path.relative_to(home / "results" / "boards" / "quick").as_posix() for path in records
+        path.relative_to(home / "results" / "boards" / "quick").as_posix()
+        for path in [*records, *times]
     }
     assert sum(name.startswith("controls/") for name in there) > 0
     first = packed.read_bytes()

@@ -19,7 +19,8 @@ from pipelines.boards.params import Params
 from pipelines.boards.spaces import Choices, Range, Tuning
 from pipelines.common.errors import BenchError, InputError
 from pipelines.methods.registry import make, methods
-from pipelines.records.record import RunRecord, read_record
+from pipelines.records.files import read_record
+from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
 from pipelines.settings.workload import Workload

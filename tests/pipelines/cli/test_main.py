@@ -14,7 +14,7 @@ import pytest
 from pipelines.boards.params import Params
 from pipelines.cli.main import main
 from pipelines.records.digest import joint_digest, kind_of
-from pipelines.records.record import read_record
+from pipelines.records.files import read_record
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

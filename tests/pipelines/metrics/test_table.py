@@ -110,7 +110,7 @@ from pathlib import Path
 from pipelines.audit.plausibility import contradictions
 from pipelines.boards.params import load_params
 from pipelines.metrics.table import METRICS
-from pipelines.records.record import read_record
+from pipelines.records.files import read_record
 from pipelines.records.store import board_store
 from pipelines.report.build import build
 from pipelines.report.tables.document import schema

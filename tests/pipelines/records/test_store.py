@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
-from pipelines.records.record import read_record
+from pipelines.records.files import read_record
 from pipelines.records.store import Store
 from tests.helpers.diverged import digits_cell, diverged_record
 

@@ -15,6 +15,7 @@ from baselines.shared.masks import Masks
 from pipelines.audit.comparison import timeless
 from pipelines.boards.params import Params
 from pipelines.data import load_test
+from pipelines.records.correct import correct_samples
 from pipelines.records.outcome import EpochPoint
 from pipelines.settings.workload import Workload
 from pipelines.training import cell as cell_module
@@ -34,6 +35,8 @@ def test_a_record_tells_the_whole_run(
     assert [sum(row) for row in record.outcome.confusion] == labels
     right = sum(row[i] for i, row in enumerate(record.outcome.confusion))
     assert right / sum(labels) == record.outcome.test_accuracy
+    assert record.outcome.correct is not None
+    assert correct_samples(record.outcome.correct).sum() == right
     assert record.spent == {"training": record.budget} == {"training": 2 * 1167}
     assert record.code_digest == record.code_digest_end
     assert record.environment.threads == 1
@@ -43,7 +46,7 @@ def test_a_record_tells_the_whole_run(
     assert 0 <= outcome.test_accuracy <= 1
     assert outcome.layout == "6C3-MP2-8C3-MP2-12FC"
     assert abs(outcome.cost.density - 0.25) <= 0.005
-    assert record.curve[-1].density == outcome.cost.density
+    assert record.curve[-1].density == pytest.approx(outcome.cost.density)
     assert outcome.cost.layers["conv1"].effective_acs == 0, "its input is analogue"
     assert outcome.cost.layers["fc1"].effective_macs == 0, "its input is spikes"
     assert outcome.cost.synops == sum(x.effective_acs for x in outcome.cost.layers.values())

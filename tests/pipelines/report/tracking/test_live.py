@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipelines.boards.params import Params
-from pipelines.common.files import sha256
+from pipelines.records.files import files_digest
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.report.tracking.experiments import NO_BOARD, Entry
@@ -38,7 +38,7 @@ def store(project: Path) -> Store:
 
 def entry(store: Store, record: RunRecord) -> Entry:
     path = store.write(record)
-    return Entry(record, path, sha256(path), "local")
+    return Entry(record, path, files_digest(path), "local")
 
 
 def content(sink: Sink, run: Run) -> dict[str, Any]:
