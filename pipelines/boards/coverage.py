@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,9 +85,17 @@ class Coverage:
         return _sentence(self.missing, self.cells)
 
     def of_table(self, workload: str, track: str, granularity: str) -> str:
-        """How many cells of a table are missing; empty if none is."""
-        key = (workload, track, granularity)
-        return next((t.sentence for t in self.tables if _key(t) == key), "")
+        """How many cells of a table are missing, as a sentence; empty if none is."""
+        return _sentence(*self._numbers(workload, track, granularity))
+
+    def counts(self, workload: str, track: str, granularity: str) -> str:
+        """How many cells of a table are missing, as two numbers."""
+        missing, cells = self._numbers(workload, track, granularity)
+        return f"{missing} of {cells}"
+
+    def _numbers(self, *table: str) -> tuple[int, int]:
+        own = (one for one in self.tables if _key(one) == table)
+        return next(((one.missing, one.cells) for one in own), (0, 0))
 
     def of_workload(self, workload: str, track: str) -> str:
         """How many cells of the tables of a workload and track are missing; empty if none is."""
@@ -167,17 +175,17 @@ def runs_of(
             yield Run(spec, record is not None and find(spec) is not None)
 
 
-def coverage(
-    params: Params, board: str, find: Callable[[RunSpec], RunRecord | None]
-) -> Coverage:
+def coverage(params: Params, board: str, records: Mapping[str, RunRecord]) -> Coverage:
     """Count the runs of a board that have a record, and those that have none, by table.
 
     Parameters
     ----------
-    params, board, find
-        As for `runs_of`.
+    params, board
+        The board is one of `params`.
+    records
+        The records of the board, by run_id.
     """
-    runs = list(runs_of(params, board, find))
+    runs = list(runs_of(params, board, lambda spec: records.get(spec.run_id)))
     absent = tuple(run.spec for run in runs if not run.found)
     cells, missing = Counter(_key(run.spec) for run in runs), Counter(map(_key, absent))
     tables = tuple(TableCoverage(*key, number, missing[key]) for key, number in cells.items())

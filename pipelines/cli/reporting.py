@@ -10,7 +10,7 @@ import typer
 
 from pipelines.cli.options import BoardName, DeviceName, Json, Uri, print_json, project_root
 from pipelines.cli.tracking import open_tracker
-from pipelines.common.errors import BenchError
+from pipelines.common.errors import BenchError, InputError
 
 
 def report(
@@ -27,6 +27,14 @@ def report(
         bool,
         typer.Option("--literature", help="Only print published results beside rows of the board."),
     ] = False,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            help="Also build a board with missing cells, into its folder 'partial'; they are "
+            "counted everywhere.",
+        ),
+    ] = False,
     device: DeviceName = None,
 ) -> None:
     """Build tables, figures and page of a board.
@@ -35,22 +43,35 @@ def report(
     """
     from pipelines.records.store import board_folder, board_store
 
+    if partial and (update is not None or literature):
+        raise InputError(
+            "--partial is for your own eyes: a document or a comparison with published results "
+            "needs all cells; leave out --partial."
+        )
     root = project_root()
     results = board_folder(root, board)
     if not show:
         from pipelines.boards.params import load_params
-        from pipelines.report.build import build, literature_markdown, update_tables
+        from pipelines.report import build as building
 
         store, params = board_store(root, board), load_params(root, device)
         published = root / "results" / "published.yaml"
         if literature:
-            print(literature_markdown(params, board, store, published))
+            print(building.literature_markdown(params, board, store, published))
             return
         if update is not None:
-            update_tables(params, board, store, update)
+            building.update_tables(params, board, store, update)
             print(f"Tables of {board}: {update}")
             return
-        build(params, board, store, results, published)
+        if partial:
+            covered = building.build_partial(params, board, store, results, published)
+            if covered.missing:
+                results = results / building.PARTIAL
+                print(f"Partial board: {covered.sentence}.")
+        else:
+            building.build(params, board, store, results, published)
+    elif partial and (results / "partial").is_dir():
+        results = results / "partial"
     best = results / "best.txt"
     if not best.exists():
         raise BenchError(
