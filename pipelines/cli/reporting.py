@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +81,44 @@ def report(
     if show:
         print(best.read_text())
     print(f"Page: {results / 'leaderboard.html'}")
+
+
+def diff(
+    old: Annotated[
+        str,
+        typer.Argument(help="The older board: a git revision, or the folder of a board."),
+    ],
+    new: Annotated[
+        str,
+        typer.Argument(help="The newer board: a git revision, or the folder of a board."),
+    ],
+    board: Annotated[
+        str | None,
+        typer.Option(help="Name of the board; default: the name of the folder, or quick."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two versions of a board: rows that came, went and moved.
+
+    Revisions are read from git; the work tree is not changed.
+    """
+    from pipelines.boards.snapshot import read_snapshots
+    from pipelines.report.analysis.changes import changes
+    from pipelines.report.tables.changes import changes_markdown
+
+    one, two = read_snapshots(old, new, board, project_root())
+    for each in (one, two):
+        if not each.settings_read:
+            print(
+                f"{each.source} has no params.yaml that this version can read, so all its records "
+                "count.",
+                file=sys.stderr,
+            )
+    found = changes(one.records, two.records)
+    if as_json:
+        print_json({"board": two.board, "old": old, "new": new} | asdict(found))
+    else:
+        print(changes_markdown(two.board, old, new, found), end="")
 
 
 def sync(

@@ -33,7 +33,6 @@ from pipelines.report.tables.markdown import table_markdown, to_markdown
 from pipelines.report.tables.paper import paper_tables
 from pipelines.report.tables.summary import summary_markdown
 
-
 #: Folder of the report of a board with missing cells, in the folder of the board.
 PARTIAL = "partial"
 

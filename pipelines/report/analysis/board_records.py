@@ -14,9 +14,7 @@ from pipelines.records.trajectory import Trajectory
 from pipelines.settings.spec import RunSpec
 
 
-def collect(
-    specs: Sequence[RunSpec], store: Store, *, partial: bool = False
-) -> list[RunRecord]:
+def collect(specs: Sequence[RunSpec], store: Store, *, partial: bool = False) -> list[RunRecord]:
     """Read the records of all cells, without the parts that the report does not show.
 
     Records of other cells in the store are ignored.

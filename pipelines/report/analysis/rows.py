@@ -24,7 +24,7 @@ GRANULARITIES = ("none", "structured", "hybrid", "unstructured", "spatio-tempora
 
 
 #: Workload, track, granularity, method, target.
-_Key = tuple[str, str, str, str, float | str]
+RowKey = tuple[str, str, str, str, float | str]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class Row:
     missing_controls: int = 0
 
     @property
+    def key(self) -> RowKey:
+        """What tells the row from other rows of the board."""
+        return self.workload, self.track, self.granularity, self.method, self.target
+
+    @property
     def is_reference(self) -> bool:
         """Whether this is the unpruned network."""
         return self.method == REFERENCE
@@ -93,11 +98,11 @@ def make_rows(records: Sequence[RunRecord], absent: Sequence[RunSpec] = ()) -> l
     absent
         Runs that have no record. They are counted in their rows; a row may have no record at all.
     """
-    groups: dict[str, dict[_Key, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, dict[RowKey, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        groups[record.spec.control][_key(record.spec)].append(record)
-    missing = Counter(_key(spec) for spec in absent if not spec.control)
-    missing_controls = Counter(_key(spec) for spec in absent if spec.control)
+        groups[record.spec.control][row_key(record.spec)].append(record)
+    missing = Counter(row_key(spec) for spec in absent if not spec.control)
+    missing_controls = Counter(row_key(spec) for spec in absent if spec.control)
     for key in (*missing, *missing_controls):
         groups[""].setdefault(key, [])
     accuracies = {
@@ -124,7 +129,8 @@ def make_rows(records: Sequence[RunRecord], absent: Sequence[RunSpec] = ()) -> l
     return sorted(rows, key=lambda row: _sort_key(row, order))
 
 
-def _key(spec: RunSpec) -> _Key:
+def row_key(spec: RunSpec) -> RowKey:
+    """Return the key of the row that a run, or the parent of a control, belongs to."""
     return spec.workload, spec.track, spec.granularity, spec.name, _target(spec)
 
 
@@ -155,7 +161,7 @@ def _accuracies(records: Sequence[RunRecord]) -> dict[int, float]:
 
 
 def _row(
-    key: _Key,
+    key: RowKey,
     records: Sequence[RunRecord],
     accuracies: dict[int, float],
     others: dict[str, dict[int, float]],
