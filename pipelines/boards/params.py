@@ -234,9 +234,10 @@ class Params(BaseModel):
         return [
             name
             for name in self.board(board).baselines
-            if place.granularity in info(name).granularities
-            and place.track in info(name).tracks
-            and fits(info(name), self.workloads[place.workload])
+            for about in (info(name.partition(":")[0]),)
+            if place.granularity in about.granularities
+            and place.track in about.tracks
+            and fits(about, self.workloads[place.workload])
         ]
 
     def controls(
