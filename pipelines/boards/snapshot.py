@@ -75,13 +75,17 @@ def read_snapshots(old: str, new: str, board: str | None, root: Path) -> tuple[S
         )
     name = board or (names[0] if names else "quick")
     first, second = (_read(source, name, root) for source in (old, new))
-    if first.rules != second.rules:
-        raise InputError(
-            f"{old} follows version {_versions(first)} of the rules, and {new} version "
-            f"{_versions(second)}; such results must not be compared. Compute the older board "
-            "again."
-        )
+    require_same_rules(first, second)
     return first, second
+
+
+def require_same_rules(old: Snapshot, new: Snapshot) -> None:
+    """Raise InputError if the boards follow different versions of the rules."""
+    if old.rules != new.rules:
+        raise InputError(
+            f"{old.source} follows version {_versions(old)} of the rules, and {new.source} version "
+            f"{_versions(new)}; such results must not be compared. Compute the older board again."
+        )
 
 
 def _versions(one: Snapshot) -> str:
