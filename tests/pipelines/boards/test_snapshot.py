@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +43,7 @@ def commit(project: Path, tag: str) -> None:
 
 
 @pytest.fixture
-def boards(project: Path) -> Iterator[Path]:
+def boards(project: Path) -> Path:
     """A clone whose board `quick` has two rows at the tag v1, and one row more at v2."""
     fields = yaml.safe_load((project / "params.yaml").read_text())
     git(project, "init", "-q")
@@ -53,7 +52,7 @@ def boards(project: Path) -> Iterator[Path]:
         write_params(project, fields)
         fill(load_params(project), "quick", board_store(project, "quick"))
         commit(project, tag)
-    yield project
+    return project
 
 
 def names(one: Snapshot) -> set[str]:
