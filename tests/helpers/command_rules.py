@@ -149,6 +149,10 @@ class Checker:
         if words != [".venv/bin/activate"]:
             raise ValueError("only .venv/bin/activate is sourced")
 
+    def cp(self, words: Sequence[str], loose: bool) -> None:
+        if words[0] != "-r" or len(words) != 3 or not words[2].startswith("results/local/"):
+            raise ValueError("only folders are copied, into results/local")
+
     def pre_commit(self, words: Sequence[str], loose: bool) -> None:
         if words != ["install"] or not (ROOT / ".pre-commit-config.yaml").exists():
             raise ValueError("only 'pre-commit install' is known")
@@ -161,6 +165,7 @@ _PARSERS: dict[str, Callable[[Checker, Sequence[str], bool], None]] = {
     "python": Checker.python,
     "pip": Checker.pip,
     "pre-commit": Checker.pre_commit,
+    "cp": Checker.cp,
     ".": Checker.source,
 }
 
@@ -254,7 +259,7 @@ def reason(command: Command, params: Params) -> str:
     if command.page == "CHANGELOG.md":
         return "it tells of changes; another page shows how to use the command"
     program, *words = command.words
-    if program == "python" and words[0] in ("-m", "-c"):
+    if program == "cp" or (program == "python" and words[0] in ("-m", "-c")):
         return ""
     if program != "dpap-bench":
         return _OTHERS[program]

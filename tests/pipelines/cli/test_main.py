@@ -230,14 +230,14 @@ def test_a_new_row_of_a_finished_board_computes_that_row_only(
     assert sweep(monkeypatch, capsys)["skipped"] == finished == len(before)
 
     path = small / "params.yaml"
-    old, grown = "[dense, random, magnitude]", "[dense, random, magnitude, taylor]"
+    old, grown = "[dense, random, magnitude]", "[dense, random, magnitude, fpgm]"
     path.write_text(path.read_text().replace(old, grown))
     assert call(monkeypatch, "plan", "--board", "quick", "--seconds", "0", "--missing") == 0
     # Two seeds: a cell, its control, and a run at the density that dpap found.
     new = 2 * 3
     assert f"digits-ann     {new} " in capsys.readouterr().out
     assert call(monkeypatch, "report") == 1
-    assert "4 of 48 cells have no record (first: digits-ann taylor" in capsys.readouterr().err
+    assert "4 of 48 cells have no record (first: digits-ann fpgm" in capsys.readouterr().err
 
     found = sweep(monkeypatch, capsys)
     assert (found["run"], found["skipped"]) == (new, finished)
@@ -245,7 +245,7 @@ def test_a_new_row_of_a_finished_board_computes_that_row_only(
     assert len(after) == finished + new
     assert {path: after[path] for path in before} == before, "no other record is touched"
     folders = {path.parent.name for path in after.keys() - before.keys()}
-    assert folders == {"taylor", "taylor-shuffled", "dpap-matched"}
+    assert folders == {"fpgm", "fpgm-shuffled", "dpap-matched"}
 
 
 def test_a_partial_board_is_shown_and_not_published(
