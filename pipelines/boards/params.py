@@ -225,7 +225,7 @@ class Params(BaseModel):
                 matched_to=place.name,
             )
             for place in emergent
-            for density in _reached(store.find(self.spec(*place, admit=admit)))
+            for density in reached(store.find(self.spec(*place, admit=admit)))
             for name in self.matched_names(board, place)
         ]
 
@@ -234,9 +234,10 @@ class Params(BaseModel):
         return [
             name
             for name in self.board(board).baselines
-            if place.granularity in info(name).granularities
-            and place.track in info(name).tracks
-            and fits(info(name), self.workloads[place.workload])
+            for about in (info(name.partition(":")[0]),)
+            if place.granularity in about.granularities
+            and place.track in about.tracks
+            and fits(about, self.workloads[place.workload])
         ]
 
     def controls(
@@ -270,7 +271,7 @@ class Params(BaseModel):
             control
             for cell in self.cells(board, workloads, methods, admit=admit)
             for control in (replace(cell, control=kind) for kind in kinds)
-            if refusal(control) is None and _reached(store.find(cell))
+            if refusal(control) is None and reached(store.find(cell))
         ]
 
     def part(
@@ -297,8 +298,14 @@ class Params(BaseModel):
         ]
 
 
-def _reached(record: RunRecord | None) -> list[float]:
-    """Return the density of a finished run, rounded to four digits; an empty list without one."""
+def reached(record: RunRecord | None) -> list[float]:
+    """Return the density of a finished run, rounded to four digits; an empty list without one.
+
+    Parameters
+    ----------
+    record
+        The record of an emergent cell, or of the parent of a control; None if it has none.
+    """
     if record is None or record.status != "ok" or record.outcome is None:
         return []
     return [round(record.outcome.cost.density, 4)]

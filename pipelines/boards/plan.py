@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
+from pipelines.boards.coverage import runs_of
 from pipelines.boards.params import Params
 from pipelines.common.errors import unknown
 from pipelines.data.catalogue import SOURCES
-from pipelines.settings.spec import EMERGENT
+from pipelines.records.record import RunRecord
+from pipelines.records.store import Store
+from pipelines.settings.spec import RunSpec
 
 #: Cost of a training step in forward passes. The backward pass costs two of them, because it
 #: computes gradients of inputs and of weights.
@@ -56,8 +57,9 @@ def count_runs(
     board: str,
     workloads: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
+    stores: Sequence[Store] = (),
 ) -> Counter[tuple[str, str]]:
-    """Count the runs of a board by workload and track.
+    """Count the runs of a board that have no valid record, by workload and track.
 
     This counts cells, and all matched runs and controls that they can have. Matched runs and
     controls belong to runs of status ``ok``, so a sweep may compute fewer.
@@ -70,6 +72,9 @@ def count_runs(
         Name of the board.
     workloads, methods
         Names; None: all of the board.
+    stores
+        Where records are looked for: the store of the board, then those of other boards, from which
+        a sweep copies. Without any, all runs are counted.
 
     Returns
     -------
@@ -81,20 +86,27 @@ def count_runs(
     InputError
         If the board has no such workload or method.
     """
-    from pipelines.methods.admission import refusal  # imports torch
 
-    grid, runs = params.board(board), Counter[tuple[str, str]]()
-    starts: set[tuple[str, int]] = set()
-    for place in grid.places(params.workloads, workloads, methods):
-        cell = params.spec(*place)
-        controls = [replace(cell, control=kind) for kind in grid.controls]
-        runs[place.workload, place.track] += 1 + sum(refusal(c) is None for c in controls)
-        if place.density == EMERGENT:
-            runs[place.workload, place.track] += len(params.matched_names(board, place))
-        if place.track == "post-training":
-            starts.add((place.workload, place.seed))
+    def find(spec: RunSpec) -> RunRecord | None:
+        there = (store for store in stores if store.path(spec).exists())
+        return next((record for store in there if (record := store.valid(spec))), None)
+
+    runs, starts = Counter[tuple[str, str]](), set[tuple[str, int]]()
+    for spec, found in runs_of(params, board, find, workloads, methods, admit=True):
+        if found:
+            continue
+        runs[spec.workload, spec.track] += 1
+        if spec.track == "post-training" and not _has_start(spec, stores[:1]):
+            starts.add((spec.workload, spec.seed))
     runs.update((workload, "from-scratch") for workload, _ in starts)
     return runs
+
+
+def _has_start(spec: RunSpec, stores: Sequence[Store]) -> bool:
+    """Whether the trained network that a post-training run starts from exists."""
+    from pipelines.records.checkpoint import checkpoint_path
+
+    return any(checkpoint_path(store.checkpoints, spec).exists() for store in stores)
 
 
 def plan_board(
@@ -103,6 +115,7 @@ def plan_board(
     seconds: float,
     workloads: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
+    stores: Sequence[Store] = (),
 ) -> list[Need]:
     """Estimate the cost of a board, workload by workload.
 
@@ -116,11 +129,13 @@ def plan_board(
         Time to spend on measuring training steps, all workloads together; 0: measure nothing.
     workloads, methods
         Names; None: all of the board.
+    stores
+        As for `count_runs`.
 
     Returns
     -------
     list of Need
-        One for each workload.
+        One for each workload that has runs.
 
     Raises
     ------
@@ -132,7 +147,7 @@ def plan_board(
     import torch
 
     torch.set_num_threads(params.compute.threads)
-    runs = count_runs(params, board, workloads, methods)
+    runs = count_runs(params, board, workloads, methods, stores)
     names = list(dict.fromkeys(workload for workload, _ in runs))
     return [_need(params, name, runs, seconds / len(names)) for name in names]
 

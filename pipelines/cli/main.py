@@ -26,6 +26,7 @@ for command in (
     running.sweep,
     running.digest,
     reporting.report,
+    reporting.diff,
     reporting.sync,
     authoring.check,
     authoring.new_method,

@@ -31,6 +31,12 @@ def plan(
         float,
         typer.Option(min=0, help="Seconds to spend on measuring training steps; 0: no hours."),
     ] = 60,
+    missing: Annotated[
+        bool,
+        typer.Option(
+            "--missing", help="Count only the runs that have no valid record, as a sweep does."
+        ),
+    ] = False,
     device: DeviceName = None,
     as_json: Json = False,
 ) -> None:
@@ -40,19 +46,24 @@ def plan(
     """
     from pipelines.boards.params import load_params
     from pipelines.boards.plan import plan_board
+    from pipelines.records.store import board_store
     from pipelines.training.machine import device_name, find_device
 
-    params = load_params(project_root(), device)
-    needs = plan_board(params, board, seconds, workload, method)
+    root = project_root()
+    params = load_params(root, device)
+    names = dict.fromkeys([board, *params.boards]) if missing else ()
+    stores = [board_store(root, name) for name in names]
+    needs = plan_board(params, board, seconds, workload, method, stores)
     name = device_name(find_device(params.compute.device))
     if as_json:
         print_json({"board": board, "device": name, "needs": [asdict(need) for need in needs]})
         return
     threads = "one thread" if params.compute.threads == 1 else f"{params.compute.threads} threads"
-    print(to_text(needs, f"{threads} of this CPU" if name == "cpu" else name))
+    where = f"{threads} of this CPU" if name == "cpu" else name
+    print(to_text(needs, where, missing=missing))
 
 
-def to_text(needs: Sequence[Need], device: str) -> str:
+def to_text(needs: Sequence[Need], device: str, *, missing: bool = False) -> str:
     """Return the costs as a table, and below it how its figures were obtained.
 
     Parameters
@@ -61,12 +72,16 @@ def to_text(needs: Sequence[Need], device: str) -> str:
         Costs, workload by workload.
     device
         The device that was measured, in words.
+    missing
+        Whether only the runs without a valid record were counted.
     """
+    if not needs:
+        return "Nothing is missing: every run has a valid record."
     head = ("workload", "runs", "training samples", "FLOPs", "timed batch", "hours")
     lines = [head, *(_line(need) for need in needs), _total(needs)]
     table = ["  ".join(line) for line in align(lines, numbers=True)]
     timed = any(need.hours is not None for need in needs)
-    return "\n".join([*table, "", _basis(device, timed=timed)])
+    return "\n".join([*table, "", _basis(device, timed=timed, missing=missing)])
 
 
 def _line(need: Need) -> tuple[str, ...]:
@@ -90,10 +105,16 @@ def _hours(needs: Sequence[Need]) -> str:
     return f"{sum(hours):,.1f}" if hours else "\u2013"
 
 
-def _basis(device: str, *, timed: bool) -> str:
+def _basis(device: str, *, timed: bool, missing: bool) -> str:
     """Say how the figures were obtained."""
+    runs = (
+        "Runs: those without a valid record, and all matched runs and controls that these can "
+        "have.\n"
+        if missing
+        else "Runs: all cells, and all matched runs and controls that the cells can have.\n"
+    )
     counted = (
-        "Runs: all cells, and all matched runs and controls that the cells can have.\n"
+        f"{runs}"
         "FLOPs: 2 x MACs of the dense network. A backward pass counts as two forward passes. The\n"
         "validation after each epoch and the test are included.\n"
     )

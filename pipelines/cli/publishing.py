@@ -65,6 +65,8 @@ def verify(
         raise InputError(
             f"{path or root / 'results' / 'boards'} holds no record; give a folder of records."
         )
+    if write_seal:
+        _require_complete([folder for folders in places for folder in folders], root)
     for folders in places if write_seal else ():
         for folder in folders:
             print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
@@ -179,6 +181,26 @@ def show(
     path = to or root / "results" / "local" / "show" / f"{name}-{number}.png"
     preview.write_png(drawn, path)
     print(f"{path}: {words}, class {label}")
+
+
+def _require_complete(folders: Sequence[Path], root: Path) -> None:
+    """Raise BenchError if one of the folders belongs to a board of this project with missing cells.
+
+    A seal says that the records of a board may be published.
+    """
+    from pipelines.boards.params import load_params
+    from pipelines.records.store import board_folder, board_store
+    from pipelines.report.analysis.board_records import collect
+
+    params = load_params(root)
+    for board in params.boards:
+        here = board_folder(root, board).resolve()
+        if any(here in (folder.resolve(), *folder.resolve().parents) for folder in folders):
+            store = board_store(root, board)
+            try:
+                collect(params.everything(board, store), store)
+            except BenchError as error:
+                raise BenchError(f"the board '{board}' cannot be sealed: {error}") from error
 
 
 def _verify_submission(path: Path, root: Path, *, rerun: bool, take_in: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from pipelines.cli.options import BoardName, DeviceName, Json, Uri, print_json, project_root
 from pipelines.cli.tracking import open_tracker
-from pipelines.common.errors import BenchError
+from pipelines.common.errors import BenchError, InputError
 
 
 def report(
@@ -27,6 +28,14 @@ def report(
         bool,
         typer.Option("--literature", help="Only print published results beside rows of the board."),
     ] = False,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            help="Also build a board with missing cells, into its folder 'partial'; they are "
+            "counted everywhere.",
+        ),
+    ] = False,
     device: DeviceName = None,
 ) -> None:
     """Build tables, figures and page of a board.
@@ -35,22 +44,35 @@ def report(
     """
     from pipelines.records.store import board_folder, board_store
 
+    if partial and (update is not None or literature):
+        raise InputError(
+            "--partial is for your own eyes: a document or a comparison with published results "
+            "needs all cells; leave out --partial."
+        )
     root = project_root()
     results = board_folder(root, board)
     if not show:
         from pipelines.boards.params import load_params
-        from pipelines.report.build import build, literature_markdown, update_tables
+        from pipelines.report import build as building
 
         store, params = board_store(root, board), load_params(root, device)
         published = root / "results" / "published.yaml"
         if literature:
-            print(literature_markdown(params, board, store, published))
+            print(building.literature_markdown(params, board, store, published))
             return
         if update is not None:
-            update_tables(params, board, store, update)
+            building.update_tables(params, board, store, update)
             print(f"Tables of {board}: {update}")
             return
-        build(params, board, store, results, published)
+        if partial:
+            covered = building.build_partial(params, board, store, results, published)
+            if covered.missing:
+                results = results / building.PARTIAL
+                print(f"Partial board: {covered.sentence}.")
+        else:
+            building.build(params, board, store, results, published)
+    elif partial and (results / "partial").is_dir():
+        results = results / "partial"
     best = results / "best.txt"
     if not best.exists():
         raise BenchError(
@@ -59,6 +81,44 @@ def report(
     if show:
         print(best.read_text())
     print(f"Page: {results / 'leaderboard.html'}")
+
+
+def diff(
+    old: Annotated[
+        str,
+        typer.Argument(help="The older board: a git revision, or the folder of a board."),
+    ],
+    new: Annotated[
+        str,
+        typer.Argument(help="The newer board: a git revision, or the folder of a board."),
+    ],
+    board: Annotated[
+        str | None,
+        typer.Option(help="Name of the board; default: the name of the folder, or quick."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two versions of a board: rows that came, went and moved.
+
+    Revisions are read from git; the work tree is not changed.
+    """
+    from pipelines.boards.snapshot import read_snapshots
+    from pipelines.report.analysis.changes import changes
+    from pipelines.report.tables.changes import changes_markdown
+
+    one, two = read_snapshots(old, new, board, project_root())
+    for each in (one, two):
+        if not each.settings_read:
+            print(
+                f"{each.source} has no params.yaml that this version can read, so all its records "
+                "count.",
+                file=sys.stderr,
+            )
+    found = changes(one.records, two.records)
+    if as_json:
+        print_json({"board": two.board, "old": old, "new": new} | asdict(found))
+    else:
+        print(changes_markdown(two.board, old, new, found), end="")
 
 
 def sync(

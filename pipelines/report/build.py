@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines.boards.coverage import Coverage, coverage
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
@@ -31,11 +33,16 @@ from pipelines.report.tables.markdown import table_markdown, to_markdown
 from pipelines.report.tables.paper import paper_tables
 from pipelines.report.tables.summary import summary_markdown
 
+#: Folder of the report of a board with missing cells, in the folder of the board.
+PARTIAL = "partial"
+
 
 def build(
     params: Params, board: str, store: Store, results: Path, published: Path
 ) -> list[RunRecord]:
     """Write leaderboard.{json,csv,md,tex,html}, best.{txt,json} and figures/; return the records.
+
+    An older partial report of the board is deleted.
 
     Parameters
     ----------
@@ -54,12 +61,62 @@ def build(
         If cells of the board have no record, or the published results are not valid.
     """
     records = _records(params, board, store)
-    analysis = analyse(make_rows(records))
+    covered = coverage(params, board, {record.run_id: record for record in records})
+    _write(params, board, records, covered, results, published)
+    shutil.rmtree(results / PARTIAL, ignore_errors=True)
+    return records
+
+
+def build_partial(
+    params: Params, board: str, store: Store, results: Path, published: Path
+) -> Coverage:
+    """Write what `build` writes, also if cells have no record; return which cells have one.
+
+    The report of an incomplete board is written to the folder ``partial`` of `results`, so it never
+    replaces a complete report. A complete board is written as `build` does.
+
+    Parameters
+    ----------
+    params, board, store, results, published
+        As for `build`.
+
+    Raises
+    ------
+    BenchError
+        If no cell of the board has a record, or the published results are not valid.
+    """
+    with _no_collector():
+        records = collect(params.everything(board, store), store, partial=True)
+    covered = coverage(params, board, {record.run_id: record for record in records})
+    if not covered.missing:
+        build(params, board, store, results, published)
+    elif not records:
+        raise BenchError(
+            f"no cell of the board '{board}' has a record; run: dpap-bench sweep --board {board}."
+        )
+    else:
+        _write(params, board, records, covered, results / PARTIAL, published)
+    return covered
+
+
+def _write(
+    params: Params,
+    board: str,
+    records: Sequence[RunRecord],
+    covered: Coverage,
+    results: Path,
+    published: Path,
+) -> None:
+    """Write all documents of a report."""
+    analysis = analyse(make_rows(records, covered.absent))
     rows = analysis.rows
-    matched = [*make_tables(rows, analysis.standings), *paper_tables(rows, records)]
+    tables = make_tables(rows, analysis.standings, covered)
+    matched = [*tables, *paper_tables(rows, records)]
     further = further_tables(analysis)
     figures = {
-        figure_name(workload, track): accuracy_over_density(rows, workload, track)
+        figure_name(workload, track): accuracy_over_density(
+            rows, workload, track, covered.of_workload(workload, track)
+        )
         for workload, track in dict.fromkeys((row.workload, row.track) for row in rows)
     }
     for name, specification in figures.items():
@@ -68,19 +125,21 @@ def build(
         save(critical_difference_diagram(one), results / "figures", diagram_name(one))
     beside = literature(load_published(published), params, board, rows)
     documents = {
-        "json": to_json(board, analysis, records, beside),
+        "json": to_json(board, analysis, records, beside, covered),
         "csv": to_csv(rows),
-        "md": to_markdown(board, [*matched, *further], analysis.critical_differences),
-        "tex": to_latex(board, [*matched, *further]),
-        "html": render(board, rows, matched, records, make_sections(board, analysis, beside)),
+        "md": to_markdown(board, [*matched, *further], analysis.critical_differences, covered),
+        "tex": to_latex(board, [*matched, *further], covered),
+        "html": render(
+            board, rows, matched, records, make_sections(board, analysis, beside), covered
+        ),
     }
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:
             file.write(text.encode())
-    for name, text in {"best.txt": best_text(rows), "best.json": best_json(rows)}.items():
+    best = {"best.txt": best_text(rows, covered), "best.json": best_json(rows, covered)}
+    for name, text in best.items():
         with atomic_file(results / name) as file:
             file.write(text.encode())
-    return records
 
 
 def literature_markdown(params: Params, board: str, store: Store, published: Path) -> str:

@@ -149,6 +149,10 @@ class Checker:
         if words != [".venv/bin/activate"]:
             raise ValueError("only .venv/bin/activate is sourced")
 
+    def copy(self, words: Sequence[str], loose: bool) -> None:
+        if not words[-1].startswith("results/local"):
+            raise ValueError("copies belong into results/local")
+
     def pre_commit(self, words: Sequence[str], loose: bool) -> None:
         if words != ["install"] or not (ROOT / ".pre-commit-config.yaml").exists():
             raise ValueError("only 'pre-commit install' is known")
@@ -161,6 +165,8 @@ _PARSERS: dict[str, Callable[[Checker, Sequence[str], bool], None]] = {
     "python": Checker.python,
     "pip": Checker.pip,
     "pre-commit": Checker.pre_commit,
+    "cp": Checker.copy,
+    "mkdir": Checker.copy,
     ".": Checker.source,
 }
 
@@ -254,7 +260,7 @@ def reason(command: Command, params: Params) -> str:
     if command.page == "CHANGELOG.md":
         return "it tells of changes; another page shows how to use the command"
     program, *words = command.words
-    if program == "python" and words[0] in ("-m", "-c"):
+    if program in ("cp", "mkdir") or (program == "python" and words[0] in ("-m", "-c")):
         return ""
     if program != "dpap-bench":
         return _OTHERS[program]

@@ -271,4 +271,16 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
         folders = {path.parent.name for path in after.keys() - old.keys()}
         more = {"magnitude-shuffled", "dpap-matched"} if board == "embedded" else set()
         assert folders == {"magnitude"} | more
-    assert params.exists()
+
+    before = {board: records(board) for board in ("quick", "embedded")}
+    fields = yaml.safe_load(params.read_text())
+    for board in before:
+        fields["boards"][board]["baselines"].append("lamp")
+    write_params(tmp_path, fields)
+    dvc(tmp_path, "repro", "report@quick", "report@embedded")
+    for board, old in before.items():
+        after = records(board)
+        assert {path: after[path] for path in old} == old, "a new row computes that row only"
+        folders = {path.parent.name for path in after.keys() - old.keys()}
+        more = {"lamp-shuffled", "dpap-matched"} if board == "embedded" else set()
+        assert folders == {"lamp"} | more

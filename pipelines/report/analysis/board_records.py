@@ -14,10 +14,19 @@ from pipelines.records.trajectory import Trajectory
 from pipelines.settings.spec import RunSpec
 
 
-def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
+def collect(specs: Sequence[RunSpec], store: Store, *, partial: bool = False) -> list[RunRecord]:
     """Read the records of all cells, without the parts that the report does not show.
 
     Records of other cells in the store are ignored.
+
+    Parameters
+    ----------
+    specs
+        The cells.
+    store
+        Where their records are.
+    partial
+        Whether cells may have no record.
 
     Raises
     ------
@@ -28,7 +37,7 @@ def collect(specs: Sequence[RunSpec], store: Store) -> list[RunRecord]:
     """
     found = [_present(spec, store) for spec in specs]
     missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
-    if missing:
+    if missing and not partial:
         raise BenchError(
             f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0]}); run "
             "dvc repro, or dpap-bench sweep."

@@ -54,7 +54,8 @@ def critical_differences(rows: Sequence[Row]) -> list[CriticalDifference]:
     """Compute one per track and granularity with at least three methods and five seeds.
 
     A run that is not ok shares the last rank of its block, so a method gains nothing by failing
-    where it is weak. Emergent rows, matched runs and the dense network are left out.
+    where it is weak. A method whose runs do not all have a record is left out, and so are emergent
+    rows, matched runs and the dense network.
     """
     tables: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -69,7 +70,11 @@ def _differences(tables: dict[tuple[str, str], list[Row]]) -> Iterator[CriticalD
         own: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             own[row.method].append(row)
-        complete = sorted(method for method, found in own.items() if len(found) == len(places))
+        complete = sorted(
+            method
+            for method, found in own.items()
+            if len(found) == len(places) and not any(row.missing for row in found)
+        )
         runs = [sum(row.statuses.values()) for method in complete for row in own[method]]
         if len(complete) < 3 or min(runs) < RANKED:
             continue

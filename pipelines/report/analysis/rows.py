@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from pipelines.metrics.metric import Metric
@@ -24,7 +24,7 @@ GRANULARITIES = ("none", "structured", "hybrid", "unstructured", "spatio-tempora
 
 
 #: Workload, track, granularity, method, target.
-_Key = tuple[str, str, str, str, float | str]
+RowKey = tuple[str, str, str, str, float | str]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Row:
     rank
         1 + the number of better rows at the same density that are separated from this row; None
         with too few seeds, or before `pipelines.report.analysis.comparisons.ranked`.
+    missing, missing_controls
+        Number of runs, and of their controls, that the board asks for and that have no record.
     """
 
     workload: str
@@ -65,6 +67,13 @@ class Row:
     means: dict[str, float | None]
     time_to_target: TimeToTarget | None
     rank: int | None = None
+    missing: int = 0
+    missing_controls: int = 0
+
+    @property
+    def key(self) -> RowKey:
+        """What tells the row from other rows of the board."""
+        return self.workload, self.track, self.granularity, self.method, self.target
 
     @property
     def is_reference(self) -> bool:
@@ -77,16 +86,25 @@ class Row:
         return f"as {self.method}" if self.target == EMERGENT else self.target
 
 
-def make_rows(records: Sequence[RunRecord]) -> list[Row]:
+def make_rows(records: Sequence[RunRecord], absent: Sequence[RunSpec] = ()) -> list[Row]:
     """Group records into rows: the dense network first, then by density, best accuracy first.
 
     Controls have no rows of their own: the rows of their parents are compared with them.
+
+    Parameters
+    ----------
+    records
+        Of a board.
+    absent
+        Runs that have no record. They are counted in their rows; a row may have no record at all.
     """
-    groups: dict[str, dict[_Key, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, dict[RowKey, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        spec = record.spec
-        key: _Key = (spec.workload, spec.track, spec.granularity, spec.name, _target(spec))
-        groups[spec.control][key].append(record)
+        groups[record.spec.control][row_key(record.spec)].append(record)
+    missing = Counter(row_key(spec) for spec in absent if not spec.control)
+    missing_controls = Counter(row_key(spec) for spec in absent if spec.control)
+    for key in (*missing, *missing_controls):
+        groups[""].setdefault(key, [])
     accuracies = {
         control: {key: _accuracies(group) for key, group in found.items()}
         for control, found in groups.items()
@@ -104,9 +122,16 @@ def make_rows(records: Sequence[RunRecord]) -> list[Row]:
         for control in ("shuffled", "reinit"):
             others[control] = accuracies.get(control, {}).get(key, {})
         goal = target_of(groups[""].get(dense, ()))
-        rows.append(_row(key, group, accuracies[""][key], others, goal))
-    order = {name: i for i, name in enumerate(dict.fromkeys(r.spec.workload for r in records))}
+        row = _row(key, group, accuracies[""][key], others, goal)
+        rows.append(replace(row, missing=missing[key], missing_controls=missing_controls[key]))
+    workloads = dict.fromkeys([*(r.spec.workload for r in records), *(s.workload for s in absent)])
+    order = {name: i for i, name in enumerate(workloads)}
     return sorted(rows, key=lambda row: _sort_key(row, order))
+
+
+def row_key(spec: RunSpec) -> RowKey:
+    """Return the key of the row that a run, or the parent of a control, belongs to."""
+    return spec.workload, spec.track, spec.granularity, spec.name, _target(spec)
 
 
 def _target(spec: RunSpec) -> float | str:
@@ -144,7 +169,7 @@ def of_one_machine(records: Sequence[RunRecord]) -> bool:
 
 
 def _row(
-    key: _Key,
+    key: RowKey,
     records: Sequence[RunRecord],
     accuracies: dict[int, float],
     others: dict[str, dict[int, float]],

@@ -99,13 +99,9 @@ def analyse(rows: Sequence[Row]) -> Analysis:
                 equal_synops=tuple(at_equal_synops(own, dense)),
             )
         )
-    place = {_key(row): i for i, row in enumerate(rows)}
-    finished.sort(key=lambda row: place[_key(row)])
+    place = {row.key: i for i, row in enumerate(rows)}
+    finished.sort(key=lambda row: place[row.key])
     return Analysis(tuple(finished), tuple(standings), tuple(critical_differences(rows)))
-
-
-def _key(row: Row) -> tuple[str, str, str, str, float | str]:
-    return row.workload, row.track, row.granularity, row.method, row.target
 
 
 def _against_controls(comparisons: Sequence[Comparison]) -> Iterator[Comparison]:

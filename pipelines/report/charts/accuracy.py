@@ -85,7 +85,9 @@ def _markers(points: Sequence[dict[str, Any]]) -> Part:
     return {"shape": nominal("kind", scale=scale, **legend), "tooltip": _TOOLTIP}
 
 
-def accuracy_over_density(rows: Sequence[Row], workload: str, track: str = "from-scratch") -> Part:
+def accuracy_over_density(
+    rows: Sequence[Row], workload: str, track: str = "from-scratch", missing: str = ""
+) -> Part:
     """Make the Vega-Lite specification of one workload and track, with a panel per granularity.
 
     Parameters
@@ -94,6 +96,8 @@ def accuracy_over_density(rows: Sequence[Row], workload: str, track: str = "from
         All rows of a board.
     workload, track
         Which rows to draw.
+    missing
+        How many of their cells have no record, for the title; empty if none.
 
     Returns
     -------
@@ -126,7 +130,8 @@ def accuracy_over_density(rows: Sequence[Row], workload: str, track: str = "from
     if dense is not None:
         layers.append(layer("rule", {"y": {"datum": dense}}, strokeDash=[4, 3]))
     return figure(
-        f"{name} (dashed: dense; bars: 95 % t interval over seeds)",
+        f"{name} (dashed: dense; bars: 95 % t interval over seeds"
+        f"{f'; {missing}' if missing else ''})",
         data=data(points),
         facet={"column": nominal("granularity", title=None, sort=list(GRANULARITIES))},
         spec={"layer": layers, **_SIZE},

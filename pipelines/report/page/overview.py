@@ -26,7 +26,7 @@ class Glance:
     methods
         Number of methods that were compared with random pruning.
     seeds
-        Smallest number of runs of a row.
+        Smallest number of runs of a row that has runs.
     """
 
     workload: str
@@ -65,7 +65,7 @@ def _glance(rows: Sequence[Row], dense: Row | None) -> Glance:
         highest=max(ranked, key=_accuracy, default=None),
         above_random=tuple(sorted(row.method for row in own if _is_above_random(row))),
         methods=sum(row.gain_over_random is not None for row in own),
-        seeds=min(sum(row.statuses.values()) for row in own),
+        seeds=min((sum(row.statuses.values()) for row in own if row.statuses), default=0),
     )
 
 

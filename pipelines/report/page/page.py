@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pipelines.boards.coverage import Coverage
 from pipelines.metrics.numbers import decimal, percent
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
@@ -22,6 +23,7 @@ from pipelines.report.page.curves import SERIES_COLOURS, chart_data, series_orde
 from pipelines.report.page.origin import make_origin, read_citation
 from pipelines.report.page.overview import make_overview
 from pipelines.report.tables.density import COLUMNS
+from pipelines.report.tables.markdown import PARTIAL
 from pipelines.report.tables.table import Table
 
 _WEB = Path(__file__).parent / "web"
@@ -126,6 +128,7 @@ def render(
     tables: Sequence[Table],
     records: Sequence[RunRecord],
     sections: Sequence[Section] = (),
+    covered: Coverage | None = None,
 ) -> str:
     """Render the page of a board.
 
@@ -141,6 +144,8 @@ def render(
         Their records.
     sections
         Further sections, between the board and the methods.
+    covered
+        Which cells of the board have a record; None: all.
     """
     environment = templates()
     environment.filters |= {
@@ -163,6 +168,8 @@ def render(
         colours={name: i % SERIES_COLOURS for i, name in enumerate(methods)},
         chart=chart_data(rows),
         overview=make_overview(rows),
+        partial=covered if covered and covered.missing else None,
+        partial_note=PARTIAL,
         listed=LISTED,
         ranked=RANKED,
         cards=make_cards(records),

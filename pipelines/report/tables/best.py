@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipelines.boards.coverage import Coverage
 from pipelines.common.alignment import align
 from pipelines.metrics.numbers import MISSING, percent, target
 from pipelines.report.analysis.rows import Row
@@ -38,19 +39,33 @@ def best_rows(rows: Sequence[Row]) -> dict[_Table, dict[float, Row]]:
     return {key: dict(sorted(table.items(), reverse=True)) for key, table in found.items()}
 
 
-def best_text(rows: Sequence[Row]) -> str:
+def best_text(rows: Sequence[Row], covered: Coverage | None = None) -> str:
     """Return one aligned line for each table: the method of the highest mean at each density.
 
     Accuracies are test accuracies in percent, mean over seeds and half-width of the 95 % interval.
+    Where cells are missing, they are counted in total and in a column of their own.
+
+    Parameters
+    ----------
+    rows
+        Of a board.
+    covered
+        Which cells of the board have a record; None: all.
     """
     found = best_rows(rows)
+    partial = covered if covered and covered.missing else None
+    for one in partial.tables if partial else ():
+        if one.granularity != "none":  # a table may have no row yet
+            found.setdefault((one.workload, one.track, one.granularity), {})
     densities = sorted({density for table in found.values() for density in table}, reverse=True)
     head = ["workload", "granularity", *(f"density {target(d)}" for d in densities)]
+    head += ["missing"] if partial else []
     lines = [
         [
             _name(workload, track),
             granularity,
             *(_cell(table.get(density)) for density in densities),
+            *([partial.counts(workload, track, granularity)] if partial else []),
         ]
         for (workload, track, granularity), table in found.items()
     ]
@@ -64,13 +79,25 @@ def best_text(rows: Sequence[Row]) -> str:
         "intervals overlap, this is no ranking: the page says what is separated."
     )
     unpruned = f"Unpruned: {'; '.join(dense)}." if dense else ""
+    if partial:
+        heading = f"Partial board: {partial.sentence}.\n\n{heading}"
+        unpruned = "\n".join([unpruned, *_dense_missing(partial)]).strip()
     table = "\n".join("  ".join(line).rstrip() for line in align([head, *lines]))
     return f"{heading}\n\n{table}\n\n{unpruned}\n"
 
 
-def best_json(rows: Sequence[Row]) -> str:
+def _dense_missing(covered: Coverage) -> Iterator[str]:
+    """Say how many runs of the unpruned networks are missing."""
+    for one in covered.tables:
+        if one.granularity == "none" and one.missing:
+            yield f"Unpruned, {_name(one.workload, one.track)}: {one.sentence}."
+
+
+def best_json(rows: Sequence[Row], covered: Coverage | None = None) -> str:
     """Return the same as a JSON document, for ``dvc metrics show`` and ``dvc exp show``."""
     document: dict[str, Any] = {}
+    if covered and covered.missing:
+        document["missing"] = covered.missing
     for row in rows:
         if row.is_reference and row.accuracy is not None:
             name = _name(row.workload, row.track)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipelines.boards.coverage import Coverage
 from pipelines.metrics.numbers import MISSING, percent, points
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.comparisons import Detectable
@@ -15,11 +16,23 @@ from pipelines.report.tables.table import Column, Table
 
 
 def status(row: Row) -> str:
-    """Print how many runs of a row have which status."""
-    return ", ".join(f"{n} {name}" for name, n in row.statuses.items())
+    """Print how many runs of a row have which status, and how many have no record."""
+    counts = [f"{n} {name}" for name, n in row.statuses.items()]
+    if row.missing:
+        counts.append(f"{row.missing} missing")
+    if row.missing_controls:
+        noun = "control" if row.missing_controls == 1 else "controls"
+        counts.append(f"{row.missing_controls} {noun} missing")
+    return ", ".join(counts)
 
 
 _DENSITY = METRICS["density"]
+_RUNS: Column[Row] = Column(
+    "runs",
+    "Runs by status, and runs without a record; means are over those that are ok.",
+    status,
+    status,
+)
 
 COLUMNS: tuple[Column[Row], ...] = (
     METHOD,
@@ -58,13 +71,19 @@ COLUMNS: tuple[Column[Row], ...] = (
         for metric in METRICS.values()
         if metric.column and metric not in (_DENSITY, ACCURACY)
     ),
-    Column("runs", "Runs by status; means are over those that are ok.", status, status),
+    _RUNS,
 )
 
 
 def _note(rows: Sequence[Row], found: Detectable | None) -> str:
     """Say what may be concluded from this number of seeds."""
-    seeds = min(sum(row.statuses.values()) for row in rows)
+    numbers = [sum(row.statuses.values()) for row in rows if row.statuses] or [0]
+    seeds, most = min(numbers), max(numbers)
+    if seeds < most and any(row.missing for row in rows):
+        note = (
+            f"{seeds} to {most} seeds: a row needs {LISTED} to be listed and {RANKED} to be ranked."
+        )
+        return note + _detectable(found)
     if seeds < LISTED:
         return f"{seeds} seeds: too few to list; {LISTED} are needed."
     if seeds < RANKED:
@@ -94,8 +113,25 @@ def _detectable(found: Detectable | None) -> str:
     )
 
 
-def make_tables(rows: Sequence[Row], standings: Sequence[Standing] = ()) -> list[Table]:
-    """Split rows into tables by workload, track and granularity; the dense network comes first."""
+def _counted_first(columns: tuple[Column[Row], ...]) -> tuple[Column[Row], ...]:
+    """Move the numbers of runs before the results, where a reader of a partial board sees them."""
+    results = columns.index(TARGET) + 1
+    others = tuple(column for column in columns[results:] if column is not _RUNS)
+    return (*columns[:results], _RUNS, *others)
+
+
+def make_tables(
+    rows: Sequence[Row], standings: Sequence[Standing] = (), covered: Coverage | None = None
+) -> list[Table]:
+    """Split rows into tables by workload, track and granularity; the dense network comes first.
+
+    Parameters
+    ----------
+    rows, standings
+        Of a board.
+    covered
+        Which cells of the board have a record; None: all.
+    """
     found = {(s.workload, s.track, s.granularity): s.detectable for s in standings}
     tables = []
     for dense, own in tables_of(rows):
@@ -104,5 +140,8 @@ def make_tables(rows: Sequence[Row], standings: Sequence[Standing] = ()) -> list
         columns = tuple(
             c for c in COLUMNS if not c.optional or any(c.value(row) is not None for row in lines)
         )
-        tables.append(Table(*key, lines, columns, _note(lines, found.get(key))))
+        missing = covered.of_table(*key) if covered else ""
+        if any(row.missing or row.missing_controls for row in lines):
+            columns = _counted_first(columns)
+        tables.append(Table(*key, lines, columns, _note(lines, found.get(key)), missing))
     return tables

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from pipelines.boards.coverage import Coverage, TableCoverage
 from pipelines.common.files import atomic_file
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.records.record import Environment, RunRecord, environments_of
@@ -54,7 +55,8 @@ _ROW = """One row: means over the seeds whose status is ok, null where no run ha
 
 `accuracies` has the test accuracy by seed, `accuracy` its mean and interval. `drop` and
 `gain_over_...` are differences of accuracy, paired by seed. `rank` is 1 + the number of better rows
-at the same density that are separated from this row, null with too few seeds.
+at the same density that are separated from this row, null with too few seeds. `missing` and
+`missing_controls` count the runs and controls without a record.
 """
 
 #: A row as JSON has it.
@@ -75,8 +77,14 @@ class Leaderboard(BaseModel):
         Its name.
     rules_version
         Version of the rules of the comparison (RULES.md).
+    partial
+        Whether cells are missing. A partial board must not be published.
     cells
-        Number of runs.
+        Number of runs that have a record.
+    missing
+        Number of runs that the board asks for and that have no record; rows have their own.
+    coverage
+        Runs that the board asks for, and those without a record, by table.
     code_digests
         Method and digest of the code that ran it.
     environments
@@ -98,7 +106,10 @@ class Leaderboard(BaseModel):
     schema_version: int = SCHEMA_VERSION
     board: str
     rules_version: int
+    partial: bool = False
     cells: int
+    missing: int = 0
+    coverage: tuple[TableCoverage, ...] = ()
     code_digests: tuple[str, ...]
     environments: tuple[Environment, ...]
     run_ids: tuple[str, ...]
@@ -113,12 +124,16 @@ def to_json(
     analysis: Analysis,
     records: Sequence[RunRecord],
     literature: Sequence[LiteratureRow] = (),
+    covered: Coverage | None = None,
 ) -> str:
     """Write everything that the board shows as JSON; `schema` describes it."""
     document = Leaderboard(
         board=board,
         rules_version=records[0].rules_version,
+        partial=bool(covered and covered.missing),
         cells=len(records),
+        missing=covered.missing if covered else 0,
+        coverage=covered.tables if covered else (),
         code_digests=tuple(sorted({f"{r.spec.method} {r.code_digest}" for r in records})),
         environments=environments_of(records),
         run_ids=tuple(sorted(r.run_id for r in records)),

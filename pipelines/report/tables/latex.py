@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from pipelines.boards.coverage import Coverage
+from pipelines.report.tables.markdown import PARTIAL
 from pipelines.report.tables.table import Table
 
 _ESCAPES = str.maketrans(
@@ -29,9 +31,11 @@ def escape(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-def to_latex(board: str, tables: Sequence[Table]) -> str:
+def to_latex(board: str, tables: Sequence[Table], covered: Coverage | None = None) -> str:
     """Write every table of a board as a float of the width of the text."""
     head = f"% Leaderboard: {board}. Needs \\usepackage{{booktabs,graphicx}}.\n"
+    if covered and covered.missing:
+        head += f"\n\\textbf{{Partial board: {escape(covered.sentence)}.}} {escape(PARTIAL)}\n"
     return head + "".join(f"\n{_table(table)}" for table in tables)
 
 
@@ -41,10 +45,11 @@ def _table(table: Table) -> str:
     lines += [[column.text(row) for column in table.columns] for row in table.rows]
     header, *body = (" & ".join(map(escape, line)) + r" \\" for line in lines)
     label = re.sub(r"[^a-z0-9]+", "-", table.title.lower())
+    missing = f" {table.missing}." if table.missing else ""
     rules = "\n".join([r"\toprule", header, r"\midrule", *body, r"\bottomrule"])
     return (
         "\\begin{table*}\n\\centering\n"
-        f"\\caption{{{escape(f'{table.title}. {table.note}')}}}\n\\label{{tab:{label}}}\n"
+        f"\\caption{{{escape(f'{table.title}.{missing} {table.note}')}}}\n\\label{{tab:{label}}}\n"
         f"\\resizebox{{\\textwidth}}{{!}}{{\\begin{{tabular}}{{l{'r' * len(others)}}}\n"
         f"{rules}\n\\end{{tabular}}}}\n\\end{{table*}}\n"
     )

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipelines.boards.coverage import Coverage
 from pipelines.common.alignment import align
 from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.tables.table import Table
 
+#: What a partial board must not be used for.
+PARTIAL = "Means and ranks may change when the missing cells are computed; do not publish it."
+
 
 def to_markdown(
-    board: str, tables: Sequence[Table], critical: Sequence[CriticalDifference] = ()
+    board: str,
+    tables: Sequence[Table],
+    critical: Sequence[CriticalDifference] = (),
+    covered: Coverage | None = None,
 ) -> str:
-    """Write the whole board: its tables, then the average ranks."""
+    """Write the whole board: what is missing, its tables, then the average ranks."""
     parts = [f"# Leaderboard: {board}\n"]
+    if covered and covered.missing:
+        parts.append(partial_markdown(covered))
     for table in tables:
-        parts.append(f"## {table.title}\n\n{table.note}\n\n{table_markdown(table)}")
+        missing = f"**{table.missing}.** " if table.missing else ""
+        parts.append(f"## {table.title}\n\n{missing}{table.note}\n\n{table_markdown(table)}")
     if critical:
         parts.append("## Average ranks\n")
         parts += [f"{average_ranks(one)}\n" for one in critical]
     return "\n".join(parts)
+
+
+def partial_markdown(covered: Coverage) -> str:
+    """Say how many cells of a board are missing, in total and by table."""
+    lines = [
+        f"- {table.workload}, {table.granularity}, {table.track}: {table.sentence}\n"
+        for table in covered.tables
+        if table.missing
+    ]
+    return f"**Partial board: {covered.sentence}.** {PARTIAL}\n\n{''.join(lines)}"
 
 
 def table_markdown(table: Table) -> str:

@@ -49,6 +49,8 @@ class Table:
         Columns of these rows.
     note
         What the rows are, and what may be concluded from them.
+    missing
+        How many cells of the table have no record; empty if none.
     """
 
     workload: str
@@ -57,6 +59,7 @@ class Table:
     rows: tuple[Any, ...]
     columns: tuple[Column[Any], ...]
     note: str
+    missing: str = ""
 
     @property
     def title(self) -> str:

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from msgspec.structs import replace
 
 from pipelines.boards.calibration import dense_macs
 from pipelines.boards.params import Params, load_params
@@ -15,7 +17,9 @@ from pipelines.boards.plan import PASSES, count_runs, plan_board
 from pipelines.cli.main import main
 from pipelines.cli.planning import to_text
 from pipelines.engines.engine import run_cells
-from pipelines.records.store import Store
+from pipelines.records.checkpoint import checkpoint_path, write_checkpoint
+from pipelines.records.store import Store, board_store
+from tests.helpers.handmade import fill, of_spec
 from tests.helpers.projects import write_params
 
 BOARD = {
@@ -104,3 +108,49 @@ def test_without_a_measurement_there_are_no_hours(small: Path) -> None:
     text = to_text(plan_board(load_params(small), "small", 0), "nowhere")
     assert "nowhere" not in text
     assert "because --seconds 0 measures nothing" in text
+
+
+def test_with_valid_records_only_a_new_row_is_missing(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = board_store(small, "small")
+    assert fill(load_params(small), "small", store) == 20
+    run(monkeypatch, "--board", "small", "--seconds", "0", "--missing")
+    assert capsys.readouterr().out == "Nothing is missing: every run has a valid record.\n"
+
+    fields = yaml.safe_load((small / "params.yaml").read_text())
+    fields["boards"]["small"]["baselines"].append("magnitude:layer-wise")
+    write_params(small, fields)
+    grown = load_params(small)
+    # Two seeds: its cell, its matched run at the density that dpap found, its shuffled control.
+    assert count_runs(grown, "small", stores=[store]).total() == 2 * 3
+    run(monkeypatch, "--board", "small", "--seconds", "0", "--missing", "--json")
+    (need,) = json.loads(capsys.readouterr().out)["needs"]
+    assert (need["runs"], need["samples"]) == (6, 6 * 1167)
+    run(monkeypatch, "--board", "small", "--seconds", "0", "--missing")
+    assert "Runs: those without a valid record" in capsys.readouterr().out
+
+    fields["boards"]["other"] = fields["boards"]["small"]
+    write_params(small, fields)
+    stores = [board_store(small, name) for name in ("other", "small")]
+    assert count_runs(load_params(small), "other", stores=stores).total() == 6, (
+        "a sweep copies the valid records of other boards"
+    )
+
+
+def test_post_training_counts_only_the_trained_networks_that_are_gone(small: Path) -> None:
+    fields = yaml.safe_load((small / "params.yaml").read_text())
+    later = {"tracks": ["post-training"], "emergent": False, "controls": [], "seeds": [0]}
+    fields["boards"] = {"small": BOARD | later}
+    write_params(small, fields)
+    params, store = load_params(small), board_store(small, "small")
+    fill(params, "small", store)
+    lost, *others = reversed(params.cells("small"))
+    store.path(lost).unlink()
+    counts = {("digits-snn", "post-training"): 1, ("digits-snn", "from-scratch"): 1}
+    assert count_runs(params, "small", stores=[store]) == counts
+    path = checkpoint_path(store.checkpoints, lost)
+    start = write_checkpoint(path, {"weight": torch.zeros(1)}, "run", "code")
+    for spec in others:
+        store.write(replace(of_spec(params, spec), checkpoint=start.digest))
+    assert count_runs(params, "small", stores=[store]) == {("digits-snn", "post-training"): 1}

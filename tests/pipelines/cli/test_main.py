@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from pipelines.boards.params import Params
+from pipelines.boards.params import Params, load_params
 from pipelines.cli.main import main
 from pipelines.records.digest import joint_digest, kind_of
 from pipelines.records.files import read_record
+from pipelines.records.store import board_store
+from tests.helpers.handmade import fill
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -216,6 +219,95 @@ def test_sweep_and_report_of_a_whole_board(
     before = [file.read_bytes() for file in files]
     assert call(monkeypatch, "report") == 0
     assert [file.read_bytes() for file in files] == before, "a second report gives the same bytes"
+
+
+def test_a_new_row_of_a_finished_board_computes_that_row_only(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = small / "results" / "boards" / "quick"
+    finished = fill(load_params(small), "quick", board_store(small, "quick"))
+    before = {path: path.read_bytes() for path in folder.rglob("*.json")}
+    assert sweep(monkeypatch, capsys)["skipped"] == finished == len(before)
+
+    path = small / "params.yaml"
+    old, grown = "[dense, random, magnitude]", "[dense, random, magnitude, fpgm]"
+    path.write_text(path.read_text().replace(old, grown))
+    assert call(monkeypatch, "plan", "--board", "quick", "--seconds", "0", "--missing") == 0
+    # Two seeds: a cell, its control, and a run at the density that dpap found.
+    new = 2 * 3
+    assert f"digits-ann     {new} " in capsys.readouterr().out
+    assert call(monkeypatch, "report") == 1
+    assert "4 of 48 cells have no record (first: digits-ann fpgm" in capsys.readouterr().err
+
+    found = sweep(monkeypatch, capsys)
+    assert (found["run"], found["skipped"]) == (new, finished)
+    after = {path: path.read_bytes() for path in folder.rglob("*.json")}
+    assert len(after) == finished + new
+    assert {path: after[path] for path in before} == before, "no other record is touched"
+    folders = {path.parent.name for path in after.keys() - before.keys()}
+    assert folders == {"fpgm", "fpgm-shuffled", "dpap-matched"}
+
+
+def test_a_partial_board_is_shown_and_not_published(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "report", "--partial") == 1
+    assert "no cell of the board 'quick' has a record" in capsys.readouterr().err
+    params, store = load_params(small), board_store(small, "quick")
+    fill(params, "quick", store)
+    (lost, *_) = params.cells("quick", methods=["magnitude"])
+    store.path(lost).unlink()
+    lacking = "2 of 44 cells are missing"  # the cell and its control
+    assert call(monkeypatch, "report", "--partial") == 0
+    out = capsys.readouterr().out.splitlines()
+    page = store.root.parent / "partial" / "leaderboard.html"
+    assert out == [f"Partial board: {lacking}.", f"Page: {page}"]
+    assert page.exists()
+    assert call(monkeypatch, "report", "--partial", "--show") == 0
+    assert f"Partial board: {lacking}." in capsys.readouterr().out
+    for option in (("--update", "README.md"), ("--literature",)):
+        assert call(monkeypatch, "report", "--partial", *option) == 2
+        assert "needs all cells; leave out --partial." in capsys.readouterr().err
+
+    for command in (
+        ("report",),
+        ("report", "--literature"),
+        ("report", "--show"),
+        ("submit", "--method", "magnitude"),
+        ("publish", "--to", "site"),
+        ("publish", "--to", "site", "--board", "quick"),
+        ("verify", "--seal", "--no-rerun"),
+        ("verify", str(store.root), "--seal", "--no-rerun"),
+        ("verify", str(page.parent), "--no-rerun"),
+    ):
+        assert call(monkeypatch, *command) == 1, command
+        assert capsys.readouterr().err.count("dpap-bench: ") == 1
+    assert not (small / "site").exists()
+    assert not list(small.rglob("SHA256SUMS"))
+    assert not list(small.rglob("submission*"))
+
+
+def test_diff_prints_what_changed(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = board_store(small, "quick")
+    fill(load_params(small), "quick", store)
+    for part in ("records", "controls"):
+        shutil.copytree(store.root.parent / part, small / "old" / "quick" / part)
+    for path in store.root.parent.rglob("magnitude*/*.json"):
+        path.unlink()
+    sides = ("old/quick", "results/boards/quick")
+    assert call(monkeypatch, "diff", *sides) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# Board quick: old/quick → results/boards/quick\n\n0 rows came, 3 went")
+    assert call(monkeypatch, "diff", *sides, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["method"] for row in document["went"]] == ["magnitude"] * 3
+    assert (document["came"], document["moved"]) == ([], [])
+    assert call(monkeypatch, "diff", "old/quick", "nowhere") == 2
+    error = capsys.readouterr().err
+    assert "'nowhere' is neither a folder nor a git revision" in error
+    assert error.count("\n") == 1
 
 
 def test_a_cell_of_two_boards_is_computed_once(
