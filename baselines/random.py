@@ -9,16 +9,21 @@ from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, PrunerInfo
 from baselines.shared.gradual_pruner import GradualPruner
+from baselines.shared.selection import Scope
 
 
 @dataclass
 class Random(GradualPruner):
     """Give units and weights random scores, drawn once before training.
 
-    The schedule is that of `magnitude`, so that only the criterion differs. Scope ``layer-wise``
-    gives each layer the same density of single weights, scope ``global`` does so up to chance, and
-    scope ``erk`` gives Erdos-Renyi-kernel densities. ``start = stop = 0`` with ``erk`` is static
-    sparse training, as in the paper.
+    Scope ``layer-wise`` gives all layers the same share of units, and the same density of single
+    weights. Under ``global`` the shares of units vary by chance from layer to layer, which costs
+    accuracy. ``start = stop = 0`` with ``erk`` is static sparse training, as in the paper.
+
+    Parameters
+    ----------
+    scope
+        As for all gradual methods.
     """
 
     info = PrunerInfo(
@@ -28,6 +33,8 @@ class Random(GradualPruner):
         granularities=("structured", "unstructured", "hybrid"),
         tracks=("from-scratch", "post-training"),
     )
+
+    scope: Scope = "layer-wise"
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Draw the scores."""

@@ -29,10 +29,19 @@ from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
 from baselines.shared.groups import Structure
-from baselines.shared.info import Granularity, PrunerInfo, Track
+from baselines.shared.info import Granularity, PrunerInfo, Quantity, Track
 from baselines.shared.masks import Masks
 
-__all__ = ["Activity", "Granularity", "Probe", "PruneContext", "Pruner", "PrunerInfo", "Track"]
+__all__ = [
+    "Activity",
+    "Granularity",
+    "Probe",
+    "PruneContext",
+    "Pruner",
+    "PrunerInfo",
+    "Quantity",
+    "Track",
+]
 
 
 class Probe(Protocol):
@@ -266,3 +275,11 @@ class Pruner:
             Share of the training budget that is spent, in [0, 1].
         """
         raise NotImplementedError
+
+    def fidelity(self) -> tuple[Quantity, ...]:
+        """Return figures of the run by which the method is what its name says.
+
+        Optional, and called after a run by ``python -m tools.fidelity`` only. What holds for any
+        method, such as the share of weights that came back, is measured without this.
+        """
+        return ()

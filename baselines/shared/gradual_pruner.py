@@ -31,8 +31,9 @@ class GradualPruner(Pruner):
     updates
         Number of mask updates per run, evenly spread over the run.
     scope
-        ``global`` compares scores across layers and ``layer-wise`` within each layer. ``erk``
-        (weights only) compares within each layer, at Erdos-Renyi-kernel densities.
+        How the layers share what is pruned, as for `select`, in every granularity: ``global`` and
+        ``lamp`` compare scores across layers; ``layer-wise``, ``erk`` and ``protect-small`` rank
+        them within each layer, and give each layer a share.
     """
 
     start: float = 0.1
@@ -52,15 +53,8 @@ class GradualPruner(Pruner):
             The dense network.
         context
             What the method may use during this run.
-
-        Raises
-        ------
-        ValueError
-            If scope is ``erk`` and units are pruned.
         """
         super().begin(network, context)
-        if self.scope == "erk" and context.granularity != "unstructured":
-            raise ValueError("scope 'erk' is for single weights, not units: use another scope")
         self.clock = UpdateClock(self.updates)
         self.finished = False
         groups = context.structure.groups
@@ -102,8 +96,7 @@ class GradualPruner(Pruner):
             self.context.generator,
             units=None if granularity == "unstructured" else self._alive_scores(),
             weights=weights,
-            # Scores of units and scores of weights compare by rank only.
-            scope="layer-wise" if granularity == "hybrid" else self.scope,
+            scope=self.scope,
         )
         self.alive = dict(masks.units)
         return masks

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from baselines.shared.contract import PruneContext, Pruner
 from baselines.shared.masks import Masks
 from baselines.shared.schedules import UpdateClock, check_window
-from baselines.shared.selection import Scope, select
+from baselines.shared.selection import Scope, random_ranks, select
 
 
-def drop_and_grow(kept: Tensor, number: int, drop: Tensor, grow: Tensor) -> Tensor:
+def drop_and_grow(
+    kept: Tensor, number: int, drop: Tensor, grow: Tensor, generator: torch.Generator
+) -> Tensor:
     """Exchange connections of one layer.
 
     Parameters
@@ -27,6 +29,8 @@ def drop_and_grow(kept: Tensor, number: int, drop: Tensor, grow: Tensor) -> Tens
     grow
         Scores of the weight's shape. The connections with the highest scores, among those that
         were absent before the call, are grown.
+    generator
+        Orders equal scores.
 
     Returns
     -------
@@ -35,10 +39,11 @@ def drop_and_grow(kept: Tensor, number: int, drop: Tensor, grow: Tensor) -> Tens
     """
     present = kept.flatten().clone()
     number = min(number, int(present.sum()), int((~present).sum()))
-    drop_scores = drop.detach().cpu().flatten().double().masked_fill(~present, torch.inf)
-    grow_scores = grow.detach().cpu().flatten().double().masked_fill(present, -torch.inf)
-    present[drop_scores.topk(number, largest=False).indices] = False
-    present[grow_scores.topk(number).indices] = True
+    there, absent = present.nonzero().flatten(), (~present).nonzero().flatten()
+    dropped = random_ranks(drop.detach().cpu().flatten()[there], generator) < number
+    grown = random_ranks(-grow.detach().cpu().flatten()[absent], generator) < number
+    present[there[dropped]] = False
+    present[absent[grown]] = True
     return present.view_as(kept)
 
 
@@ -107,7 +112,7 @@ class SparseTraining(Pruner):
             kept = self.kept[name]
             number = round(self.exchanged(progress) * int(kept.sum()))
             drop, grow = self.drop_scores(weight), self.grow_scores(name, weight.shape)
-            self.kept[name] = drop_and_grow(kept, number, drop, grow)
+            self.kept[name] = drop_and_grow(kept, number, drop, grow, self.context.generator)
         return self.context.structure.masks(weights=self.kept)
 
 

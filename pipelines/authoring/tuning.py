@@ -180,7 +180,8 @@ class Study:
         """Return the cells of one trial, one per seed."""
         tuning = self.tuning
         methods = self.params.methods | {self.name: options}
-        params = self.params.model_copy(update={"methods": methods})
+        others = {k: v for k, v in self.params.granularities.items() if k != self.name}
+        params = self.params.model_copy(update={"methods": methods, "granularities": others})
         place = (tuning.workload, self.name, self.granularity, tuning.density)
         return [replace(params.spec(*place, seed), tuning=True) for seed in tuning.seeds]
 

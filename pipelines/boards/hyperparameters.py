@@ -13,16 +13,19 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from baselines.shared.info import Granularity
 from pipelines.boards.spaces import Space
 from pipelines.common.errors import InputError, first_fault
 from pipelines.common.files import atomic_file
 from pipelines.common.yaml import read_yaml, write_yaml
 
 METHODS = "methods.yaml"
+_ORDER = ("options", "granularities", "space", "tuned")
 _HEADING = """\
-The hyper-parameters of every method (options), what `dpap-bench tune` searches (space), and the
-trial that found the present options (tuned). `dpap-bench tune` and `dpap-bench new-method` write
-this file; values may be edited by hand, comments below this heading are lost."""
+The hyper-parameters of every method (options; values that differ at one granularity are under
+granularities), what `dpap-bench tune` searches (space), and the trial that found the present
+options (tuned). `dpap-bench tune` and `dpap-bench new-method` write this file; values may be edited
+by hand, comments below this heading are lost."""
 
 
 class Tuned(BaseModel):
@@ -49,6 +52,8 @@ class Entry(BaseModel):
     ----------
     options
         All hyper-parameters.
+    granularities
+        Granularity -> hyper-parameters that have another value there.
     space
         Hyper-parameter -> the values that tuning may choose. Empty: the method is not tuned.
     tuned
@@ -58,6 +63,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     options: dict[str, Any] = Field(default_factory=dict)
+    granularities: dict[Granularity, dict[str, Any]] = Field(default_factory=dict)
     space: Space = Field(default_factory=dict)
     tuned: Tuned | None = None
 
@@ -114,7 +120,7 @@ def write_entries(root: Path, entries: Mapping[str, Entry]) -> None:
         for name, entry in entries.items()
     }
     ordered = {
-        name: {key: fields[key] for key in ("options", "space", "tuned") if key in fields}
+        name: {key: fields[key] for key in _ORDER if key in fields}
         for name, fields in plain.items()
     }
     with atomic_file(root / METHODS) as file:

@@ -58,6 +58,8 @@ class Params(BaseModel):
         As in params.yaml.
     methods
         Method -> hyper-parameters, from methods.yaml.
+    granularities
+        Method -> granularity -> hyper-parameters that have another value there, from methods.yaml.
     tuning
         As in params.yaml, with the search spaces of methods.yaml. None: no method can be tuned.
     """
@@ -68,6 +70,7 @@ class Params(BaseModel):
     compute: Compute = Compute()
     workloads: dict[str, Workload]
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    granularities: dict[str, dict[Granularity, dict[str, Any]]] = Field(default_factory=dict)
     variants: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     tuning: Tuning | None = None
 
@@ -136,7 +139,7 @@ class Params(BaseModel):
             "granularity": granularity,
             "density": density,
             "seed": seed,
-            "options": self.methods.get(name, {}) | changes.get(variant, {}),
+            "options": self.options(name, granularity) | changes.get(variant, {}),
             "variant": variant,
             "track": track,
             "threads": self.compute.threads,
@@ -149,6 +152,11 @@ class Params(BaseModel):
         if admit:
             check(spec)
         return spec
+
+    def options(self, name: str, granularity: str) -> dict[str, Any]:
+        """Return the hyper-parameters of a method at a granularity, as methods.yaml has them."""
+        own = {str(key): changes for key, changes in self.granularities.get(name, {}).items()}
+        return self.methods.get(name, {}) | own.get(granularity, {})
 
     def board(self, name: str) -> Board:
         """Return a board.
@@ -315,8 +323,9 @@ def _with_methods(fields: Any, entries: Mapping[str, Entry], path: Path) -> Any:
     """Add hyper-parameters and search spaces of methods.yaml to the fields of params.yaml."""
     if not isinstance(fields, dict):
         return fields
-    if "methods" in fields:
-        raise InputError(f"{path} has the key 'methods'; move hyper-parameters to {METHODS}.")
+    for key in ("methods", "granularities"):
+        if key in fields:
+            raise InputError(f"{path} has the key '{key}'; move hyper-parameters to {METHODS}.")
     tuning = fields.get("tuning")
     if isinstance(tuning, dict):
         if "spaces" in tuning:
@@ -325,7 +334,12 @@ def _with_methods(fields: Any, entries: Mapping[str, Entry], path: Path) -> Any:
             )
         spaces = {name: entry.space for name, entry in entries.items() if entry.space}
         fields = fields | {"tuning": tuning | {"spaces": spaces}}
-    return fields | {"methods": {name: entry.options for name, entry in entries.items()}}
+    return fields | {
+        "methods": {name: entry.options for name, entry in entries.items()},
+        "granularities": {
+            name: entry.granularities for name, entry in entries.items() if entry.granularities
+        },
+    }
 
 
 def load_params(root: Path, device: Device | None = None) -> Params:
