@@ -252,19 +252,24 @@ def _select_units(
         kept[order[:k]] = True
         return {g.name: part for g, part in zip(structure.groups, kept.split(sizes), strict=True)}
 
+    def unscored(k: int) -> int:
+        counts = structure.count(keep(k))
+        return sum(n for layer, n in counts.items() if layer not in weights)
+
     def count(k: int) -> float:
+        if separate or not weights:
+            return unscored(k)
         kept = keep(k)
         counts = structure.count(kept)
-        unscored = sum(n for layer, n in counts.items() if layer not in weights)
-        if separate or not weights:
-            return unscored
         share = sum(counts[name] for name in weights) * k / order.numel()
-        return unscored + min(share, _connected(structure, kept, connected))
+        return unscored(k) + min(share, _connected(structure, kept, connected))
 
     least = int((merged == torch.inf).sum())
     k = _smallest(count, target, least, alive)
     if (separate or not weights) and k > least and target - count(k - 1) < count(k) - target:
         k -= 1
+    if weights and k > least and unscored(k) > target:
+        k -= 1  # the single weights cannot make up for this unit
     return keep(k)
 
 
