@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from pipelines.metrics.metric import Metric
@@ -12,6 +12,8 @@ from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.stats import Estimate, estimate, paired_difference
 from pipelines.report.analysis.time_to_target import TimeToTarget, target_of, time_to_target
+from pipelines.settings.layout import parse_layout
+from pipelines.settings.network import READOUT
 from pipelines.settings.spec import EMERGENT, RANDOM, RunSpec
 
 #: Seeds that a row needs to be listed, and to be ranked (RULES.md).
@@ -49,6 +51,9 @@ class Row:
         with too few seeds, or before `pipelines.report.analysis.comparisons.ranked`.
     missing, missing_controls
         Number of runs, and of their controls, that the board asks for and that have no record.
+    layer_densities, widths
+        Layer -> mean over the runs of its final density, in [0, 1], and of its number of units
+        after physical removal; without the readout, and widths without projection shortcuts.
     """
 
     workload: str
@@ -69,6 +74,8 @@ class Row:
     rank: int | None = None
     missing: int = 0
     missing_controls: int = 0
+    layer_densities: dict[str, float] = field(default_factory=dict)
+    widths: dict[str, float] = field(default_factory=dict)
 
     @property
     def key(self) -> RowKey:
@@ -198,7 +205,36 @@ def _row(
             if metric is not ACCURACY
         },
         time_to_target=time_to_target(good, goal, one_machine),
+        layer_densities=_means_of_layers([layer_densities(r) for r in good]),
+        widths=_means_of_layers([widths(r) for r in good]),
     )
+
+
+def layer_densities(record: RunRecord) -> dict[str, float]:
+    """Final density of each layer of a run, the readout left out."""
+    layers = record.outcome.cost.layers if record.outcome else {}
+    return {name: layer.density for name, layer in layers.items() if name != READOUT}
+
+
+def widths(record: RunRecord) -> dict[str, float]:
+    """Units of each layer with neurons after physical removal; empty if the layout has none."""
+    if record.outcome is None:
+        return {}
+    layers = record.outcome.cost.layers.items()
+    names = [name for name, layer in layers if layer.firing_rate is not None]
+    try:
+        tokens = parse_layout(record.outcome.layout)
+    except ValueError:  # a record from somebody else
+        return {}
+    sizes = [float(token.size) for token in tokens if token.kind in ("conv", "fc")]
+    return dict(zip(names, sizes, strict=True)) if len(names) == len(sizes) else {}
+
+
+def _means_of_layers(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean by layer, if all runs have the same layers."""
+    if not found or any(one.keys() != found[0].keys() for one in found):
+        return {}
+    return {name: fmean(one[name] for one in found) for name in found[0]}
 
 
 def _mean(metric: Metric, records: Sequence[RunRecord]) -> float | None:

@@ -49,11 +49,32 @@ def estimated(
     return Column(title, meaning, lambda row: plus_minus(get(row), mean), value, optional)
 
 
+#: Title of the gain over the shuffled control, whose field in JSON is ``gain_over_shuffled``.
+SAME_ALLOCATION = "over same allocation"
+
+
 def gain(title: str, over: str, whom: str, *, optional: bool = True) -> Column[Any]:
     """Column of the attribute ``gain_over_...`` of a row, a difference paired by seed."""
     meaning = f"Accuracy minus that of {whom}, in points, paired by seed, ± half-width."
     get = attrgetter(f"gain_over_{over}")
     return estimated(title, meaning, get, points, optional=optional)
+
+
+def of_layers(
+    title: str,
+    meaning: str,
+    get: Callable[[Row], dict[str, float]],
+    print_one: Callable[[float], str],
+) -> Column[Row]:
+    """Column with one figure for each layer; sorted by the smallest."""
+
+    def text(row: Row) -> str:
+        return " / ".join(map(print_one, get(row).values())) or MISSING
+
+    def value(row: Row) -> float | None:
+        return min(get(row).values(), default=None)
+
+    return Column(title, meaning, text, value, optional=True, words=True)
 
 
 METHOD: Column[Any] = Column(

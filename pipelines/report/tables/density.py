@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.boards.coverage import Coverage
-from pipelines.metrics.numbers import MISSING, percent, points
+from pipelines.metrics.numbers import MISSING, decimal, percent, points
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.comparisons import Detectable
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
 from pipelines.report.analysis.standings import Standing, tables_of
 from pipelines.report.analysis.stats import ALPHA, POWER
-from pipelines.report.tables.columns import METHOD, TARGET, estimated, gain, metric_column
+from pipelines.report.tables.columns import (
+    METHOD,
+    SAME_ALLOCATION,
+    TARGET,
+    estimated,
+    gain,
+    metric_column,
+    of_layers,
+)
 from pipelines.report.tables.table import Column, Table
 
 
@@ -56,10 +64,11 @@ COLUMNS: tuple[Column[Row], ...] = (
     gain("over random", "random", "random pruning at the same density", optional=False),
     gain("over magnitude", "magnitude", "magnitude pruning at the same density"),
     gain(
-        "over own shuffle",
+        SAME_ALLOCATION,
         "shuffled",
-        "its shuffled control, which keeps as many units and weights per layer at each moment, "
-        "chosen at random",
+        "its shuffled control, which keeps as many units and weights in each layer at each moment "
+        "(the same allocation), but chosen at random: the effect of which ones, without that of "
+        "how many",
     ),
     gain(
         "over reinit",
@@ -70,6 +79,20 @@ COLUMNS: tuple[Column[Row], ...] = (
         metric_column(metric)
         for metric in METRICS.values()
         if metric.column and metric not in (_DENSITY, ACCURACY)
+    ),
+    of_layers(
+        "layer densities %",
+        "Final density of each layer, from the input to the output: mean over seeds. Which share "
+        "each layer keeps is the allocation.",
+        lambda row: row.layer_densities,
+        lambda share: percent(share, 0 if share >= 0.1 else 1),
+    ),
+    of_layers(
+        "widths",
+        "Channels or neurons of each layer after physical removal, from the input to the output: "
+        "mean over seeds.",
+        lambda row: row.widths,
+        lambda units: decimal(units, 0),
     ),
     _RUNS,
 )

@@ -8,13 +8,14 @@ from statistics import fmean
 
 from pipelines.metrics.numbers import MISSING, percent, points
 from pipelines.report.analysis.rows import Row
+from pipelines.report.tables.columns import SAME_ALLOCATION
 
 
 def summary_markdown(rows: Sequence[Row]) -> str:
     """Write tables of accuracy with the gain over random pruning in brackets, best methods first.
 
-    Rows without a target density are left out. The last column is the gain over the own shuffled
-    control, mean over the densities.
+    Rows without a target density are left out. The last column is the gain over the shuffled
+    control (the same allocation), mean over the densities.
     """
     tables: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     dense = {(r.workload, r.track): r for r in rows if r.is_reference}
@@ -36,7 +37,7 @@ def _table(rows: Sequence[Row]) -> str:
         assert isinstance(row.target, float)
         methods[row.method][row.target] = row
     order = sorted(methods, key=lambda name: (-_mean_accuracy(methods[name].values()), name))
-    header = ["method", *(f"density {d:g}" for d in densities), "over own shuffle"]
+    header = ["method", *(f"density {d:g}" for d in densities), SAME_ALLOCATION]
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name in order:
         cells = [_cell(methods[name].get(density)) for density in densities]

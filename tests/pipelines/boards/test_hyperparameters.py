@@ -21,6 +21,7 @@ ENTRIES = {
             "deep": {"a": [1, None, True]},
             "name": "0.1",
         },
+        granularities={"hybrid": {"scope": "off"}},
         space={
             "rate": Range(low=1e-6, high=0.1, log=True),
             "scope": Choices(choices=("on", "off")),

@@ -143,3 +143,18 @@ def test_a_density_is_read_from_the_command_line() -> None:
         read_density("dpap:hebb", None)
     with pytest.raises(InputError, match="'half' is neither a number"):
         read_density("dpap", "half")
+
+
+def test_a_hyper_parameter_may_differ_at_one_granularity(project: Path) -> None:
+    text = "magnitude:\n  options: {start: 0.1, stop: 0.6, updates: 100, scope: global, p: 1}\n"
+    text += "  granularities:\n    hybrid: {scope: erk, p: 2}\n"
+    (project / "methods.yaml").write_text(text)
+    params = load_params(project)
+
+    def options(name: str, granularity: str) -> tuple[str, int]:
+        found = params.spec("digits-snn", name, granularity, 0.1, 0).options
+        return found["scope"], found["p"]
+
+    assert options("magnitude", "structured") == ("global", 1)
+    assert options("magnitude", "hybrid") == ("erk", 2)
+    assert options("magnitude:global", "hybrid") == ("global", 2), "a variant replaces both"

@@ -18,7 +18,7 @@ def test_a_summary_has_a_line_for_each_method(params: Params) -> None:
     assert summary_markdown(make_rows(made)).splitlines() == [
         "**digits-snn, structured, from-scratch.** Unpruned: 98.00 %.",
         "",
-        "| method | density 0.5 | density 0.1 | over own shuffle |",
+        "| method | density 0.5 | density 0.1 | over same allocation |",
         "| --- | ---: | ---: | ---: |",
         f"| magnitude | 95.50 (+5.50) | 80.50 (+10.50) | {MISSING} |",
         f"| random | 90.00 | 70.00 | {MISSING} |",
