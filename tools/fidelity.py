@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from baselines.shared.info import Quantity
 from pipelines.authoring.fidelity import Findings, fidelity
 from pipelines.boards.params import Params, load_params
 from pipelines.common.errors import BenchError
@@ -86,16 +87,21 @@ def lines(name: str, granularity: str, found: Findings) -> list[str]:
     shares = [percent(share, 0) for share in (found.early, found.removed, found.regrown)]
     rest = [correlation, *shares]
     written = list[str]()
-    for quantity in found.quantities or (None,):
-        own = [MISSING] * 3
-        if quantity is not None:
-            verdict = "" if quantity.holds else " (**outside**)"
-            own = [quantity.name.replace("|", "\\|"), quantity.paper]
-            own.append(f"{quantity.value:.2f}{verdict}")
+    for quantity in found.quantities or (_of_any_method(found),):
+        verdict = "" if quantity.holds else " (**outside**)"
+        own = [quantity.name.replace("|", "\\|"), quantity.paper]
+        own.append(f"{quantity.value:.2f}{verdict}")
         first = [name, granularity] if not written else ["", ""]
         written.append("| " + " | ".join([*first, *own, *rest]) + " |")
         rest = [""] * len(rest)
     return written
+
+
+def _of_any_method(found: Findings) -> Quantity:
+    """Return the figure of a method that names none: of its score, or of its exchanges."""
+    if found.correlation is None:
+        return Quantity("share of the final weights that was regrown", found.regrown, "not given")
+    return Quantity("correlation of the score with the loss", found.correlation, "not given")
 
 
 def table(rows: Sequence[str]) -> str:

@@ -22,8 +22,12 @@ def test_lines_by_hand() -> None:
         "| admm | structured | \\|W\\| | 0 | 0.25 | +0.50 | 10 | 25 | 100 |",
         "|  |  | rounds | 100 | 2.00 (**outside**) |  |  |  |  |",
     ]
-    (line,) = fidelity.lines("snip", "unstructured", Findings((), None, 0, 0, 0))
-    assert line == f"| snip | unstructured |{f' {MISSING} |' * 4} 0 | 0 | 0 |"
+    (line,) = fidelity.lines("snip", "unstructured", Findings((), -0.2, 0, 0.5, 0))
+    own = "correlation of the score with the loss | not given | -0.20"
+    assert line == f"| snip | unstructured | {own} | -0.20 | 0 | 50 | 0 |"
+    (line,) = fidelity.lines("deep_r", "unstructured", Findings((), None, 1, 0, 0.5))
+    own = "share of the final weights that was regrown | not given | 0.50"
+    assert line == f"| deep_r | unstructured | {own} | {MISSING} | 100 | 0 | 50 |"
 
 
 def test_the_table_goes_between_the_markers() -> None:
