@@ -308,7 +308,7 @@ def _select_weights(
     layers = [layer for layer in structure.layers if layer.name in weights]
     shares: Mapping[str, float] = {}
     if scope in ("erk", "protect-small"):
-        shares = layer_densities(structure, target / structure.prunable, scope)
+        shares = layer_densities(structure, max(1, target) / structure.prunable, scope)
     unmasked = torch.ones((), dtype=torch.bool)
     parts = []
     for layer in layers:
