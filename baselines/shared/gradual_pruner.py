@@ -31,9 +31,9 @@ class GradualPruner(Pruner):
     updates
         Number of mask updates per run, evenly spread over the run.
     scope
-        How the layers share what is pruned, as for `select`, in every granularity: ``global`` and
-        ``lamp`` compare scores across layers; ``layer-wise``, ``erk`` and ``protect-small`` rank
-        them within each layer, and give each layer a share.
+        How much each layer loses, as for `select`, in every granularity. ``global`` and ``lamp``
+        compare scores across layers. ``layer-wise``, ``erk`` and ``protect-small`` rank them within
+        each layer, at densities of their own.
     """
 
     start: float = 0.1

@@ -243,34 +243,61 @@ def _select_units(
         parts.append(scores)
     merged = torch.cat(parts)
     order = _order(merged, generator)
-    sizes = [group.size for group in structure.groups]
     alive = int((merged > -torch.inf).sum())
     connected = {name: scores.detach().cpu() > -torch.inf for name, scores in weights.items()}
 
-    def keep(k: int) -> dict[str, Tensor]:
-        kept = torch.zeros(order.numel(), dtype=torch.bool)
-        kept[order[:k]] = True
-        return {g.name: part for g, part in zip(structure.groups, kept.split(sizes), strict=True)}
-
-    def unscored(k: int) -> int:
-        counts = structure.count(keep(k))
-        return sum(n for layer, n in counts.items() if layer not in weights)
-
     def count(k: int) -> float:
+        kept = _kept(structure, order[:k])
         if separate or not weights:
-            return unscored(k)
-        kept = keep(k)
+            return _unscored(structure, kept, weights)
         counts = structure.count(kept)
         share = sum(counts[name] for name in weights) * k / order.numel()
-        return unscored(k) + min(share, _connected(structure, kept, connected))
+        return _unscored(structure, kept, weights) + min(
+            share, _connected(structure, kept, connected)
+        )
 
     least = int((merged == torch.inf).sum())
     k = _smallest(count, target, least, alive)
     if (separate or not weights) and k > least and target - count(k - 1) < count(k) - target:
         k -= 1
-    if weights and k > least and unscored(k) > target:
-        k -= 1  # the single weights cannot make up for this unit
-    return keep(k)
+    kept = _kept(structure, order[:k])
+    if not weights or k == least or _unscored(structure, kept, weights) <= target:
+        return kept
+    return _without_last(structure, target, order[:alive], k, connected)
+
+
+def _kept(structure: Structure, chosen: Tensor) -> dict[str, Tensor]:
+    """Kept units by group, from the indices of the chosen units among those of all groups."""
+    sizes = [group.size for group in structure.groups]
+    kept = torch.zeros(sum(sizes), dtype=torch.bool)
+    kept[chosen] = True
+    return {g.name: part for g, part in zip(structure.groups, kept.split(sizes), strict=True)}
+
+
+def _unscored(
+    structure: Structure, kept: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> int:
+    """Count the weights of the kept units in layers whose single weights are not selected."""
+    return sum(n for layer, n in structure.count(kept).items() if layer not in weights)
+
+
+def _without_last(
+    structure: Structure, target: int, order: Tensor, k: int, connected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Leave out unit k, for which the single weights cannot make up.
+
+    The next units are kept instead, until there are enough single weights.
+    """
+    chosen = order[: k - 1]
+    for unit in order[k:]:
+        kept = _kept(structure, chosen)
+        here = _unscored(structure, kept, connected) + _connected(structure, kept, connected)
+        if here >= target:
+            break
+        more = torch.cat([chosen, unit.view(1)])
+        if _unscored(structure, _kept(structure, more), connected) <= target:
+            chosen = more
+    return _kept(structure, chosen)
 
 
 def _connected(
