@@ -105,5 +105,6 @@ ui: $(STAMP) ## serve MLflow on 127.0.0.1; PORT=5001 sets another port
 	@echo 'Open http://127.0.0.1:$(PORT); Ctrl-C stops it.'
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
-clean: ## remove all computed results; keep .venv
-	rm -rf results/boards results/checkpoints results/code results/local mlflow.db mlruns site dvc.lock pipelines/stages/*/dvc.lock
+clean: ## remove all computed results that are not in git; keep .venv
+	rm -rf mlflow.db mlruns site
+	git clean -fdXq results pipelines/stages

@@ -119,6 +119,21 @@ def joint_digest(kinds: Iterable[Kind]) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
+def data_digest(name: str) -> str:
+    """Return the digest of the reader of a data set.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set.
+    """
+    if name not in SOURCES:
+        raise unknown("data set", name, SOURCES)
+    reach = _Reach(Kind("", name, "", "", "", dense=False), content)
+    reach.follow([f"pipelines.data.sets.{SOURCES[name].module}", DATA])
+    return digest_of(reach.found)
+
+
 def is_current(record: RunRecord) -> bool:
     """Whether the code of this process made a record.
 
