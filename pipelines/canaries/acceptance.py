@@ -125,9 +125,7 @@ def compare(
     return found
 
 
-def covered(
-    canaries: Sequence[Canary], reference: Reference, differ: Collection[str]
-) -> list[str]:
+def covered(canaries: Sequence[Canary], reference: Reference, differ: Collection[str]) -> list[str]:
     """Return what the canaries prove: all that has canaries, of which all are equal.
 
     Parameters

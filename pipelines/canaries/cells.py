@@ -35,7 +35,8 @@ from pipelines.settings.spec import EMERGENT, RunSpec
 from pipelines.settings.workload import FineTuning, Frames, Recipe, Workload
 
 #: Method of the canaries of workloads, and its granularity.
-REFERENCE, GRANULARITY = "magnitude", "unstructured"
+REFERENCE = "magnitude"
+GRANULARITY: Granularity = "unstructured"
 DENSITY = 0.4
 TIME_STEPS = 2
 LAYOUT = "6C3-MP2-8C3-MP2-48FC"
@@ -95,7 +96,9 @@ def workload(
 ) -> Workload:
     """Return the settings of a canary: a tiny network, and a budget of two epochs."""
     spiking = neuron != ARTIFICIAL
-    kind = {"kind": "snn", "neuron": neuron, "time_steps": TIME_STEPS} if spiking else {"kind": "ann"}
+    kind = (
+        {"kind": "snn", "neuron": neuron, "time_steps": TIME_STEPS} if spiking else {"kind": "ann"}
+    )
     training = {
         "epochs": 2,
         "batch_size": 64,

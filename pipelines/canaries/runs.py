@@ -60,9 +60,7 @@ def compute(
                     yield one, result_of(record)
 
 
-def _in_order(
-    specs: Iterable[RunSpec], store: Store, data_root: Path
-) -> Iterator[list[RunSpec]]:
+def _in_order(specs: Iterable[RunSpec], store: Store, data_root: Path) -> Iterator[list[RunSpec]]:
     """Yield the cells that are no controls, then the controls whose parent has finished."""
     unique = list({spec.run_id: spec for spec in specs}.values())
     for name in sorted({spec.settings.data for spec in unique}):

@@ -343,7 +343,9 @@ def write_accepted(root: Path, accepted: Accepted) -> None:
 
 
 def _lines(fields: Mapping[str, Any]) -> str:
-    return ",\n".join(f"  {json.dumps(name)}: {json.dumps(fields[name])}" for name in sorted(fields))
+    return ",\n".join(
+        f"  {json.dumps(name)}: {json.dumps(fields[name])}" for name in sorted(fields)
+    )
 
 
 def append_entry(root: Path, entry: Entry) -> None:

@@ -195,7 +195,11 @@ def test_files_join_and_leave_sections() -> None:
         files={name: FIRST.files[name] for name in FIRST.files if name != "colours.py"}
         | {"loop.py": "o1"},
         sections=FIRST.sections
-        | {"cell": ["loop.py", "trainer.py"], "method new": ["lamp.py"], "method admm": ["dense.py"]},
+        | {
+            "cell": ["loop.py", "trainer.py"],
+            "method new": ["lamp.py"],
+            "method admm": ["dense.py"],
+        },
     )
     lineage = Lineage(second, [entry(FIRST, second)])
     for kind in (KIND, OTHER):
