@@ -75,7 +75,9 @@ class Reference(Struct, frozen=True, kw_only=True):
 def here() -> Place:
     """Return the environment of this machine for runs with one thread."""
     capability = torch.backends.cpu.get_cpu_capability()
-    return Place(processor=processor(), capability=capability, torch=str(torch.__version__), threads=1)
+    return Place(
+        processor=processor(), capability=capability, torch=str(torch.__version__), threads=1
+    )
 
 
 def path_of(root: Path, place: Place) -> Path:
