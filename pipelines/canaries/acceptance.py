@@ -133,11 +133,12 @@ def covered(canaries: Sequence[Canary], reference: Reference, differ: Collection
     canaries
         All canaries.
     reference
-        The reference; a canary without an outcome in it proves nothing.
+        The reference; a canary without an outcome in it, or one that failed, proves nothing.
     differ
         Names of those that differ from it.
     """
-    proven = {one.covers for one in canaries if one.name in reference.canaries}
+    finished = {name for name, old in reference.canaries.items() if old.status != "failed"}
+    proven = {one.covers for one in canaries if one.name in finished}
     return sorted(proven - {one.covers for one in canaries if one.name in differ})
 
 

@@ -9,6 +9,7 @@ in a list. Canaries are of two groups:
   scratch and after training; every choice of a setting; controls of every granularity.
 
 All options and settings are defaults of the code, so neither params.yaml nor methods.yaml counts.
+A choice that the method refuses at this granularity has the status ``failed``, and proves nothing.
 """
 
 from __future__ import annotations
@@ -185,8 +186,10 @@ def _of_method(about: PrunerInfo) -> Iterator[Canary]:
         yield _cell(f"{name} {main} ann", workload(ARTIFICIAL, plan="folded"), name, main)
     if "post-training" in about.tracks:
         yield _cell(f"{name} {last} post-training", images, name, last, track="post-training")
+    # Where a choice needs single weights, a method that prunes units too can have them.
+    fine: Granularity = GRANULARITY if GRANULARITY in about.granularities else last
     for option, value in option_choices(name):
-        yield _cell(f"{name} {last} {option}={value}", images, name, last, options={option: value})
+        yield _cell(f"{name} {fine} {option}={value}", images, name, fine, options={option: value})
 
 
 @cache

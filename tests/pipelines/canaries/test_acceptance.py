@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.canaries.acceptance import accept, add_environment, compare, covered, reference_for
 from pipelines.canaries.cells import Canary, all_canaries
@@ -199,3 +200,6 @@ def test_what_equal_canaries_cover(root: Path, canaries: list[Canary]) -> None:
     everything += ["magnitude dense", "magnitude snn", "sca snn"]
     assert covered(canaries, reference, []) == everything
     assert covered(canaries, reference, ["sca structured"]) == everything[:-1]
+    failed = {"sca structured": reference.canaries["sca structured"]._replace(status="failed")}
+    other = replace(reference, canaries=reference.canaries | failed)
+    assert covered(canaries, other, []) == everything[:-1]
