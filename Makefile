@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types docs check bench picture structure ablation tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation tune ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -69,12 +69,15 @@ lint: $(STAMP) ## check format and rules by ruff, and the layers of .importlinte
 types: $(STAMP) ## check types by mypy --strict
 	mypy
 
+canaries: $(STAMP) ## run small cells and compare their outcomes with those in results/canaries
+	dpap-bench canaries
+
 docs: $(STAMP) ## build the documentation into build/docs; a broken link is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --write-all --quiet \
 	  -d build/doctrees docs build/docs
 	@echo 'Documentation: build/docs/index.html'
 
-check: lint types test slow ## run all checks of continuous integration
+check: lint types canaries test slow ## run all checks of continuous integration
 
 bench: $(STAMP) ## measure speed; write docs/performance.md and pipelines/kernels/README.md
 	@mkdir -p results/local

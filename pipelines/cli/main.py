@@ -6,7 +6,16 @@ import sys
 
 import typer
 
-from pipelines.cli import authoring, exporting, listing, planning, publishing, reporting, running
+from pipelines.cli import (
+    authoring,
+    canaries,
+    exporting,
+    listing,
+    planning,
+    publishing,
+    reporting,
+    running,
+)
 from pipelines.common.errors import BenchError, InputError
 
 app = typer.Typer(
@@ -25,6 +34,7 @@ for command in (
     running.run,
     running.sweep,
     running.digest,
+    canaries.canaries,
     reporting.report,
     reporting.diff,
     reporting.sync,

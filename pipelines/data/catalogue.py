@@ -144,6 +144,12 @@ SOURCES = {
         files=True,
         member="IMAGENET",
     ),
+    "digits-dvs": Source(
+        "digits_dvs",
+        "the digits as simulated events of three saccades",
+        Size((2, 34, 34), 10, 1_167, 180, 450),
+        events=True,
+    ),
     "fashion-dvs": Source(
         "fashion_dvs",
         "Fashion-MNIST as simulated events of three saccades",

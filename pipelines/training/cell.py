@@ -31,7 +31,7 @@ from pipelines.records.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from pipelines.records.digest import code_digest, require_unchanged
+from pipelines.records.digest import code_digest, equal_digests, kind_of, require_unchanged
 from pipelines.records.outcome import Cost, EpochPoint, Outcome
 from pipelines.records.record import RunRecord, Status
 from pipelines.records.trajectory import Trajectory
@@ -196,7 +196,7 @@ def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
 def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:
     """Return the dense network that a post-training cell starts from; train it if it is missing."""
     dense, path = dense_cell(spec), checkpoint_path(folder, spec)
-    found = read_checkpoint(path, dense.run_id, code_digest(dense))
+    found = read_checkpoint(path, dense.run_id, equal_digests(kind_of(dense)))
     if found is None:
         run = _Run(dense, data_root, data, BudgetMeter(dense.settings.budget(len(data.train))))
         try:

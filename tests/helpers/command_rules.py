@@ -273,12 +273,16 @@ def _reason_of_dpap_bench(words: Sequence[str], params: Params) -> str:
     boards, workload = _listed(asked.get("board")), asked.get("workload")
     known = isinstance(workload, str) and workload in params.workloads
     data_set = params.workloads[workload].data if known else asked.get("name")
-    if words[0] in ("fetch", "show", "run") and data_set not in (None, "digits"):
+    if words[0] in ("fetch", "show", "run") and data_set not in (None, "digits", "digits-dvs"):
         return "its data are downloaded"
     if asked.get("device") == "cuda":
         return "needs a GPU"
     if asked.get("take_over"):
         return "needs runs of another clone"
+    if asked.get("accept") or asked.get("add_environment"):
+        return "changes what was accepted"
+    if words[0] == "canaries" and not asked.get("method"):
+        return "takes minutes: all canaries"
     if asked.get("everything"):
         return "takes hours: every method"
     if any(params.size(board) > MAX_CELLS for board in boards if board in params.boards):

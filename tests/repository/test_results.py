@@ -14,7 +14,10 @@ import yaml
 from pipelines.audit.faults import faults as record_faults
 from pipelines.audit.seal import SEAL
 from pipelines.boards.params import Params
+from pipelines.canaries.reference import FOLDER as CANARIES
+from pipelines.canaries.reference import path_of, read_references
 from pipelines.records.files import read_record
+from pipelines.records.lineage import LINEAGE, read_accepted, read_lineage
 from pipelines.records.store import Store, board_store
 from tests.helpers.paths import ROOT
 
@@ -29,7 +32,8 @@ def in_git() -> list[Path]:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip("this is no clone")
-    return [ROOT / name for name in done.stdout.split("\0") if name]
+    names = (name for name in done.stdout.split("\0") if name and name != LINEAGE)
+    return [ROOT / name for name in names if not name.startswith(f"{CANARIES}/")]
 
 
 def sealed_folders() -> list[Path]:
@@ -106,3 +110,25 @@ def test_published_results_are_complete() -> None:
             assert math.isfinite(value), name
         if isinstance(value, int | float) and ("accuracy" in name or name == "pruned_percent"):
             assert -100 <= value <= 100, f"{name} is {value}"
+
+
+def test_the_canaries_in_git_have_a_reference_environment() -> None:
+    """After a change of the code that moves outcomes: dpap-bench canaries --accept."""
+    accepted = read_accepted(ROOT)
+    assert accepted is not None
+    references = read_references(ROOT)
+    assert accepted.generation in {one.generation for one in references}
+    for one in references:
+        assert path_of(ROOT, one.environment).is_file()
+        assert one.generation <= accepted.generation
+    size = sum(path.stat().st_size for path in (ROOT / CANARIES).glob("*.json"))
+    assert size < 100_000 * len(references), "these files are in git: keep them small"
+
+
+def test_the_lineage_in_git_is_as_it_was_sealed() -> None:
+    accepted = read_accepted(ROOT)
+    assert accepted is not None
+    lineage = read_lineage(ROOT)
+    assert not lineage.entries or accepted.code.version in lineage.versions
+    for entry in lineage.entries:
+        assert entry.after in lineage.versions, "an entry leads nowhere"
