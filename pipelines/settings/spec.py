@@ -20,6 +20,8 @@ Control = Literal["shuffled", "reinit"]
 EMERGENT: Literal["emergent"] = "emergent"
 #: Name of the method that prunes at random, the control of all other methods.
 RANDOM = "random"
+#: The granularity that also removes time steps; only spiking networks have these.
+SPATIO_TEMPORAL: Granularity = "spatio-temporal"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
