@@ -25,6 +25,7 @@ from baselines.shared.dependency_graph import relative
 from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.masks import Masks
 from baselines.shared.schedules import cosine
+from baselines.shared.selection import Scope
 from baselines.shared.sparse_training import drop_and_grow
 from baselines.shared.spines import Spines
 
@@ -52,6 +53,7 @@ class SDSNN(GradualPruner):
         after_abstract=True,
     )
 
+    scope: Scope = "layer-wise"
     patience: int = 3
     regeneration: float = 0.1
 

@@ -74,7 +74,7 @@ class Slamp(GradualPruner):
         for layer in self.context.structure.layers if self.power else ():
             neuron = self.network.get_submodule(f"{layer.drives or layer.name}_neuron")
             beta = torch.as_tensor(neuron.beta).detach().clamp(0, 1)
-            factors[layer.name] = time_factor(self.power[layer.name], float(beta))
+            factors[layer.name] = time_factor(self.power[layer.name].cpu(), float(beta))
         return {
             name: lamp(weight.detach()) * factors.get(name, 1.0)
             for name, weight in self.layer_weights().items()
