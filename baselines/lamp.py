@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch_pruning as tp
 from torch import Tensor
 
 from baselines.shared.contract import PrunerInfo
 from baselines.shared.dependency_graph import unit_scores
 from baselines.shared.gradual_pruner import GradualPruner
+from baselines.shared.lamp_scores import lamp
 
 
 @dataclass
@@ -42,12 +42,3 @@ class Lamp(GradualPruner):
     def weight_scores(self) -> dict[str, Tensor]:
         """Layer name -> scores of the weight's shape."""
         return {name: lamp(weight.detach()) for name, weight in self.layer_weights().items()}
-
-
-def lamp(weight: Tensor) -> Tensor:
-    """LAMP scores of one layer, in [0, 1], float64 of the weight's shape."""
-    # Single precision would lose the smallest squares in the sums.
-    squares, order = weight.double().square().flatten().sort()
-    remaining = squares.flip(0).cumsum(0).flip(0).clamp_min(torch.finfo(torch.double).tiny)
-    scores = torch.empty_like(squares).scatter_(0, order, squares / remaining)
-    return scores.view_as(weight)

@@ -39,6 +39,9 @@ class PrunerInfo:
     regrows
         Whether pruned units may come back. If not, the training loop may remove them from the
         network before training ends.
+    after_abstract
+        Whether the method is written after the abstract of its paper, because the full text was not
+        available. Its rows stay out of headlines: the best of a table, the overview of a page.
     """
 
     name: str
@@ -51,3 +54,4 @@ class PrunerInfo:
     needs_gradients: bool = False
     needs_spikes: bool = False
     regrows: bool = False
+    after_abstract: bool = False

@@ -13,7 +13,9 @@ from baselines.shared.schedules import UpdateClock, check_window
 from baselines.shared.selection import Scope, select
 
 
-def drop_and_grow(kept: Tensor, number: int, drop: Tensor, grow: Tensor) -> Tensor:
+def drop_and_grow(
+    kept: Tensor, number: int, drop: Tensor, grow: Tensor, grown: int | None = None
+) -> Tensor:
     """Exchange connections of one layer.
 
     Parameters
@@ -21,24 +23,29 @@ def drop_and_grow(kept: Tensor, number: int, drop: Tensor, grow: Tensor) -> Tens
     kept
         Present connections, bool of the weight's shape.
     number
-        Number of connections to exchange. It is reduced if fewer are present or absent.
+        Number of connections to drop. It is reduced if fewer are present or, in an exchange of as
+        many, absent.
     drop
         Scores of the weight's shape. The present connections with the lowest scores are dropped.
     grow
         Scores of the weight's shape. The connections with the highest scores, among those that
         were absent before the call, are grown.
+    grown
+        Number of connections to grow, at most as many as are absent; None: as many as are dropped.
 
     Returns
     -------
     Tensor
-        Present connections after the exchange, bool of the weight's shape; as many as before.
+        Present connections after the exchange, bool of the weight's shape.
     """
     present = kept.flatten().clone()
-    number = min(number, int(present.sum()), int((~present).sum()))
+    absent = int((~present).sum())
+    number = min(number, int(present.sum()), absent if grown is None else number)
+    grown = number if grown is None else min(grown, absent)
     drop_scores = drop.detach().cpu().flatten().double().masked_fill(~present, torch.inf)
     grow_scores = grow.detach().cpu().flatten().double().masked_fill(present, -torch.inf)
     present[drop_scores.topk(number, largest=False).indices] = False
-    present[grow_scores.topk(number).indices] = True
+    present[grow_scores.topk(grown).indices] = True
     return present.view_as(kept)
 
 
@@ -82,6 +89,10 @@ class SparseTraining(Pruner):
         """Share of a layer's connections that an update exchanges, in [0, 1]."""
         return self.fraction
 
+    def number(self, layer: str, progress: float) -> int:
+        """Return how many connections of a layer an update exchanges."""
+        return round(self.exchanged(progress) * int(self.kept[layer].sum()))
+
     def drop_scores(self, weight: Tensor) -> Tensor:
         """Scores of a layer's weight, of its shape; the lowest are dropped."""
         return weight.abs()
@@ -105,9 +116,8 @@ class SparseTraining(Pruner):
             return self.context.structure.masks(weights=self.kept)
         for name, weight in self.layer_weights().items():
             kept = self.kept[name]
-            number = round(self.exchanged(progress) * int(kept.sum()))
             drop, grow = self.drop_scores(weight), self.grow_scores(name, weight.shape)
-            self.kept[name] = drop_and_grow(kept, number, drop, grow)
+            self.kept[name] = drop_and_grow(kept, self.number(name, progress), drop, grow)
         return self.context.structure.masks(weights=self.kept)
 
 

@@ -21,7 +21,7 @@ from pipelines.common.structs import checked
 from pipelines.common.yaml import read_yaml
 from pipelines.methods.admission import check, refusal
 from pipelines.methods.catalogue import canonical, info
-from pipelines.settings.spec import EMERGENT, Device, RunSpec
+from pipelines.settings.spec import EMERGENT, SPATIO_TEMPORAL, Device, RunSpec
 from pipelines.settings.workload import Workload
 
 if TYPE_CHECKING:
@@ -230,12 +230,17 @@ class Params(BaseModel):
         ]
 
     def matched_names(self, board: str, place: Place) -> list[str]:
-        """Return the board's baselines that support granularity, track and workload of a cell."""
+        """Return the board's baselines that support granularity, track and workload of a cell.
+
+        A spatio-temporal cell has none, because a density does not say how many time steps to
+        silence; its shuffled control has the same number.
+        """
         return [
             name
             for name in self.board(board).baselines
             for about in (info(name.partition(":")[0]),)
-            if place.granularity in about.granularities
+            if place.granularity != SPATIO_TEMPORAL
+            and place.granularity in about.granularities
             and place.track in about.tracks
             and fits(about, self.workloads[place.workload])
         ]

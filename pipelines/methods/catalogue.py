@@ -78,6 +78,18 @@ def info(name: str) -> PrunerInfo:
     return found
 
 
+def in_headlines(name: str) -> bool:
+    """Whether a row of a method may be named as the best one: not if it is ``after_abstract``.
+
+    Parameters
+    ----------
+    name
+        METHOD or METHOD:VARIANT, as in a record; a method that is not installed may be named.
+    """
+    about = infos().get(name.partition(":")[0])
+    return about is None or not about.after_abstract
+
+
 def _read(file: Path) -> Iterator[PrunerInfo]:
     """Parse the infos of the classes in a file.
 

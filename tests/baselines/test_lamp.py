@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from baselines.lamp import Lamp, lamp
+from baselines.lamp import Lamp
+from baselines.shared.lamp_scores import lamp
 from tests.helpers.methods import (
     begin,
     constant_network,

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipelines.methods.catalogue import in_headlines
 from pipelines.report.analysis.rows import Row
 from pipelines.settings.spec import RANDOM
 
@@ -19,7 +20,8 @@ class Glance:
     dense, random
         Rows of the unpruned network and of random pruning; None if not on the board.
     highest
-        Row with the highest mean accuracy; None if no run is ok.
+        Row with the highest mean accuracy; None if no run is ok. As in `above_random`, methods that
+        were written after an abstract only are left out.
     above_random
         Methods whose gain over random pruning, paired by seed, has a 95 % interval above zero;
         not corrected for the number of methods.
@@ -54,7 +56,8 @@ def make_overview(rows: Sequence[Row]) -> list[Glance]:
 def _glance(rows: Sequence[Row], dense: Row | None) -> Glance:
     density = min(row.target for row in rows if isinstance(row.target, float))
     own = [row for row in rows if row.target == density]
-    ranked = [row for row in own if row.accuracy]
+    shown = [row for row in own if in_headlines(row.method)]
+    ranked = [row for row in shown if row.accuracy]
     return Glance(
         workload=own[0].workload,
         track=own[0].track,
@@ -63,8 +66,8 @@ def _glance(rows: Sequence[Row], dense: Row | None) -> Glance:
         dense=dense,
         random=next((row for row in own if row.method == RANDOM), None),
         highest=max(ranked, key=_accuracy, default=None),
-        above_random=tuple(sorted(row.method for row in own if _is_above_random(row))),
-        methods=sum(row.gain_over_random is not None for row in own),
+        above_random=tuple(sorted(row.method for row in shown if _is_above_random(row))),
+        methods=sum(row.gain_over_random is not None for row in shown),
         seeds=min((sum(row.statuses.values()) for row in own if row.statuses), default=0),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.boards.coverage import Coverage
 from pipelines.common.alignment import align
+from pipelines.methods.catalogue import in_headlines
 from pipelines.metrics.numbers import MISSING, percent, target
 from pipelines.report.analysis.rows import Row
 
@@ -21,7 +22,8 @@ def best_rows(rows: Sequence[Row]) -> dict[_Table, dict[float, Row]]:
     Parameters
     ----------
     rows
-        Of a board; the unpruned network and rows without a target density are left out.
+        Of a board. Left out are the unpruned network, rows without a target density, and methods
+        that were written after an abstract only.
 
     Returns
     -------
@@ -31,6 +33,8 @@ def best_rows(rows: Sequence[Row]) -> dict[_Table, dict[float, Row]]:
     found: dict[_Table, dict[float, Row]] = defaultdict(dict)
     for row in rows:
         if row.is_reference or isinstance(row.target, str) or row.accuracy is None:
+            continue
+        if not in_headlines(row.method):
             continue
         table = found[row.workload, row.track, row.granularity]
         best = table.get(row.target)

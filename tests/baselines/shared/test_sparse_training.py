@@ -30,6 +30,14 @@ def test_drop_and_grow_by_hand() -> None:
     assert drop_and_grow(whole, 1, torch.rand(2, 2), torch.rand(2, 2)).equal(whole)
 
 
+def test_fewer_connections_can_grow_than_are_dropped() -> None:
+    kept = torch.tensor([True, True, True, False, False])
+    drop = grow = torch.tensor([0.5, 0.1, 0.9, 2.0, 3.0])
+    assert drop_and_grow(kept, 2, drop, grow, 1).int().tolist() == [0, 0, 1, 0, 1]
+    assert drop_and_grow(kept, 2, drop, grow, 0).int().tolist() == [0, 0, 1, 0, 0]
+    assert drop_and_grow(kept, 0, drop, grow, 9).int().tolist() == [1, 1, 1, 1, 1]
+
+
 SPARSE: dict[str, Any] = {
     "set": lambda: SparseEvolutionaryTraining(updates=20),
     "rigl": lambda: RigL(updates=20),

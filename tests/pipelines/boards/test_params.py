@@ -99,7 +99,7 @@ class AllReached:
 def test_matched_runs_have_the_density_that_the_emergent_run_reached(params: Params) -> None:
     matched = params.matched("embedded", cast(Store, AllReached()))
     assert {c.density for c in matched} == {0.3}
-    assert {c.matched_to for c in matched} == {"dpap"}, "no baseline is spatio-temporal"
+    assert {c.matched_to for c in matched} == {"dpap"}, "a density says nothing about time steps"
     assert {c.seed for c in matched} == set(params.board("embedded").seeds)
 
 
@@ -107,6 +107,17 @@ def test_a_method_that_needs_spikes_is_matched_on_spiking_workloads_only(params:
     matched = params.matched("embedded", cast(Store, AllReached()))
     assert {c.workload for c in matched if c.method == "sca"} == {"digits-snn"}
     assert {c.workload for c in matched if c.method == "grand"} == {"digits-snn", "digits-ann"}
+
+
+def test_random_has_time_steps_where_another_method_of_the_board_prunes_them(
+    params: Params,
+) -> None:
+    def of(board: str) -> set[str]:
+        cells = params.cells(board, methods=["random"])
+        return {c.workload for c in cells if c.granularity == "spatio-temporal"}
+
+    assert of("quick") == of("post-training") == set()
+    assert of("embedded") == {"digits-snn"}, "the other workload has an artificial network"
 
 
 def test_without_records_there_are_no_matched_runs_and_no_controls(

@@ -133,6 +133,7 @@ def test_the_overview_names_what_beats_random(params: Params) -> None:
         *runs("magnitude", 0.90, 0.91),  # 10 points above, in both seeds
         *runs("grand", 0.70, 0.93),  # above by 1 point, in one seed only
         *runs("taylor", 0.5, 0.5, density=0.5),
+        *runs("sca", 0.95, 0.96),  # after an abstract: shown in the table, but no headline
     ]
     (glance,) = make_overview(make_rows(made))
     assert (glance.density, glance.methods, glance.seeds) == (0.1, 2, 2)

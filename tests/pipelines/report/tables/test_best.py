@@ -58,3 +58,11 @@ def test_a_board_without_finished_runs(params: Params) -> None:
     rows = make_rows([record(params, "dense", 0, 0.0, status="diverged")])
     assert "Unpruned" not in best_text(rows)
     assert json.loads(best_json(rows)) == {}
+
+
+def test_a_method_written_after_an_abstract_is_not_named_as_the_best(
+    params: Params, records: list[RunRecord]
+) -> None:
+    better = [record(params, "sca", seed, 0.99, 0.5) for seed in (0, 1)]
+    found = best_rows(make_rows([*records, *better]))
+    assert found["digits-snn", "from-scratch", "structured"][0.5].method == "random"
