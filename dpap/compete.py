@@ -12,7 +12,7 @@ sides, and its synapses compete within their layer by F.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from baselines.shared.activity import Activity
 from baselines.shared.contract import PruneContext
 from baselines.shared.dependency_graph import relative, unit_scores
-from baselines.shared.groups import Structure, UnitGroup
+from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
 from baselines.shared.selection import select
-from dpap.competition import comparable, inhibited
+from dpap.competition import comparable, inhibited, wired
 from dpap.traces import trace
 from dpap.trophic import TrophicDPAP, update_mean
 
@@ -36,9 +36,9 @@ class CompetitiveDPAP(TrophicDPAP):
 
     Parameters
     ----------
-    conv_ratio
-        Granularity ``hybrid``: density of the convolutions divided by that of the linear layers,
-        as far as it does not exceed 1.
+    structured_ratio, hybrid_ratio
+        Density of the convolutions divided by that of the linear layers, by granularity, as far as
+        the former does not exceed 1. Linear layers can be sparser if single synapses are pruned.
     lateral
         Whether units inhibit weaker units.
     tau
@@ -53,14 +53,16 @@ class CompetitiveDPAP(TrophicDPAP):
         emergent=False,
     )
 
-    conv_ratio: float = 4.0
+    structured_ratio: float = 2.0
+    hybrid_ratio: float = 4.0
     lateral: bool = True
     tau: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.conv_ratio <= 0:
-            raise ValueError(f"conv_ratio must be above 0, not {self.conv_ratio}")
+        for name in ("structured_ratio", "hybrid_ratio"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.tau <= 1:
             raise ValueError(f"tau must be in [0, 1], not {self.tau}")
 
@@ -101,71 +103,68 @@ class CompetitiveDPAP(TrophicDPAP):
     def _matched(
         self, units: Mapping[str, Tensor], synapses: Mapping[str, Tensor], density: float
     ) -> Masks:
-        """Keep the winners at a density."""
-        structure, generator = self.context.structure, self.context.generator
-        if not synapses:
-            return select(
-                structure, density, generator, units=units, minimum_width=self.minimum_width
-            )
-        kept = dict(self.alive)
-        conv, linear = self._parts(set(synapses))
+        """Choose channels, then neurons or synapses so that the density is met."""
+        structure, draw, width = self.context.structure, self.context.generator, self.minimum_width
+        conv, linear = self._parts()
         left = round(density * structure.prunable)
+        kept = dict(self.alive)
         if conv.layers:
-            ratio = self.conv_ratio
-            share = min(1.0, ratio * left / (ratio * conv.prunable + linear.prunable))
+            ratio = self.hybrid_ratio if synapses else self.structured_ratio
+            share = ratio * left / (ratio * conv.prunable + linear.prunable)
             channels = {group.name: units[group.name] for group in conv.groups}
-            width = self.minimum_width
-            kept |= select(conv, share, generator, units=channels, minimum_width=width).units
+            chosen = select(conv, min(1.0, share), draw, units=channels, minimum_width=width)
+            kept |= chosen.units
             left -= sum(conv.count(kept).values())
-        share = min(1.0, max(left, len(synapses)) / linear.prunable)
-        while True:  # a neuron that dies frees the synapses on its other side
-            chosen = self._synapses(linear, kept, synapses, share)
-            wired = {
-                group.name: kept[group.name] & self._wired(group, chosen, units[group.name])
-                for group in structure.groups
-                if group.name in synapses
-            }
-            if all(torch.equal(now, kept[name]) for name, now in wired.items()):
-                return structure.masks(kept, chosen)
-            kept |= wired
+        if synapses:
+            return self._with_synapses(linear, kept, units, synapses, left)
+        fixed = {
+            group.name: torch.full((group.size,), torch.inf).masked_fill(
+                ~kept[group.name], -torch.inf
+            )
+            for group in conv.groups
+        }
+        scores = {**units, **fixed}
+        return select(
+            structure, density, draw, units=scores, scope="layer-wise", minimum_width=width
+        )
 
-    def _parts(self, linear: Container[str]) -> tuple[Structure, Structure]:
-        """Return the convolutions with their channels, and the named linear layers."""
-        whole = self.context.structure
-        channels = tuple(group for group in whole.groups if group.name not in linear)
-        of_conv = tuple(layer for layer in whole.layers if layer.name not in linear)
-        others = tuple(layer for layer in whole.layers if layer.name in linear)
-        return Structure(of_conv, whole.shapes, channels), Structure(others, whole.shapes)
-
-    def _synapses(
+    def _with_synapses(
         self,
         linear: Structure,
-        kept: Mapping[str, Tensor],
+        kept: dict[str, Tensor],
+        scores: Mapping[str, Tensor],
         synapses: Mapping[str, Tensor],
-        share: float,
-    ) -> dict[str, Tensor]:
-        """Choose synapses between kept units. Pruned ones come back if there are no others."""
-        alive = self.context.structure.masks(kept).parameters
-        scores = {
-            name: score.masked_fill(score.isinf(), -1.0).masked_fill(
-                ~alive[f"{name}.weight"], -torch.inf
-            )
-            for name, score in synapses.items()
-        }
-        draw = self.context.generator
-        masks = select(linear, share, draw, weights=scores, scope="layer-wise").parameters
-        return {name: masks[f"{name}.weight"] for name in scores}
+        left: int,
+    ) -> Masks:
+        """Choose `left` synapses between kept units, and remove the neurons that have none."""
+        structure, draw = self.context.structure, self.context.generator
+        share = min(1.0, max(left, len(synapses)) / linear.prunable)
+        neurons = [group for group in structure.groups if group.name in synapses]
+        while True:
+            allowed = structure.masks(kept).parameters
+            # A pruned synapse comes back only if all others that are allowed are kept.
+            ranked = {
+                name: score.masked_fill(score.isinf(), -1.0).masked_fill(
+                    ~allowed[f"{name}.weight"], -torch.inf
+                )
+                for name, score in synapses.items()
+            }
+            chosen = select(linear, share, draw, weights=ranked, scope="layer-wise").parameters
+            masks = structure.masks(kept, {name: chosen[f"{name}.weight"] for name in synapses})
+            alone = False
+            for group in neurons:
+                alive = wired(group, {n: masks.parameters[f"{n}.weight"] for n in synapses})
+                alive[scores[group.name].topk(min(self.minimum_width, group.size)).indices] = True
+                alone |= bool((kept[group.name] & ~alive).any())
+                kept[group.name] = kept[group.name] & alive
+            if not alone:  # else the synapses on the other side of the dead neurons are free
+                return masks
 
-    def _wired(self, group: UnitGroup, chosen: Mapping[str, Tensor], scores: Tensor) -> Tensor:
-        """Return which neurons have a synapse on both sides; the best neurons always count."""
-        read, reads = torch.zeros(2, group.size, dtype=torch.bool)
-        for cut in group.slices:
-            name = cut.parameter.removesuffix(".weight")
-            if name in chosen:
-                has = chosen[name].any(1 - cut.dim)[cut.index].any(1)
-                read, reads = (read | has, reads) if cut.dim else (read, reads | has)
-            elif cut.dim == 1:  # the readout
-                read = torch.ones_like(read)
-        wired: Tensor = read & reads
-        wired[scores.topk(min(self.minimum_width, group.size)).indices] = True
-        return wired
+    def _parts(self) -> tuple[Structure, Structure]:
+        """Return the convolutions with their channels, and the linear layers without units."""
+        whole = self.context.structure
+        conv = tuple(layer for layer in whole.layers if layer.kind == "conv")
+        linear = tuple(layer for layer in whole.layers if layer.kind == "linear")
+        names = {layer.name for layer in conv}
+        channels = tuple(group for group in whole.groups if group.name in names)
+        return Structure(conv, whole.shapes, channels), Structure(linear, whole.shapes)

@@ -1,9 +1,13 @@
-"""Rules of competition: lateral inhibition, and how layers compare with each other."""
+"""Rules of competition: lateral inhibition, how layers compare, and when a neuron dies."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+
+from baselines.shared.groups import UnitGroup
 
 
 def inhibited(scores: Tensor, covariance: Tensor) -> Tensor:
@@ -50,3 +54,25 @@ def comparable(scores: Tensor) -> Tensor:
     larger = squares.flip(0).cumsum(0).flip(0).clamp_min(torch.finfo(torch.double).tiny)
     shares = torch.empty_like(squares).scatter_(0, order, squares / larger)
     return shares.masked_fill(scores == -torch.inf, -torch.inf)
+
+
+def wired(group: UnitGroup, synapses: Mapping[str, Tensor]) -> Tensor:
+    """Return which neurons of a group have a synapse on both sides, bool [units].
+
+    Parameters
+    ----------
+    group
+        Neurons of linear layers.
+    synapses
+        Layer name -> kept synapses, bool [outputs, inputs]. A layer without an entry that reads the
+        neurons, as the readout does, reads all of them.
+    """
+    reads = read = torch.zeros(group.size, dtype=torch.bool)
+    for cut in group.slices:
+        name = cut.parameter.removesuffix(".weight")
+        if name in synapses:
+            has = synapses[name].any(1 - cut.dim)[cut.index].any(1)
+            reads, read = (reads | has, read) if cut.dim == 0 else (reads, read | has)
+        elif cut.dim == 1:
+            read = torch.ones_like(read)
+    return reads & read

@@ -75,7 +75,7 @@ def test_convolutions_have_a_multiple_of_the_density_of_linear_layers(
 ) -> None:
     # 20 channels of 9 weights, and 10 neurons of 20 weights. Of 380 weights, 114 are kept. The
     # convolution has ratio * 114 / (ratio * 180 + 200) of its weights: 0.3, 0.41 and 0.50.
-    pruner = begun("20C3-MP4-10FC", 0.3, conv_ratio=ratio)
+    pruner = begun("20C3-MP4-10FC", 0.3, hybrid_ratio=ratio)
     observe_ones(pruner)
     masks = pruner.masks(0.1)
     assert masks is not None
@@ -111,7 +111,9 @@ def test_units_stay_pruned_and_the_density_is_met(granularity: str, lateral: boo
 
 
 def test_options_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="conv_ratio"):
-        CompetitiveDPAP(conv_ratio=0.0)
+    with pytest.raises(ValueError, match="structured_ratio"):
+        CompetitiveDPAP(structured_ratio=0.0)
+    with pytest.raises(ValueError, match="hybrid_ratio"):
+        CompetitiveDPAP(hybrid_ratio=-1.0)
     with pytest.raises(ValueError, match="tau"):
         CompetitiveDPAP(tau=1.5)

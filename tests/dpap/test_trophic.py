@@ -12,7 +12,7 @@ from torch import Tensor
 from baselines.shared.activity import Activity
 from baselines.shared.contract import PruneContext
 from baselines.shared.masks import Masks
-from dpap.trophic import TrophicDPAP
+from dpap.trophic import SpatioTemporalTrophicDPAP, TrophicDPAP
 from pipelines.networks.initial import build_network, build_structure
 from pipelines.settings.network import NetworkSpec
 from tests.helpers.methods import begin, constant_network
@@ -131,6 +131,47 @@ def test_pruned_entries_stay_pruned(granularity: str, density: float | None) -> 
     if density is not None:
         assert abs(last - density) < (0.06 if granularity == "structured" else 0.005)
     assert all(bool(kept.any()) for kept in masks[-1].units.values())
+
+
+def test_a_step_whose_spikes_have_little_support_is_silenced() -> None:
+    pruner = SpatioTemporalTrophicDPAP(
+        updates=10, start=0.1, stop=1.0, threshold=0.0, step_threshold=0.5
+    )
+    net = constant_network("snn")
+    structure = build_structure(net, "spatio-temporal")
+    pruner.begin(net, PruneContext(structure, "spatio-temporal", None, torch.Generator(), 3))
+    # Spikes of the neurons at three steps. Both have rate 1, so both have F = 1.
+    neurons = torch.tensor([[2.0, 1.0], [1.0, 1.0], [0.0, 1.0]]).unsqueeze(1)
+    # Channel 0 has a rate of 1 and channel 1 of 3, so F is 0.5 and 1.5.
+    steps = torch.tensor([[1.0, 6.0], [0.0, 2.0], [2.0, 1.0]]).view(3, 1, 2, 1, 1)
+    maps = steps.expand(-1, -1, -1, 2, 2)
+    pruner.observe(
+        Activity(
+            {
+                "conv1": (torch.ones(1, 1, 1, 2, 2), maps),
+                "fc1": (maps.flatten(2), neurons),
+                "readout": (neurons, torch.zeros(1, 1, 3)),
+            }
+        )
+    )
+    masks = pruner.masks(0.1)
+    assert masks is not None
+    # F of a step is F of the unit, times its spikes at the step / its mean.
+    # Neurons: 2, 1, 0 and 1, 1, 1. Channels: 0.5, 0, 1 and 3, 1, 0.5.
+    assert masks.steps["fc1"].tolist() == [[True, True, False], [True, True, True]]
+    assert masks.steps["conv1"].tolist() == [[True, False, True], [True, True, True]]
+
+
+def test_silenced_steps_stay_silent_and_one_step_is_refused() -> None:
+    masks, _ = run(SpatioTemporalTrophicDPAP(updates=60), "spatio-temporal", 0.3)
+    for earlier, later in pairwise(masks):
+        for name, kept in earlier.steps.items():
+            assert not bool((later.steps[name] & ~kept).any()), name
+    assert any(not bool(kept.all()) for kept in masks[-1].steps.values())
+    with pytest.raises(ValueError, match="at least 2 time steps"):
+        run(SpatioTemporalTrophicDPAP(), "spatio-temporal", 0.3, steps=1)
+    with pytest.raises(ValueError, match="step_threshold"):
+        SpatioTemporalTrophicDPAP(step_threshold=-1.0)
 
 
 @pytest.mark.parametrize(
