@@ -13,14 +13,14 @@ sides, and its synapses compete within their layer by F.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
-from baselines.shared.contract import PruneContext
+from baselines.shared.contract import PruneContext, PrunerInfo
 from baselines.shared.dependency_graph import relative, unit_scores
 from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
@@ -34,8 +34,12 @@ from dpap.trophic import TrophicDPAP, update_mean
 class CompetitiveDPAP(TrophicDPAP):
     """Prune the units that lose the competition, and the synapses of the lowest support.
 
+    The method finds no density of its own, so `threshold` has no effect.
+
     Parameters
     ----------
+    start, stop
+        As in `dpap.trophic.TrophicDPAP`, with earlier defaults.
     structured_ratio, hybrid_ratio
         Density of the convolutions divided by that of the linear layers, by granularity, as far as
         the former does not exceed 1. Linear layers can be sparser if single synapses are pruned.
@@ -45,16 +49,19 @@ class CompetitiveDPAP(TrophicDPAP):
         Decay of the spike traces per time step, in [0, 1], as in DPAP.
     """
 
-    info = replace(
-        TrophicDPAP.info,
+    info = PrunerInfo(
         name="dpap-compete",
         summary="Units compete by support, norm and lateral inhibition; synapses by support.",
         paper="DPAP, arXiv 2211.12714, with the comparison of layers of LAMP, arXiv 2010.07611",
-        emergent=False,
+        granularities=("structured", "hybrid"),
+        tracks=("from-scratch", "post-training"),
+        needs_activity=True,
     )
 
+    start: float = 0.1
+    stop: float = 0.4
     structured_ratio: float = 2.0
-    hybrid_ratio: float = 4.0
+    hybrid_ratio: float = 7.0
     lateral: bool = True
     tau: float = 0.5
 

@@ -71,7 +71,7 @@ class TrophicDPAP(Pruner):
     updates: int = 100
     memory: float = 0.9
     momentum: float = 0.9
-    threshold: float = 0.3
+    threshold: float = 1.0
     minimum_width: int = 1
 
     def __post_init__(self) -> None:
