@@ -2,7 +2,7 @@
 
 The score of a unit is sqrt(F N) (1 - rho^2), relative to the layer: F is its trophic support
 (`dpap.trophic`), N its group norm (DepGraph, arXiv 2301.12900), and rho^2 the largest squared
-correlation of its spike trace with that of a stronger unit of its layer (`dpap.competition`). So a
+correlation of its spike trace with that of a stronger unit of its layer (`dpap.rivals`). So a
 unit lives if its readers use it, if its weights are large, and if no stronger unit does its work.
 Layers compare by the normalisation of LAMP (arXiv 2010.07611).
 
@@ -25,7 +25,7 @@ from baselines.shared.dependency_graph import relative, unit_scores
 from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
 from baselines.shared.selection import select
-from dpap.competition import comparable, inhibited, wired
+from dpap.rivals import comparable, inhibited, wired
 from dpap.traces import trace
 from dpap.trophic import TrophicDPAP, update_mean
 

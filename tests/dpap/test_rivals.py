@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dpap.competition import comparable, inhibited
+from dpap.rivals import comparable, inhibited, wired
+from tests.helpers.structures import chain
 
 INF = float("inf")
 
@@ -44,3 +45,16 @@ def test_groups_of_equal_scores_keep_the_same_number_of_units() -> None:
     small, large = comparable(torch.ones(2)), comparable(torch.ones(4))
     assert sorted(small.tolist()) == pytest.approx([1 / 2, 1])
     assert sorted(large.tolist()) == pytest.approx([1 / 4, 1 / 3, 1 / 2, 1])
+
+
+def test_a_neuron_is_wired_if_it_reads_and_is_read() -> None:
+    first, second = chain([2, 3, 2]).groups
+    synapses = {
+        "fc1": torch.tensor([[True, False], [False, False], [True, True]]),
+        "fc2": torch.tensor([[True, True, False], [False, True, False]]),
+    }
+    # Neuron 1 reads nothing, and nobody reads neuron 2. The helper's last layer has no reader.
+    assert wired(first, synapses).tolist() == [True, False, False]
+    assert wired(second, synapses).tolist() == [False, False]
+    # A reader without an entry, such as the readout, reads every neuron.
+    assert wired(first, {"fc1": synapses["fc1"]}).tolist() == [True, False, True]

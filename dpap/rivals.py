@@ -1,4 +1,4 @@
-"""Rules of competition: lateral inhibition, how layers compare, and when a neuron dies."""
+"""Rivals: lateral inhibition, how layers compare, and when a neuron has lost all synapses."""
 
 from __future__ import annotations
 
