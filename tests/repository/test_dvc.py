@@ -180,7 +180,9 @@ def make_small(project: Path) -> None:
         ("epochs: 8", "epochs: 1"),
         ("[0.5, 0.25, 0.1, 0.05]", "[0.5]"),
         ("[0.25, 0.1]", "[0.5]"),
+        ("[0.25, 0.1, 0.05]", "[0.5]"),
         ("[0, 1, 2]", "[0]"),
+        ("[0, 1, 2, 3, 4, 5, 6, 7]", "[0]"),
     ]:
         assert old in text
         text = text.replace(old, new)
@@ -257,7 +259,7 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     } <= stages
     assert {"matched@digits-snn", "controls@digits-ann", "quick", "mlflow"} <= stages
     assert {f"report@{board}" for board in ("quick", "embedded", "post-training")} <= stages
-    for board in ("quick", "embedded", "post-training", "dpap-ablation"):
+    for board in ("quick", "embedded", "post-training", "dpap-ablation", "dpap-heirs"):
         for name in ("leaderboard.html", "leaderboard.csv", "best.txt"):
             assert (boards / board / name).exists()
         assert list((boards / board / "figures").glob("digits-snn-*accuracy-density.svg"))
