@@ -267,7 +267,8 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     pruned = 2 * (3 + 2 * 2) + 2  # magnitude, dpap, dpap-st
     matched = 2 * (2 + 2)  # random and magnitude at two granularities
     # Random pruning and matched runs have no controls.
-    assert len(records("embedded")) == 2 * (1 + 3) + pruned + matched + pruned
+    unpruned_and_random = 2 * (1 + 3) + 1  # spatio-temporal pruning is for spiking networks only
+    assert len(records("embedded")) == unpruned_and_random + pruned + matched + pruned
 
     shown = json.loads(dvc(tmp_path, "metrics", "show", "--json"))
     best = shown[""]["data"]["results/boards/quick/best.json"]["data"]
