@@ -99,9 +99,10 @@ ablation: $(STAMP) ## compute the ablations of DPAP and write their tables into 
 	dpap-bench sweep --board dpap-ablation
 	dpap-bench report --board dpap-ablation --update docs/dpap.md
 
-tune: $(STAMP) ## tune every method and write the best hyper-parameters to methods.yaml
+tune: $(STAMP) ## tune every method, write what is better to methods.yaml and the table to docs/tuning.md
 	dpap-bench tune --all
-	dpap-bench verify results/tuning --no-rerun --seal
+	dpap-bench verify results/tuning/confirmation --no-rerun --seal
+	dpap-bench tune --report --update docs/tuning.md
 
 ui: $(STAMP) ## serve MLflow on 127.0.0.1; PORT=5001 sets another port
 	dpap-bench sync --uri sqlite:///mlflow.db
