@@ -206,7 +206,11 @@ def _missing(submission: Submission, params: Params, store: Store) -> list[RunSp
             "boards": params.boards | {submission.board: board},
             "compute": submission.compute,
             "methods": params.methods | submission.methods,
-            "tuned": params.tuned | dict.fromkeys(submission.methods, {}) | submission.tuned,
+            "tuned": {
+                name: changes
+                for name, changes in (params.tuned | submission.tuned).items()
+                if name in submission.tuned or name not in submission.methods
+            },
             "variants": params.variants | submission.variants,
         }
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import msgspec
 import yaml
@@ -165,9 +165,8 @@ class Params(BaseModel):
         granularity
             What the method removes.
         """
-        tuned: Mapping[str, Mapping[str, dict[str, Any]]] = self.tuned.get(name, {})
-        found = tuned.get(self.workloads[workload].network.kind, {})
-        return self.methods.get(name, {}) | found.get(granularity, {})
+        found = self.tuned.get(name, {}).get(self.workloads[workload].network.kind, {})
+        return self.methods.get(name, {}) | found.get(cast(Granularity, granularity), {})
 
     def board(self, name: str) -> Board:
         """Return a board.

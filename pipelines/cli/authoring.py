@@ -199,7 +199,9 @@ def _run_studies(studies: Sequence[Study], trials: Trials, data_root: Path, work
             progress.write(f"{record.status}: {record.spec.label()}: {record.message}")
         progress.advance(record.spec.label())
 
-    with Progress(sum(study.runs_left for study in studies), "tuning", "run") as progress:
+    most = sum(study.runs_left for study in studies)
+    print(f"{len(studies)} studies, at most {most} runs to do", file=sys.stderr)
+    with Progress(most, "tuning", "run") as progress:
         run_trials(studies, compute, show)
 
 

@@ -131,7 +131,7 @@ SOURCES = {
     "fashion-tuning": Source(
         "fashion_tuning",
         "the first of Fashion-MNIST's training images, halved, for tuning alone",
-        Size((1, 14, 14), 10, 3_500, 2_500, 0),
+        Size((1, 14, 14), 10, 3_000, 2_000, 0),
         member="FASHION_TUNING",
     ),
     "mnist": Source(
