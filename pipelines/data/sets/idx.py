@@ -43,18 +43,7 @@ class IdxFiles(ImageDataset):
         BenchError
             If a file cannot be had.
         """
-        self.fetch_part(folder, "training")
-        self.fetch_part(folder, "test")
-
-    def fetch_part(self, folder: Path, part: Part) -> None:
-        """Put the two files of one part into `folder`, uncompressed and verified.
-
-        Raises
-        ------
-        BenchError
-            If a file cannot be had.
-        """
-        for name in _names(part):
+        for name in self.files:
             self._file(name).fetch(folder)
 
     def read(self, folder: Path, part: Part) -> Images:
@@ -65,7 +54,8 @@ class IdxFiles(ImageDataset):
         BenchError
             If a file is missing or damaged.
         """
-        paths = [self._file(name).verify(folder, self.name) for name in _names(part)]
+        names = [f"{_PREFIXES[part]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+        paths = [self._file(name).verify(folder, self.name) for name in names]
         pixels, labels = map(read_idx, paths)
         return Images(pixels[:, np.newaxis], labels.astype(np.int64))
 
@@ -73,11 +63,6 @@ class IdxFiles(ImageDataset):
         urls = tuple(f"{mirror}{name}.gz" for mirror in self.mirrors)
         checksum = f"sha256:{self.files[name]}"
         return RemoteFile(name, checksum, urls, gzipped=True, folders=self.folders)
-
-
-def _names(part: Part) -> tuple[str, str]:
-    """Names of the files of images and of labels of a part."""
-    return f"{_PREFIXES[part]}-images-idx3-ubyte", f"{_PREFIXES[part]}-labels-idx1-ubyte"
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
