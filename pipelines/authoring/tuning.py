@@ -124,7 +124,8 @@ class Study:
         InputError
             If the space does not fit the method, or does not contain the default.
         """
-        default = self.params.methods.get(self.name, {})
+        untuned = self.params.model_copy(update={"tuned": {}})
+        default = untuned.options(self.name, self.workload, self.granularity)
         settings = draw_settings(self.name, self.space, default, self.tuning.settings)
         for option, values in self.space.items():
             if option not in default or default[option] not in values:
