@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation heirs tune ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -98,6 +98,10 @@ structure: $(STAMP) ## write the table of docs/structure.md from the tree
 ablation: $(STAMP) ## compute the ablations of DPAP and write their tables into docs/dpap.md
 	dpap-bench sweep --board dpap-ablation
 	dpap-bench report --board dpap-ablation --update docs/dpap.md
+
+heirs: $(STAMP) ## compare DPAP with its repaired variants and write the tables into docs/dpap-heirs.md
+	dpap-bench sweep --board dpap-heirs
+	dpap-bench report --board dpap-heirs --update docs/dpap-heirs.md
 
 tune: $(STAMP) ## tune every method, write what is better to methods.yaml and the table to docs/tuning.md
 	dpap-bench tune --all

@@ -46,7 +46,7 @@ class Checker:
                 self.params = with_block(self.params, command.text)
             elif command.kind == "python":
                 compile(command.text, command.page, "exec")
-            elif command.marker and command.words[0] not in _PARSERS:
+            elif command.marker and command.words[0] not in _NAMED:
                 _shell(command.text)
             else:
                 self._line(command.words, loose=command.inline)
@@ -110,7 +110,7 @@ class Checker:
                 self._line(shlex.split(line), loose=False)
 
     def dvc(self, words: Sequence[str], loose: bool) -> None:
-        if words[0] != "repro":
+        if words[0] not in ("repro", "status", "push", "pull"):
             raise ValueError(f"no rule covers 'dvc {words[0]}'; {_ADD_RULE}")
         for word in words[1:]:
             file, _, stage = word.rpartition(":")
@@ -170,6 +170,10 @@ _PARSERS: dict[str, Callable[[Checker, Sequence[str], bool], None]] = {
     "mkdir": Checker.copy,
     ".": Checker.source,
 }
+
+
+#: Programs whose commands are parsed even where they are not run: they name things of this project.
+_NAMED = ("dpap-bench", "make", "python", "pip")
 
 
 def _shell(text: str) -> None:

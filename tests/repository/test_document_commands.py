@@ -31,7 +31,7 @@ SHORT = {
     "epochs: 15": "epochs: 1",
     "data: fashion-tuning": "data: digits",
     "epochs: 3\n": "epochs: 1\n",
-    "settings: 12": "settings: 2",
+    "settings: 10": "settings: 2",
     "rungs: [2, 5, 8]": "rungs: [1]",
     "[100, 101, 102, 103, 104, 105, 106, 107]": "[100]",
     "[200, 201, 202, 203, 204, 205, 206, 207, 208, 209]": "[200, 201]",

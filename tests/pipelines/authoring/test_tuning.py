@@ -291,7 +291,7 @@ def small(project: Path) -> Path:
         ("16C3-MP2-32C3-MP2-64FC", "6C3-MP2-8C3-MP2-12FC"),
         ("epochs: 3\n", "epochs: 1\n"),
         ("density: 0.1\n", "density: 0.4\n"),
-        ("settings: 12", "settings: 3"),
+        ("settings: 10", "settings: 3"),
         ("rungs: [2, 5, 8]", "rungs: [1, 2]"),
         ("[100, 101, 102, 103, 104, 105, 106, 107]", "[100, 101]"),
         ("[200, 201, 202, 203, 204, 205, 206, 207, 208, 209]", "[200, 201]"),

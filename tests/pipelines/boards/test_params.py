@@ -40,7 +40,7 @@ def refusal(project: Path, old: str, new: str) -> str:
         ("boards:", "boards: [", "is not valid YAML"),
         ("compute:", "compute: {}\ncompute:", "key 'compute' in line"),
         ("seeds: [0, 1, 2]", "seeds: &three [0, 1, 2]\n    tracks: *three", "by an alias"),
-        ("settings: 12", "settings: 1", "tuning.settings: Input should be greater than or equal"),
+        ("settings: 10", "settings: 1", "tuning.settings: Input should be greater than or equal"),
         ("rungs: [2, 5, 8]", "rungs: [5, 2, 8]", "must rise to the number of search_seeds, 8"),
     ],
 )

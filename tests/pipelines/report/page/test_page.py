@@ -21,6 +21,7 @@ from pipelines.report.page.origin import make_origin, read_citation
 from pipelines.report.page.overview import make_overview
 from pipelines.report.page.page import Section, render
 from pipelines.report.tables.density import make_tables
+from pipelines.settings.rules import RULES_VERSION
 from tests.helpers.handmade import board, layered, record, whole_page
 
 EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
@@ -245,3 +246,15 @@ def test_the_data_of_the_curves_is_json(records: list[RunRecord]) -> None:
     assert found is not None
     data: dict[str, Any] = json.loads(found[1])
     assert EVIL in data["series"]
+
+
+def test_the_page_states_the_version_of_the_rules(records: list[RunRecord]) -> None:
+    assert f"All follow version {RULES_VERSION} of the rules (RULES.md)." in page(records)
+
+
+def test_records_without_times_have_no_date(records: list[RunRecord]) -> None:
+    timeless = [replace(one, started_at=None, environment=None) for one in records]
+    assert make_origin(timeless).newest == ""
+    text = page(timeless)
+    assert "newest run" not in text
+    assert "an unknown environment" in text
