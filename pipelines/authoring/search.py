@@ -18,16 +18,18 @@ from pipelines.common.errors import InputError, unknown
 from pipelines.methods.registry import method
 
 _SEED = 0
+#: Number of hypercubes that are drawn; the later ones replace settings that are there already.
+_HYPERCUBES = 20
 
 
 def draw_settings(
-    name: str, space: Space, default: dict[str, Any], count: int
+    method_name: str, space: Space, default: dict[str, Any], count: int
 ) -> list[dict[str, Any]]:
     """Draw the settings of a search.
 
     Parameters
     ----------
-    name
+    method_name
         Name of the method.
     space
         Hyper-parameter -> what it may be.
@@ -39,22 +41,22 @@ def draw_settings(
     Returns
     -------
     list of dict
-        Settings with all hyper-parameters, each once; fewer than `count` if some are equal. Numbers
-        have three digits, so that people can read and type them.
+        Settings with all hyper-parameters, each once; fewer than `count` if the space has no more.
+        Numbers have three digits, so that people can read and type them.
 
     Raises
     ------
     InputError
         If the space does not fit the method.
     """
-    types = option_types(name, space)
-    points = qmc.LatinHypercube(len(space), rng=_SEED).random(count - 1)
+    types = option_types(method_name, space)
+    hypercube = qmc.LatinHypercube(len(space), rng=_SEED)
     found = [default]
-    for point in points.tolist():
+    for point in (one for _ in range(_HYPERCUBES) for one in hypercube.random(count - 1).tolist()):
         pairs = zip(space.items(), point, strict=True)
-        changes = {option: _value(values, types[option], u) for (option, values), u in pairs}
-        if default | changes not in found:
-            found.append(default | changes)
+        setting = default | {name: _value(values, types[name], u) for (name, values), u in pairs}
+        if setting not in found and len(found) < count:
+            found.append(setting)
     return found
 
 

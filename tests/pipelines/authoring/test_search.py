@@ -37,6 +37,12 @@ def test_both_bounds_of_whole_numbers_can_be_chosen() -> None:
     assert [one["p"] for one in found] == [2, 1], "and an equal setting is drawn once"
 
 
+def test_an_equal_setting_is_replaced_by_another_one() -> None:
+    space = {"p": Range(low=1, high=6), "scope": Choices(choices=("global", "layer-wise"))}
+    found = draw_settings("magnitude", space, DEFAULT, 12)
+    assert len({(one["p"], one["scope"]) for one in found}) == len(found) == 12
+
+
 @pytest.mark.parametrize(
     ("space", "reason"),
     [
