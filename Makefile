@@ -103,9 +103,10 @@ heirs: $(STAMP) ## compare DPAP with its repaired variants and write the tables 
 	dpap-bench sweep --board dpap-heirs
 	dpap-bench report --board dpap-heirs --update docs/dpap-heirs.md
 
-tune: $(STAMP) ## tune every method and write the best hyper-parameters to methods.yaml
+tune: $(STAMP) ## tune every method, write what is better to methods.yaml and the table to docs/tuning.md
 	dpap-bench tune --all
-	dpap-bench verify results/tuning --no-rerun --seal
+	dpap-bench verify results/tuning/confirmation --no-rerun --seal
+	dpap-bench tune --report --update docs/tuning.md
 
 ui: $(STAMP) ## serve MLflow on 127.0.0.1; PORT=5001 sets another port
 	dpap-bench sync --uri sqlite:///mlflow.db

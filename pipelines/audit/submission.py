@@ -8,11 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.audit.faults import Fault
 from pipelines.audit.faults import faults as record_faults
 from pipelines.audit.seal import SEAL, broken_seals, seal_folder
+from pipelines.boards.hyperparameters import Changes
 from pipelines.boards.params import Compute, Params
 from pipelines.common.errors import BenchError, InputError, first_fault
 from pipelines.common.files import atomic_file
@@ -38,9 +39,9 @@ class Submission(BaseModel):
         The board whose cells were run.
     names
         The submitted methods, each METHOD or METHOD:VARIANT.
-    compute, methods, variants
-        The contributor's entries in params.yaml: threads and device, and the hyper-parameters and
-        variants of the submitted methods.
+    compute, methods, tuned, variants
+        The contributor's entries in params.yaml and methods.yaml: threads and device, and the
+        hyper-parameters, their tuned values and the variants of the submitted methods.
     sources
         METHOD -> source file -> SHA-256 of what it means: comments and formatting do not count.
     code_digests
@@ -56,6 +57,7 @@ class Submission(BaseModel):
     names: tuple[str, ...]
     compute: Compute
     methods: dict[str, dict[str, Any]]
+    tuned: dict[str, Changes] = Field(default_factory=dict)
     variants: dict[str, dict[str, dict[str, Any]]]
     sources: dict[str, dict[str, str]]
     code_digests: dict[str, str]
@@ -104,6 +106,7 @@ def stage(
         names=names,
         compute=params.compute,
         methods={name: params.methods.get(name, {}) for name in methods},
+        tuned={name: params.tuned[name] for name in methods if name in params.tuned},
         variants={name: params.variants[name] for name in methods if name in params.variants},
         sources={name: method_meanings(name) for name in methods},
         code_digests={
@@ -203,6 +206,11 @@ def _missing(submission: Submission, params: Params, store: Store) -> list[RunSp
             "boards": params.boards | {submission.board: board},
             "compute": submission.compute,
             "methods": params.methods | submission.methods,
+            "tuned": {
+                name: changes
+                for name, changes in (params.tuned | submission.tuned).items()
+                if name in submission.tuned or name not in submission.methods
+            },
             "variants": params.variants | submission.variants,
         }
     )

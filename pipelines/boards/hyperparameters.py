@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from baselines.shared.info import Granularity
 from pipelines.boards.spaces import Space
 from pipelines.common.errors import InputError, first_fault
 from pipelines.common.files import atomic_file
@@ -21,25 +22,14 @@ from pipelines.common.yaml import read_yaml, write_yaml
 METHODS = "methods.yaml"
 _HEADING = """\
 The hyper-parameters of every method (options), what `dpap-bench tune` searches (space), and the
-trial that found the present options (tuned). `dpap-bench tune` and `dpap-bench new-method` write
-this file; values may be edited by hand, comments below this heading are lost."""
+values that it found to be better, by kind of network and granularity (tuned): they replace those of
+options. `dpap-bench tune` and `dpap-bench new-method` write this file; values may be edited by
+hand, comments below this heading are lost."""
 
-
-class Tuned(BaseModel):
-    """The trial of the hyper-parameter search that found the options.
-
-    Parameters
-    ----------
-    runs
-        Run ids of the best trial, one per seed; the records are in results/tuning.
-    validation
-        Mean validation accuracy of these runs, in [0, 1].
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    runs: tuple[str, ...]
-    validation: float = Field(ge=0, le=1)
+#: Kinds of networks: spiking and artificial.
+Kind = Literal["snn", "ann"]
+#: Kind of network -> granularity -> hyper-parameter -> value.
+Changes = dict[Kind, dict[Granularity, dict[str, Any]]]
 
 
 class Entry(BaseModel):
@@ -52,14 +42,24 @@ class Entry(BaseModel):
     space
         Hyper-parameter -> the values that tuning may choose. Empty: the method is not tuned.
     tuned
-        The trial that found the options. None: the options were written by hand.
+        Kind of network -> granularity -> hyper-parameter -> the value that replaces the one of
+        `options`. Tuning writes it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     options: dict[str, Any] = Field(default_factory=dict)
     space: Space = Field(default_factory=dict)
-    tuned: Tuned | None = None
+    tuned: Changes = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _changes_options(self) -> Self:
+        for granularities in self.tuned.values():
+            for changes in granularities.values():
+                for name in changes:
+                    if name not in self.options:
+                        raise ValueError(f"tuned has '{name}', which is not among the options")
+        return self
 
 
 _ENTRIES = TypeAdapter(dict[str, Entry])

@@ -287,6 +287,7 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
 
     fields = yaml.safe_load(methods.read_text())
     fields["magnitude"]["options"]["p"] = 3 - fields["magnitude"]["options"]["p"]
+    fields["magnitude"].pop("tuned", None)  # a tuned value would replace the new one
     methods.write_text(yaml.safe_dump(fields))
     changed = ran(dvc(tmp_path, "repro"))
     assert {name for name in changed if name.startswith(("baseline", "dpap"))} == {

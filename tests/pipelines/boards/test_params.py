@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from pipelines.boards.hyperparameters import Entry, read_entries, write_entries
 from pipelines.boards.params import Params, load_params, read_density
 from pipelines.common.errors import InputError
 from pipelines.records.store import Store
@@ -39,7 +40,8 @@ def refusal(project: Path, old: str, new: str) -> str:
         ("boards:", "boards: [", "is not valid YAML"),
         ("compute:", "compute: {}\ncompute:", "key 'compute' in line"),
         ("seeds: [0, 1, 2]", "seeds: &three [0, 1, 2]\n    tracks: *three", "by an alias"),
-        ("trials: 12", "trials: 0", "tuning.trials: Input should be greater than or equal to 1"),
+        ("settings: 10", "settings: 1", "tuning.settings: Input should be greater than or equal"),
+        ("rungs: [2, 5, 8]", "rungs: [5, 2, 8]", "must rise to the number of search_seeds, 8"),
     ],
 )
 def test_a_mistake_is_refused(project: Path, old: str, new: str, reason: str) -> None:
@@ -50,6 +52,7 @@ def test_a_mistake_is_refused(project: Path, old: str, new: str, reason: str) ->
     ("old", "new", "key"),
     [
         ("boards:", "methods: {magnitude: {p: 2}}\nboards:", "'methods'"),
+        ("boards:", "tuned: {magnitude: {}}\nboards:", "'tuned'"),
         ("\ntuning:\n", "\ntuning:\n  spaces: {}\n", "'tuning.spaces'"),
     ],
 )
@@ -85,6 +88,39 @@ def test_a_board_is_the_whole_grid(params: Params) -> None:
 def test_a_method_that_needs_spikes_has_cells_on_spiking_workloads_only(params: Params) -> None:
     cells = params.cells("embedded", methods=["dpap-st", "sca"])
     assert {c.workload for c in cells} == {"digits-snn"}
+
+
+def test_tuned_values_hold_for_one_kind_of_network_and_one_granularity(project: Path) -> None:
+    entries = read_entries(project)
+    before = load_params(project)
+    tuned = {"snn": {"structured": {"stop": 0.7, "p": 2}}, "ann": {"hybrid": {"stop": 0.8}}}
+    fields = entries["magnitude"].model_dump() | {"tuned": tuned}
+    write_entries(project, entries | {"magnitude": Entry.model_validate(fields)})
+    params = load_params(project)
+    base = params.methods["magnitude"]
+    assert base == before.methods["magnitude"]
+
+    def options(workload: str, granularity: str, name: str = "magnitude") -> dict[str, Any]:
+        return params.spec(workload, name, granularity, 0.25, 0).options
+
+    assert options("digits-snn", "structured") == base | {"stop": 0.7, "p": 2}
+    assert options("fashion-snn", "structured") == base | {"stop": 0.7, "p": 2}
+    assert options("digits-ann", "hybrid") == base | {"stop": 0.8}
+    for workload, granularity in (
+        ("digits-snn", "unstructured"),
+        ("digits-snn", "hybrid"),
+        ("digits-ann", "structured"),
+    ):
+        assert options(workload, granularity) == base
+    one_shot = options("digits-snn", "structured", "magnitude:one-shot")
+    assert one_shot == base | {"start": 0.5, "stop": 0.5, "p": 2}, "a variant comes last"
+
+    kept = {cell.run_id for cell in params.cells("quick")}
+    moved = [cell for cell in before.cells("quick") if cell.run_id not in kept]
+    assert {(cell.method, cell.workload, cell.granularity) for cell in moved} == {
+        ("magnitude", "digits-snn", "structured"),
+        ("magnitude", "digits-ann", "hybrid"),
+    }, "the other cells keep their run ids"
 
 
 class AllReached:
