@@ -32,8 +32,8 @@ METRICS: dict[str, Metric] = {
         Metric(
             "test_accuracy",
             "accuracy %",
-            "Test accuracy of the last iterate: mean over seeds ± half-width of the 95 % t "
-            "interval.",
+            "Test accuracy of the last iterate: mean over seeds ± half-width of the 95 % "
+            "interval over seeds and test samples.",
             read=of_outcome(lambda outcome: outcome.test_accuracy),
             format=percent,
             bounds=(0, 1),

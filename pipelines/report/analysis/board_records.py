@@ -60,7 +60,7 @@ def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
         cost = outcome.cost
         if spec.control or spec.matched_to:  # the cards show layers of all other runs
             cost = replace(cost, layers={})
-        outcome = replace(outcome, cost=cost, confusion=None, correct=None)
+        outcome = replace(outcome, cost=cost, confusion=None)
     shared = spec if record.spec == spec else record.spec
     return replace(record, spec=shared, outcome=outcome, trajectory=Trajectory())
 

@@ -130,8 +130,7 @@ def accuracy_over_density(
     if dense is not None:
         layers.append(layer("rule", {"y": {"datum": dense}}, strokeDash=[4, 3]))
     return figure(
-        f"{name} (dashed: dense; bars: 95 % t interval over seeds"
-        f"{f'; {missing}' if missing else ''})",
+        f"{name} (dashed: dense; bars: 95 % interval{f'; {missing}' if missing else ''})",
         data=data(points),
         facet={"column": nominal("granularity", title=None, sort=list(GRANULARITIES))},
         spec={"layer": layers, **_SIZE},

@@ -76,10 +76,9 @@ def _ranks(one: CriticalDifference) -> Section:
     return Section(
         f"ranks-{one.granularity}{'' if not track else '-' + one.track}",
         f"Average ranks, {one.granularity}{track}",
-        "Friedman's test and Nemenyi's critical difference over blocks of workload, density and "
-        f"seed: statistic {one.statistic:.2f}, p = {one.p:.2g}. Methods joined by a bar are not "
-        "separated. Blocks of one workload are not independent, so the ranks in the tables do not "
-        "come from this test.",
+        f"Friedman's test and Nemenyi's critical difference over {one.blocks} workloads, one block "
+        f"each: statistic {one.statistic:.2f}, p = {one.p:.2g}. Methods joined by a bar are not "
+        "separated. The ranks in the tables come from tests over seeds instead.",
         figure=critical_difference_diagram(one),
         alternative=f"Average ranks, 1 is best: {places}; critical difference "
         f"{one.critical_difference:.2f}.",

@@ -41,7 +41,7 @@ function prepare(article, panel) {
 function key() {
   const note = document.createElement("p");
   note.className = "note";
-  note.textContent = "Band or bar: 95 % t interval over seeds. Dashed grey: unpruned. Hollow: emergent "
+  note.textContent = "Band or bar: 95 % interval. Dashed grey: unpruned. Hollow: emergent "
     + "density, or a matched run at it. Methods that are not highlighted may lie outside the frame.";
   return note;
 }
