@@ -146,7 +146,7 @@ class DPAP(Preset, Pruner):
             if name in activity:
                 layer.observe(*activity.units(name))
 
-    def unit_importance(self) -> dict[str, Tensor] | None:
+    def last_unit_scores(self) -> dict[str, Tensor] | None:
         """Return the survival of units at the last update, inf if units are not pruned."""
         return self.survivals
 

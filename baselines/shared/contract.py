@@ -235,7 +235,7 @@ class Pruner:
             Inputs and outputs of every layer.
         """
 
-    def unit_importance(self) -> Mapping[str, Tensor] | None:
+    def last_unit_scores(self) -> Mapping[str, Tensor] | None:
         """Return the scores of units that the last masks were chosen by, for diagnostics.
 
         Returns

@@ -67,7 +67,7 @@ class GradualPruner(Pruner):
         self.alive = {g.name: torch.ones(g.size, dtype=torch.bool) for g in groups}
         self.last_scores: dict[str, Tensor] | None = None
 
-    def unit_importance(self) -> dict[str, Tensor] | None:
+    def last_unit_scores(self) -> dict[str, Tensor] | None:
         """Return the scores of units at the last update; None if single weights are pruned."""
         return self.last_scores
 

@@ -6,7 +6,16 @@ import sys
 
 import typer
 
-from pipelines.cli import authoring, exporting, listing, planning, publishing, reporting, running
+from pipelines.cli import (
+    authoring,
+    explaining,
+    exporting,
+    listing,
+    planning,
+    publishing,
+    reporting,
+    running,
+)
 from pipelines.common.errors import BenchError, InputError
 
 app = typer.Typer(
@@ -38,6 +47,7 @@ for command in (
     publishing.show,
     planning.plan,
     exporting.export,
+    explaining.explain,
 ):
     app.command()(command)
 

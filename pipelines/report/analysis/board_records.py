@@ -58,7 +58,7 @@ def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
     outcome = record.outcome
     if outcome is not None:
         cost = outcome.cost
-        if spec.control or spec.matched_to:  # the cards show layers of all other runs
+        if spec.control:  # controls are columns: their costs are not shown
             cost = replace(cost, layers={})
         outcome = replace(outcome, cost=cost, confusion=None)
     shared = spec if record.spec == spec else record.spec

@@ -158,8 +158,8 @@ def p_value(difference: Estimate) -> float:
     """
     if difference.seed_error is None:
         return 1.0
-    values = ([difference.mean], [difference.seed_error], [difference.item_error or 0.0])
-    return float(p_values(*map(np.array, values), difference.seeds)[0])
+    errors = np.array([difference.seed_error]), np.array([difference.item_error or 0.0])
+    return float(p_values(np.array([difference.mean]), *errors, difference.seeds)[0])
 
 
 def p_values(means: Floats, seed_errors: Floats, item_errors: Floats, seeds: int) -> Floats:
