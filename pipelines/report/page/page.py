@@ -21,6 +21,7 @@ from pipelines.report.analysis.rows import LISTED, RANKED, Row
 from pipelines.report.analysis.standings import Standing
 from pipelines.report.page.cards import make_cards
 from pipelines.report.page.curves import SERIES_COLOURS, chart_data, series_order
+from pipelines.report.page.histories import HEIGHT, WIDTH
 from pipelines.report.page.origin import make_origin, read_citation
 from pipelines.report.page.overview import make_overview, smallest_differences
 from pipelines.report.tables.columns import plus_minus
@@ -181,6 +182,7 @@ def render(
         listed=LISTED,
         ranked=RANKED,
         cards=make_cards(records),
+        drawn={"width": WIDTH, "height": HEIGHT},
         origin=origin,
         citation=read_citation(board, origin.newest),
         cells=len(records),

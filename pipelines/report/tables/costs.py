@@ -16,7 +16,6 @@ COLUMNS: tuple[Column[Row], ...] = (
     *(
         metric_column(METRICS[name])
         for name in (
-            "density",
             "flops",
             "flops_static_once",
             "dense_macs",
@@ -27,7 +26,6 @@ COLUMNS: tuple[Column[Row], ...] = (
             "energy_nanojoule",
             "energy_nanojoule_static_once",
             "energy_nanojoule_dense_macs",
-            "parameters",
             "storage_bytes_bitmap",
             "storage_bytes_csr",
         )
@@ -38,8 +36,8 @@ COLUMNS: tuple[Column[Row], ...] = (
 def cost_tables(rows: Sequence[Row]) -> list[Table]:
     """Make one table of costs for each table of rows by density.
 
-    Columns that say the same in every row as the column before, such as those of a static input in
-    an artificial network, are left out.
+    A column without values is left out, and so is one of a static input computed once if it is
+    equal to the column before, as in an artificial network.
     """
     tables = []
     for dense, own in tables_of(rows):
@@ -60,9 +58,11 @@ def cost_tables(rows: Sequence[Row]) -> list[Table]:
 
 def _columns(rows: Sequence[Row]) -> tuple[Column[Row], ...]:
     shown: list[Column[Row]] = []
+    before: list[float | None] = []
     for column in COLUMNS:
         values = [column.value(row) for row in rows]
-        repeats = any(values == [other.value(row) for row in rows] for other in shown[2:])
-        if not column.optional or (any(value is not None for value in values) and not repeats):
+        needed = any(values) and not (column.title.endswith("static once") and values == before)
+        if needed or not column.optional:
             shown.append(column)
+        before = values
     return tuple(shown)

@@ -76,7 +76,7 @@ function show() {
   else delete document.documentElement.dataset.theme;
   for (const name of [...CHOICES, "text"]) control(name).value = state[name];
   control("only").checked = state.only;
-  for (const holder of document.querySelectorAll(".workload, .card > .scroll")) {
+  for (const holder of document.querySelectorAll(".workload, .card > .scroll, .histories")) {
     holder.hidden = holder.dataset.workload !== state.workload;
   }
   const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
