@@ -131,13 +131,22 @@ def _write(
         "md": to_markdown(board, [*matched, *further], analysis.critical_differences, covered),
         "tex": to_latex(board, [*matched, *further], covered),
         "html": render(
-            board, rows, matched, records, make_sections(board, analysis, beside), covered
+            board,
+            rows,
+            matched,
+            records,
+            make_sections(board, analysis, beside),
+            covered,
+            analysis.standings,
         ),
     }
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:
             file.write(text.encode())
-    best = {"best.txt": best_text(rows, covered), "best.json": best_json(rows, covered)}
+    best = {
+        "best.txt": best_text(rows, analysis.standings, covered),
+        "best.json": best_json(rows, analysis.standings, covered),
+    }
     for name, text in best.items():
         with atomic_file(results / name) as file:
             file.write(text.encode())

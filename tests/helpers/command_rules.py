@@ -100,7 +100,9 @@ class Checker:
         if asked["verb"] == "run" and asked["method"] not in self.new_methods:
             self.run_ids.add(run_id(self.params, asked))
         ids = [*self.run_ids, "RUN_ID"]
-        if asked["verb"] == "export" and not any(known.startswith(asked["run"]) for known in ids):
+        if asked["verb"] in ("export", "explain") and not any(
+            known.startswith(asked["run"]) for known in ids
+        ):
             raise ValueError(f"no run above has the id {asked['run']}: {ids}")
 
     def make(self, words: Sequence[str], loose: bool) -> None:
