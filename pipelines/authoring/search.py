@@ -15,7 +15,7 @@ from scipy.stats import qmc
 
 from pipelines.boards.spaces import Choices, Range, Space
 from pipelines.common.errors import InputError, unknown
-from pipelines.methods.registry import method
+from pipelines.methods.registry import make, method
 
 _SEED = 0
 #: Number of hypercubes that are drawn; the later ones replace settings that are there already.
@@ -41,7 +41,8 @@ def draw_settings(
     Returns
     -------
     list of dict
-        Settings with all hyper-parameters, each once; fewer than `count` if the space has no more.
+        Settings with all hyper-parameters, each once. The method accepts all but perhaps the
+        default. They are fewer than `count` if the space has no more.
         Numbers have three digits, so that people can read and type them.
 
     Raises
@@ -55,7 +56,7 @@ def draw_settings(
     for point in (one for _ in range(_HYPERCUBES) for one in hypercube.random(count - 1).tolist()):
         pairs = zip(space.items(), point, strict=True)
         setting = default | {name: _value(values, types[name], u) for (name, values), u in pairs}
-        if setting not in found and len(found) < count:
+        if len(found) < count and setting not in found and _is_valid(method_name, setting):
             found.append(setting)
     return found
 
@@ -80,6 +81,15 @@ def option_types(name: str, space: Space) -> dict[str, Any]:
                 "number: give choices."
             )
     return {option: hints[option] for option in space}
+
+
+def _is_valid(method_name: str, setting: dict[str, Any]) -> bool:
+    """Whether the method accepts a setting; some values exclude each other."""
+    try:
+        make(method_name, setting)
+    except InputError:
+        return False
+    return True
 
 
 def _value(values: Range | Choices, kind: Any, u: float) -> Any:

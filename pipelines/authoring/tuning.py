@@ -136,26 +136,14 @@ class Study:
         return settings
 
     @cached_property
-    def _params(self) -> list[Params | str]:
-        """Parameters with each setting in turn; or why the method refuses the setting."""
-        found: list[Params | str] = []
-        for setting in self.settings:
-            methods = self.params.methods | {self.name: setting}
-            params = self.params.model_copy(update={"methods": methods, "tuned": {}})
-            try:
-                self._spec(params, self.tuning.seeds[0], admit=True)
-            except InputError as error:
-                found.append(str(error))
-            else:
-                found.append(params)
-        return found
+    def _params(self) -> list[Params]:
+        """Parameters with each setting in turn."""
+        changes = ({self.name: setting} for setting in self.settings)
+        updates = ({"methods": self.params.methods | one, "tuned": {}} for one in changes)
+        return [self.params.model_copy(update=update) for update in updates]
 
-    def _spec(self, params: Params, seed: int, *, admit: bool) -> RunSpec:
-        place = (self.workload, self.name, self.granularity, self.tuning.density, seed)
-        return replace(params.spec(*place, admit=admit), tuning=True)
-
-    def spec(self, setting: int, seed: int) -> RunSpec | None:
-        """Return a trial; None if the method refuses the setting.
+    def spec(self, setting: int, seed: int, *, admit: bool = False) -> RunSpec:
+        """Return a trial.
 
         Parameters
         ----------
@@ -163,9 +151,16 @@ class Study:
             Number of the setting.
         seed
             The seed itself.
+        admit
+            Whether to check that the method can run it.
+
+        Raises
+        ------
+        InputError
+            If it cannot.
         """
-        params = self._params[setting]
-        return None if isinstance(params, str) else self._spec(params, seed, admit=False)
+        place = (self.workload, self.name, self.granularity, self.tuning.density, seed)
+        return replace(self._params[setting].spec(*place, admit=admit), tuning=True)
 
     @property
     def runs_left(self) -> int:
@@ -199,23 +194,20 @@ class Study:
         else:
             seeds = self.tuning.confirmation_seeds
             trials = [(one, seed) for one in (0, halving.best) for seed in seeds]
-        specs = [self.spec(*trial) for trial in trials if self._score(*trial) is None]
-        return [spec for spec in specs if spec is not None]
+        return [self.spec(*trial) for trial in trials if self._score(*trial) is None]
 
     def fault(self, halving: Halving) -> str:
         """Return why the search found nothing, as a sentence; empty if it found something."""
         if any(halving.rungs[-1].means.values()):
             return ""
-        refused, first = self._params[0], self.spec(0, self.tuning.search_seeds[0])
-        reason = refused if first is None else self.trials.faults.get(first.run_id)
+        first = self.spec(0, self.tuning.search_seeds[0]).run_id
         return (
-            f"no trial of {self} succeeded (first: {reason}); correct the method, or its search "
-            "space in methods.yaml."
+            f"no trial of {self} succeeded (first: {self.trials.faults.get(first)}); correct the "
+            "method, or its search space in methods.yaml."
         )
 
     def _score(self, setting: int, seed: int) -> float | None:
-        spec = self.spec(setting, seed)
-        return 0.0 if spec is None else self.trials.score(spec)
+        return self.trials.score(self.spec(setting, seed))
 
 
 def run_trials(
@@ -261,7 +253,8 @@ def studies_of(
     Raises
     ------
     InputError
-        If a method has no search space, its space does not fit it, or no study is left.
+        If a method has no search space, its space does not fit it, it refuses its default, or no
+        study is left.
     """
     tuning = tuning_of(params)
     for name in names:
@@ -278,7 +271,7 @@ def studies_of(
     if not studies:
         raise InputError("no method that was named has this granularity and kind of network.")
     for study in studies:
-        len(study.settings)  # report a fault in any study before the first one runs
+        study.spec(0, tuning.seeds[0], admit=True)  # report a fault before the first run
     return studies
 
 

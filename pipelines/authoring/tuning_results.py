@@ -110,7 +110,7 @@ def result_of(study: Study) -> Result:
     if confirmation is not None:
         seeds = study.tuning.confirmation_seeds
         specs = [[study.spec(one, seed) for seed in seeds] for one in (0, halving.best)]
-        default_runs, found_runs = (tuple(x.run_id for x in ones if x) for ones in specs)
+        default_runs, found_runs = (tuple(spec.run_id for spec in ones) for ones in specs)
         comparison = Comparison(
             default=_rounded(confirmation.default),
             found=_rounded(confirmation.found),

@@ -38,9 +38,17 @@ def test_both_bounds_of_whole_numbers_can_be_chosen() -> None:
 
 
 def test_an_equal_setting_is_replaced_by_another_one() -> None:
-    space = {"p": Range(low=1, high=6), "scope": Choices(choices=("global", "layer-wise"))}
-    found = draw_settings("magnitude", space, DEFAULT, 12)
-    assert len({(one["p"], one["scope"]) for one in found}) == len(found) == 12
+    space = {"updates": Range(low=50, high=55), "scope": Choices(choices=("global", "layer-wise"))}
+    found = draw_settings("magnitude", space, DEFAULT, 13)
+    others = {(one["updates"], one["scope"]) for one in found[1:]}
+    assert len(others) == len(found) - 1 == 12, "the whole space, without the default"
+
+
+def test_a_setting_that_the_method_refuses_is_drawn_again() -> None:
+    space = {"start": Range(low=0.0, high=1.0), "stop": Range(low=0.0, high=1.0)}
+    found = draw_settings("magnitude", space, DEFAULT, 10)
+    assert len(found) == 10
+    assert all(one["start"] <= one["stop"] for one in found)
 
 
 @pytest.mark.parametrize(

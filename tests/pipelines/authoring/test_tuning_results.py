@@ -129,9 +129,7 @@ def test_a_study_in_which_all_fails_has_no_result(study: Study) -> None:
     scores_of(study, [0.0] * len(study.settings), [])
     for seed in study.tuning.search_seeds:
         for setting in range(len(study.settings)):
-            spec = study.spec(setting, seed)
-            assert spec is not None
-            study.trials.scores[spec.run_id] = 0.0
+            study.trials.scores[study.spec(setting, seed).run_id] = 0.0
     with pytest.raises(BenchError, match="no trial of magnitude structured snn succeeded"):
         result_of(study)
 
