@@ -208,8 +208,9 @@ def _run_studies(studies: Sequence[Study], trials: Trials, data_root: Path, work
 def _keep_results(studies: Sequence[Study], folder: Path, root: Path | None) -> list[str]:
     """Write the results of all studies and print them; return the studies that failed.
 
-    methods.yaml is not changed if `root` is None.
+    The records of the confirmations are sealed. methods.yaml is not changed if `root` is None.
     """
+    from pipelines.audit.seal import seal_folder
     from pipelines.authoring.tuning_results import (
         one_line,
         read_results,
@@ -229,6 +230,9 @@ def _keep_results(studies: Sequence[Study], folder: Path, root: Path | None) -> 
             continue
         write_result(folder, study, result)
         print(f"{study}: {one_line(result)}")
+    confirmation = folder / "confirmation"
+    if confirmation.is_dir():
+        seal_folder(confirmation)
     if root is not None:
         entries = read_entries(root)
         for name in {study.name for study in studies}:

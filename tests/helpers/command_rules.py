@@ -37,7 +37,6 @@ class Checker:
         self.new_methods: set[str] = set()
         self.run_ids: set[str] = set()
         self.made = {"FOLDER", "FILE", *(f"results/{place}" for place in RECORD_FOLDERS)}
-        self.made.add("results/tuning/confirmation")
 
     def fault(self, command: Command) -> str:
         """Return a sentence that says what is wrong with a command; empty if nothing is."""

@@ -44,7 +44,7 @@ def sealed_folders() -> list[Path]:
 
 
 def test_no_record_is_edited_removed_or_added() -> None:
-    """To seal after tuning: dpap-bench verify results/tuning/confirmation --no-rerun --seal."""
+    """`dpap-bench tune` seals its records; other folders: dpap-bench verify FOLDER --seal."""
     faults = [
         f"{path.relative_to(ROOT)} {sentence}"
         for folder in sealed_folders()

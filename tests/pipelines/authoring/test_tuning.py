@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pipelines.audit.seal import SEAL, broken_seals
 from pipelines.authoring.tuning import Study, Trials, run_trials, studies_of, tuning_of
 from pipelines.boards.hyperparameters import read_entries
 from pipelines.boards.params import Params
@@ -324,6 +325,8 @@ def test_the_command_writes_results_and_what_is_better(
     entry = read_entries(small)["magnitude"]
     changes = entry.tuned["ann"]["unstructured"]
     assert changes["stop"] > entry.options["stop"]
+    assert (folder / "confirmation" / SEAL).exists()
+    assert not list(broken_seals(folder / "confirmation"))
     confirmed = [read_record(path) for path in (folder / "confirmation").rglob("*.json")]
     assert Counter(record.spec.seed for record in confirmed) == {200: 2, 201: 2}
     better = [r.spec.options for r in confirmed if r.spec.options != entry.options]
