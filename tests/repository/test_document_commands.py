@@ -30,10 +30,9 @@ QUICK = ("list", "fetch", "new-method")
 SHORT = {
     "epochs: 15": "epochs: 1",
     "trials: 12": "trials: 3",
-    "[digits-snn, digits-ann]\n    baselines: [": "[digits-snn]\n    baselines: [",
     "[0.5, 0.25, 0.1, 0.05]": "[0.25]",
     "[0, 1, 2]": "[0]",
-    "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]": "[0]",
+    f"{[*range(24)]}": "[0]",
 }
 
 
