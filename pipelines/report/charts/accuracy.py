@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from pipelines.metrics.numbers import target
@@ -149,10 +150,17 @@ def _title(name: str, missing: str) -> str:
 def _one_density(
     points: Sequence[dict[str, Any]], dense: float | None, name: str, missing: str
 ) -> Part:
-    """Make the figure of a board with one density: methods one below the other, the best first."""
+    """Make the figure of a board with one density: methods one below the other, the best first.
+
+    The order is that of the means over the granularities.
+    """
+    means: dict[str, list[float]] = {}
+    for point in points:
+        means.setdefault(point["method"], []).append(point["accuracy"])
+    order = sorted(means, key=lambda method: (-fmean(means[method]), method))
     scale = {"zero": False, "nice": True}
     place = {
-        "y": nominal("method", title=None, sort="-x"),
+        "y": nominal("method", title=None, sort=order),
         "x": quantitative("accuracy", title="test accuracy %", scale=scale),
     }
     interval = {"x": quantitative("low"), "x2": {"field": "high"}}

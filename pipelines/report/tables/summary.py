@@ -15,7 +15,8 @@ def summary_markdown(rows: Sequence[Row]) -> str:
 
     Rows without a target density are left out. Methods are sorted by their rank at the smallest
     density, and by name where they share it; with fewer than five seeds by name alone, and without
-    gains. The last column is the gain over the own shuffled control at the smallest density.
+    gains. The last column is the gain over the own shuffled control at the smallest density, if the
+    board has such controls.
     """
     tables: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     dense = {(r.workload, r.track): r for r in rows if r.is_reference}
@@ -41,14 +42,16 @@ def _table(rows: Sequence[Row]) -> str:
     ranked = any(rank is not None for rank in ranks.values())
     order = sorted(methods, key=lambda name: (ranks.get(name) or len(rows) + 1, name))
     header = ["method", *([f"rank at {last:g}"] if ranked else [])]
-    header += [*(f"density {d:g}" for d in densities), f"over own shuffle at {last:g}"]
+    shuffled = any(row.gain_over_shuffled for row in rows)
+    header += [f"density {d:g}" for d in densities]
+    header += [f"over own shuffle at {last:g}"] if shuffled else []
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name in order:
         found = methods[name]
         rank = [str(ranks.get(name) or MISSING)] if ranked else []
         cells = [_cell(found.get(density)) for density in densities]
-        shuffled = found[last].gain_over_shuffled if last in found else None
-        lines.append([name, *rank, *cells, signed(shuffled)])
+        gain = found[last].gain_over_shuffled if last in found else None
+        lines.append([name, *rank, *cells, *([signed(gain)] if shuffled else [])])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
