@@ -383,3 +383,6 @@ def test_tuned_values_are_those_that_were_confirmed() -> None:
     for name, entry in read_entries(ROOT).items():
         results = read_results(ROOT / "results" / "tuning", name)
         assert entry.tuned == tuned_changes(results), f"run: dpap-bench tune {name}"
+        for granularities in entry.tuned.values():
+            for changes in granularities.values():
+                make(name, entry.options | changes)
