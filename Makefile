@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types docs check bench picture structure ablation tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation heirs tune ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -69,12 +69,15 @@ lint: $(STAMP) ## check format and rules by ruff, and the layers of .importlinte
 types: $(STAMP) ## check types by mypy --strict
 	mypy
 
+canaries: $(STAMP) ## run small cells and compare their outcomes with those in results/canaries
+	dpap-bench canaries
+
 docs: $(STAMP) ## build the documentation into build/docs; a broken link is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --write-all --quiet \
 	  -d build/doctrees docs build/docs
 	@echo 'Documentation: build/docs/index.html'
 
-check: lint types test slow ## run all checks of continuous integration
+check: lint types canaries test slow ## run all checks of continuous integration
 
 bench: $(STAMP) ## measure speed; write docs/performance.md and pipelines/kernels/README.md
 	@mkdir -p results/local
@@ -96,14 +99,19 @@ ablation: $(STAMP) ## compute the ablations of DPAP and write their tables into 
 	dpap-bench sweep --board dpap-ablation
 	dpap-bench report --board dpap-ablation --update docs/dpap.md
 
-tune: $(STAMP) ## tune every method and write the best hyper-parameters to methods.yaml
+heirs: $(STAMP) ## compare DPAP with its repaired variants and write the tables into docs/dpap-heirs.md
+	dpap-bench sweep --board dpap-heirs
+	dpap-bench report --board dpap-heirs --update docs/dpap-heirs.md
+
+tune: $(STAMP) ## tune every method, write what is better to methods.yaml and the table to docs/tuning.md
 	dpap-bench tune --all
-	dpap-bench verify results/tuning --no-rerun --seal
+	dpap-bench tune --report --update docs/tuning.md
 
 ui: $(STAMP) ## serve MLflow on 127.0.0.1; PORT=5001 sets another port
 	dpap-bench sync --uri sqlite:///mlflow.db
 	@echo 'Open http://127.0.0.1:$(PORT); Ctrl-C stops it.'
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
-clean: ## remove all computed results; keep .venv
-	rm -rf results/boards results/checkpoints results/code results/local mlflow.db mlruns site dvc.lock pipelines/stages/*/dvc.lock
+clean: ## remove all computed results that are not in git; keep .venv
+	rm -rf mlflow.db mlruns site
+	git clean -fdXq results pipelines/stages

@@ -53,6 +53,7 @@ class SCA(GradualPruner):
         needs_activity=True,
         needs_spikes=True,
         regrows=True,
+        after_abstract=True,
     )
 
     updates: int = 20

@@ -1,7 +1,8 @@
-"""Scores of channels in spiking networks: membrane potentials, and gradients of scales."""
+"""Scores of channels in spiking networks: potentials, criticality, and gradients of scales."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -16,10 +17,8 @@ from baselines.shared.masks import Masks
 
 
 @torch.no_grad()
-def mean_potentials(
-    network: nn.Module, structure: Structure, activity: Activity
-) -> dict[str, Tensor]:
-    """Mean absolute membrane potential of each unit, recomputed from the input of its layer.
+def potentials(network: nn.Module, activity: Activity) -> Iterator[tuple[str, Tensor]]:
+    """Recompute the membrane potentials of each layer's neurons from the input of the layer.
 
     Parameters
     ----------
@@ -28,17 +27,14 @@ def mean_potentials(
         projection shortcuts, neurons ``LAYER_neuron``. Its method ``neuron_currents`` turns the
         normalised outputs of the layers into the input currents of the neurons, and its
         ``neurons.step`` advances neurons by one time step.
-    structure
-        The prunable layers and their groups.
     activity
         Activity of one batch.
 
-    Returns
-    -------
-    dict
-        Group name -> [units], mean over time steps, samples and feature map of the absolute
-        potential before the reset. Batch norm uses the statistics of the batch. For a group of
-        several layers it is the sum over its layers.
+    Yields
+    ------
+    tuple of str and Tensor
+        Layer and potential before the reset at one time step, [B, units, ...map]; all time steps
+        of a layer, one after another. Batch norm uses the statistics of the batch.
     """
 
     def normalised(layer: str) -> Tensor:
@@ -51,20 +47,69 @@ def mean_potentials(
         )
         return cast(Tensor, y.unflatten(0, x.shape[:2]))
 
-    means: dict[str, Tensor] = {}
     currents: Iterator[tuple[str, Tensor]] = cast(Any, network).neuron_currents(normalised)
     for layer, current in currents:
         neuron = network.get_submodule(f"{layer}_neuron")
-        steps = len(activity.sent(layer))
-        group = structure.group_of(layer).name
         state: tuple[Tensor, ...] = ()
-        for t in range(steps):
+        for t in range(len(activity.sent(layer))):
             # A static input gives the same current, of T = 1, at every step.
             given = current[t if len(current) > 1 else 0]
             _, state = cast(Any, network).neurons.step(neuron, given, state)
-            mean = state[-1].abs().transpose(0, 1).flatten(1).mean(1)
-            means[group] = mean.cpu() / steps + means.get(group, 0)
+            yield layer, state[-1]
+
+
+@torch.no_grad()
+def mean_potentials(
+    network: nn.Module, structure: Structure, activity: Activity
+) -> dict[str, Tensor]:
+    """Mean absolute membrane potential of each unit, recomputed from the input of its layer.
+
+    Parameters
+    ----------
+    network, activity
+        As for `potentials`.
+    structure
+        The prunable layers and their groups.
+
+    Returns
+    -------
+    dict
+        Group name -> [units], mean over time steps, samples and feature map of the absolute
+        potential before the reset. For a group of several layers it is the sum over its layers.
+    """
+    means: dict[str, Tensor] = {}
+    for layer, potential in potentials(network, activity):
+        group = structure.group_of(layer).name
+        mean = potential.abs().transpose(0, 1).flatten(1).mean(1)
+        means[group] = mean.cpu() / len(activity.sent(layer)) + means.get(group, 0)
     return means
+
+
+@torch.no_grad()
+def criticalities(network: nn.Module, activity: Activity) -> dict[str, Tensor]:
+    """Criticality of the units of each layer in one batch.
+
+    Parameters
+    ----------
+    network, activity
+        As for `potentials`; the neurons have a ``threshold``.
+
+    Returns
+    -------
+    dict
+        Layer name -> [units], in (0, 1]: mean over samples of the largest value over the feature
+        map of the mean over time steps of the surrogate derivative.
+    """
+    sums: dict[str, Tensor] = {}
+    for layer, potential in potentials(network, activity):
+        neuron = network.get_submodule(f"{layer}_neuron")
+        distance = math.pi * (potential - cast(Any, neuron).threshold)
+        sums[layer] = 1 / (1 + distance.square()) + sums.get(layer, 0)
+    return {
+        layer: (total.flatten(2).amax(2) if total.dim() > 2 else total).mean(0).cpu()
+        / len(activity.sent(layer))
+        for layer, total in sums.items()
+    }
 
 
 def scale_gradients(

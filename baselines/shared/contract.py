@@ -244,6 +244,17 @@ class Pruner:
             Inputs and outputs of every layer.
         """
 
+    def last_unit_scores(self) -> Mapping[str, Tensor] | None:
+        """Return the scores of units that the last masks were chosen by, for diagnostics.
+
+        Returns
+        -------
+        Mapping or None
+            Group name -> [units], the higher the more important; -inf for pruned units. None if
+            the method gives units no scores, or has not chosen yet.
+        """
+        return None
+
     def penalty(self) -> Tensor | None:
         """Return a scalar to add to the loss, or None."""
         return None

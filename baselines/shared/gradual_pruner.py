@@ -59,6 +59,11 @@ class GradualPruner(Pruner):
         self.finished = False
         groups = context.structure.groups
         self.alive = {g.name: torch.ones(g.size, dtype=torch.bool) for g in groups}
+        self.last_scores: dict[str, Tensor] | None = None
+
+    def last_unit_scores(self) -> dict[str, Tensor] | None:
+        """Return the scores of units at the last update; None if single weights are pruned."""
+        return self.last_scores
 
     def unit_scores(self) -> dict[str, Tensor]:
         """Return scores of units: group name -> [units]; the highest are kept."""
@@ -136,9 +141,10 @@ class GradualPruner(Pruner):
         The weights of a pruned unit are zero, so it could not recover.
         """
         scores = self.unit_scores()
-        if self.info.regrows:
-            return scores
-        return {
-            name: score.cpu().masked_fill(~self.alive[name], -torch.inf)
-            for name, score in scores.items()
-        }
+        if not self.info.regrows:
+            scores = {
+                name: score.cpu().masked_fill(~self.alive[name], -torch.inf)
+                for name, score in scores.items()
+            }
+        self.last_scores = scores
+        return scores

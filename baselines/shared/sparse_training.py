@@ -14,7 +14,12 @@ from baselines.shared.selection import Scope, random_ranks, select
 
 
 def drop_and_grow(
-    kept: Tensor, number: int, drop: Tensor, grow: Tensor, generator: torch.Generator
+    kept: Tensor,
+    number: int,
+    drop: Tensor,
+    grow: Tensor,
+    generator: torch.Generator,
+    grown: int | None = None,
 ) -> Tensor:
     """Exchange connections of one layer.
 
@@ -23,7 +28,8 @@ def drop_and_grow(
     kept
         Present connections, bool of the weight's shape.
     number
-        Number of connections to exchange. It is reduced if fewer are present or absent.
+        Number of connections to drop. It is reduced if fewer are present or, in an exchange of as
+        many, absent.
     drop
         Scores of the weight's shape. The present connections with the lowest scores are dropped.
     grow
@@ -31,19 +37,22 @@ def drop_and_grow(
         were absent before the call, are grown.
     generator
         Orders equal scores.
+    grown
+        Number of connections to grow, at most as many as are absent; None: as many as are dropped.
 
     Returns
     -------
     Tensor
-        Present connections after the exchange, bool of the weight's shape; as many as before.
+        Present connections after the exchange, bool of the weight's shape.
     """
     present = kept.flatten().clone()
-    number = min(number, int(present.sum()), int((~present).sum()))
-    there, absent = present.nonzero().flatten(), (~present).nonzero().flatten()
+    absent, there = (~present).nonzero().flatten(), present.nonzero().flatten()
+    number = min(number, len(there), len(absent) if grown is None else number)
+    grown = number if grown is None else grown
     dropped = random_ranks(drop.detach().cpu().flatten()[there], generator) < number
-    grown = random_ranks(-grow.detach().cpu().flatten()[absent], generator) < number
+    new = random_ranks(-grow.detach().cpu().flatten()[absent], generator) < grown
     present[there[dropped]] = False
-    present[absent[grown]] = True
+    present[absent[new]] = True
     return present.view_as(kept)
 
 
@@ -87,6 +96,10 @@ class SparseTraining(Pruner):
         """Share of a layer's connections that an update exchanges, in [0, 1]."""
         return self.fraction
 
+    def number(self, layer: str, progress: float) -> int:
+        """Return how many connections of a layer an update exchanges."""
+        return round(self.exchanged(progress) * int(self.kept[layer].sum()))
+
     def drop_scores(self, weight: Tensor) -> Tensor:
         """Scores of a layer's weight, of its shape; the lowest are dropped."""
         return weight.abs()
@@ -110,9 +123,9 @@ class SparseTraining(Pruner):
             return self.context.structure.masks(weights=self.kept)
         for name, weight in self.layer_weights().items():
             kept = self.kept[name]
-            number = round(self.exchanged(progress) * int(kept.sum()))
             drop, grow = self.drop_scores(weight), self.grow_scores(name, weight.shape)
-            self.kept[name] = drop_and_grow(kept, number, drop, grow, self.context.generator)
+            number, generator = self.number(name, progress), self.context.generator
+            self.kept[name] = drop_and_grow(kept, number, drop, grow, generator)
         return self.context.structure.masks(weights=self.kept)
 
 

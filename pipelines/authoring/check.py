@@ -15,6 +15,7 @@ from pipelines.authoring.rehearsal import Kind, Rehearsal, rehearse
 from pipelines.data.splits import TrainingData
 from pipelines.methods.registry import method as find_method
 from pipelines.methods.registry import methods
+from pipelines.settings.spec import SPATIO_TEMPORAL
 
 #: Granularity, kind of network, and target density. Density None: the method finds its own.
 Case = tuple[Granularity, Kind, float | None]
@@ -66,9 +67,10 @@ def find(names: Sequence[str]) -> dict[str, type[Pruner]]:
 def cases(method: type[Pruner]) -> list[Case]:
     """Return the cases that a method must handle, by what its info declares."""
     spiking: tuple[Kind, ...] = ("snn", "residual snn")
-    kinds = spiking if method.info.needs_spikes else (*spiking, "ann")
     found: list[Case] = []
     for granularity in method.info.granularities:
+        needs_spikes = method.info.needs_spikes or granularity == SPATIO_TEMPORAL
+        kinds = spiking if needs_spikes else (*spiking, "ann")
         found += [(granularity, kind, 1.0 if granularity == "none" else DENSITY) for kind in kinds]
         found += [(granularity, "snn", None)] if method.info.emergent else []
     return found

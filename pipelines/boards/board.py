@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from baselines.shared.info import Granularity, PrunerInfo, Track
 from pipelines.common.errors import unknown
 from pipelines.methods.catalogue import info
-from pipelines.settings.spec import EMERGENT, Control
+from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, Control
 from pipelines.settings.workload import Workload
 
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
@@ -130,14 +130,18 @@ class Board(BaseModel):
                 about = info(name.partition(":")[0])
                 if fits(about, known.get(workload)):
                     for track in (t for t in self.tracks if t in about.tracks):
-                        for granularity, density in self._targets(about, workload):
+                        for granularity, density in self._targets(about, workload, known):
                             for seed in self.seeds:
                                 yield Place(workload, name, granularity, density, seed, track)
 
-    def _targets(self, about: PrunerInfo, workload: str) -> Iterator[tuple[str, float | str]]:
+    def _targets(
+        self, about: PrunerInfo, workload: str, known: Mapping[str, Workload]
+    ) -> Iterator[tuple[str, float | str]]:
         """Yield granularity and density of the cells of a method on a workload."""
         for granularity in self.granularities or about.granularities:
-            if granularity not in about.granularities:
+            if granularity not in about.granularities or not self._wanted(about, granularity):
+                continue
+            if not fits(about, known.get(workload), granularity):
                 continue
             if granularity == "none":
                 yield granularity, 1.0
@@ -147,9 +151,16 @@ class Board(BaseModel):
             for density in self.workload_densities.get(workload, self.densities):
                 yield granularity, density
 
+    def _wanted(self, about: PrunerInfo, granularity: str) -> bool:
+        """Whether a method is compared at a granularity: `random` only where others prune."""
+        others = (info(name.partition(":")[0]) for name in self.methods)
+        return about.name != RANDOM or any(
+            granularity in other.granularities for other in others if other.name != RANDOM
+        )
 
-def fits(about: PrunerInfo, settings: Workload | None) -> bool:
-    """Whether a method can run on a workload: some methods need a spiking network.
+
+def fits(about: PrunerInfo, settings: Workload | None, granularity: str = "") -> bool:
+    """Whether a method can run on a workload: some need spikes, and time steps need them too.
 
     Parameters
     ----------
@@ -157,5 +168,8 @@ def fits(about: PrunerInfo, settings: Workload | None) -> bool:
         Metadata of the method.
     settings
         The workload. None stands for an unknown workload, which `Params.spec` refuses later.
+    granularity
+        What is removed; empty: anything.
     """
-    return settings is None or not about.needs_spikes or settings.network.kind == "snn"
+    spiking = about.needs_spikes or granularity == SPATIO_TEMPORAL
+    return settings is None or not spiking or settings.network.kind == "snn"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import msgspec
 import yaml
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from baselines.shared.info import Granularity, Track
 from pipelines.boards.board import Board, Place, fits
-from pipelines.boards.hyperparameters import METHODS, Entry, read_entries
+from pipelines.boards.hyperparameters import METHODS, Changes, Entry, read_entries
 from pipelines.boards.project import PARAMS
 from pipelines.boards.spaces import Tuning
 from pipelines.common.errors import InputError, first_fault, unknown
@@ -21,7 +21,7 @@ from pipelines.common.structs import checked
 from pipelines.common.yaml import read_yaml
 from pipelines.methods.admission import check, refusal
 from pipelines.methods.catalogue import canonical, info
-from pipelines.settings.spec import EMERGENT, Device, RunSpec
+from pipelines.settings.spec import EMERGENT, SPATIO_TEMPORAL, Device, RunSpec
 from pipelines.settings.workload import Workload
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Params(BaseModel):
         Method -> hyper-parameters, from methods.yaml.
     granularities
         Method -> granularity -> hyper-parameters that have another value there, from methods.yaml.
+    tuned
+        Method -> the values that tuning found, from methods.yaml; see `options`.
     tuning
         As in params.yaml, with the search spaces of methods.yaml. None: no method can be tuned.
     """
@@ -71,6 +73,7 @@ class Params(BaseModel):
     workloads: dict[str, Workload]
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     granularities: dict[str, dict[Granularity, dict[str, Any]]] = Field(default_factory=dict)
+    tuned: dict[str, Changes] = Field(default_factory=dict)
     variants: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     tuning: Tuning | None = None
 
@@ -139,7 +142,7 @@ class Params(BaseModel):
             "granularity": granularity,
             "density": density,
             "seed": seed,
-            "options": self.options(name, granularity) | changes.get(variant, {}),
+            "options": self.options(name, workload, granularity) | changes.get(variant, {}),
             "variant": variant,
             "track": track,
             "threads": self.compute.threads,
@@ -153,10 +156,24 @@ class Params(BaseModel):
             check(spec)
         return spec
 
-    def options(self, name: str, granularity: str) -> dict[str, Any]:
-        """Return the hyper-parameters of a method at a granularity, as methods.yaml has them."""
-        own = {str(key): changes for key, changes in self.granularities.get(name, {}).items()}
-        return self.methods.get(name, {}) | own.get(granularity, {})
+    def options(self, name: str, workload: str, granularity: str) -> dict[str, Any]:
+        """Return the hyper-parameters of a method for one kind of network and one granularity.
+
+        Values of `tuned` replace those of `granularities`, and these replace those of `methods`.
+
+        Parameters
+        ----------
+        name
+            Name of the method.
+        workload
+            Name of the workload, whose kind of network counts.
+        granularity
+            What the method removes.
+        """
+        key = cast(Granularity, granularity)
+        own = self.granularities.get(name, {}).get(key, {})
+        found = self.tuned.get(name, {}).get(self.workloads[workload].network.kind, {})
+        return self.methods.get(name, {}) | own | found.get(key, {})
 
     def board(self, name: str) -> Board:
         """Return a board.
@@ -238,12 +255,17 @@ class Params(BaseModel):
         ]
 
     def matched_names(self, board: str, place: Place) -> list[str]:
-        """Return the board's baselines that support granularity, track and workload of a cell."""
+        """Return the board's baselines that support granularity, track and workload of a cell.
+
+        A spatio-temporal cell has none, because a density does not say how many time steps to
+        silence; its shuffled control has the same number.
+        """
         return [
             name
             for name in self.board(board).baselines
             for about in (info(name.partition(":")[0]),)
-            if place.granularity in about.granularities
+            if place.granularity != SPATIO_TEMPORAL
+            and place.granularity in about.granularities
             and place.track in about.tracks
             and fits(about, self.workloads[place.workload])
         ]
@@ -323,7 +345,7 @@ def _with_methods(fields: Any, entries: Mapping[str, Entry], path: Path) -> Any:
     """Add hyper-parameters and search spaces of methods.yaml to the fields of params.yaml."""
     if not isinstance(fields, dict):
         return fields
-    for key in ("methods", "granularities"):
+    for key in ("methods", "granularities", "tuned"):
         if key in fields:
             raise InputError(f"{path} has the key '{key}'; move hyper-parameters to {METHODS}.")
     tuning = fields.get("tuning")
@@ -334,11 +356,11 @@ def _with_methods(fields: Any, entries: Mapping[str, Entry], path: Path) -> Any:
             )
         spaces = {name: entry.space for name, entry in entries.items() if entry.space}
         fields = fields | {"tuning": tuning | {"spaces": spaces}}
+    granularities = {n: entry.granularities for n, entry in entries.items() if entry.granularities}
     return fields | {
         "methods": {name: entry.options for name, entry in entries.items()},
-        "granularities": {
-            name: entry.granularities for name, entry in entries.items() if entry.granularities
-        },
+        "granularities": granularities,
+        "tuned": {name: entry.tuned for name, entry in entries.items() if entry.tuned},
     }
 
 

@@ -24,7 +24,7 @@ class Topic(StrEnum):
 
 
 #: Columns that only the JSON output has.
-_HIDDEN = {"tracks", "emergent"}
+_HIDDEN = {"tracks", "emergent", "after_abstract"}
 
 
 def list_command(
@@ -66,6 +66,7 @@ def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:
                 "granularity": granularity,
                 "emergent": info.emergent,
                 "tracks": list(info.tracks),
+                "after_abstract": info.after_abstract,
                 "summary": info.summary,
                 "paper": info.paper,
             }

@@ -6,7 +6,17 @@ import sys
 
 import typer
 
-from pipelines.cli import authoring, exporting, listing, planning, publishing, reporting, running
+from pipelines.cli import (
+    authoring,
+    canaries,
+    explaining,
+    exporting,
+    listing,
+    planning,
+    publishing,
+    reporting,
+    running,
+)
 from pipelines.common.errors import BenchError, InputError
 
 app = typer.Typer(
@@ -25,6 +35,7 @@ for command in (
     running.run,
     running.sweep,
     running.digest,
+    canaries.canaries,
     reporting.report,
     reporting.diff,
     reporting.sync,
@@ -38,6 +49,7 @@ for command in (
     publishing.show,
     planning.plan,
     exporting.export,
+    explaining.explain,
 ):
     app.command()(command)
 

@@ -28,8 +28,7 @@ from pipelines.common.errors import BenchError, InputError
 from pipelines.engines.engine import Engine
 
 if TYPE_CHECKING:
-    from pipelines.boards.params import Params
-    from pipelines.records.digest import Kind
+    from pipelines.boards.params import Params, Part
     from pipelines.records.store import Store
     from pipelines.settings.spec import RunSpec
 
@@ -44,6 +43,10 @@ class Only(StrEnum):
 
 def fetch(
     name: DataName,
+    checksums: Annotated[
+        Path | None,
+        typer.Option(help="Write the SHA-256 of each file of the data set to this file, for DVC."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Download a data set and verify it.
@@ -53,10 +56,22 @@ def fetch(
     from pipelines import data
 
     folder = data.fetch(name, project_root() / "data")
+    if checksums is not None:
+        _write_checksums(folder, checksums)
     if as_json:
         print_json({"name": name, "path": str(folder)})
     else:
         print(f"{name} is complete in {folder}")
+
+
+def _write_checksums(folder: Path, path: Path) -> None:
+    """Write the checksums of all files of a data set in the format of ``sha256sum``."""
+    from pipelines.common.files import atomic_file, sha256
+
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    lines = [f"{sha256(file)}  {file.relative_to(folder.parent).as_posix()}\n" for file in files]
+    with atomic_file(path) as out:
+        out.write("".join(lines).encode())
 
 
 def run(
@@ -165,9 +180,9 @@ def sweep(
     params = load_params(root, device)
     store = board_store(root, board)
     params.board(board)
-    _make_folders(store, params, board, workload, method)
     count = workers or default_workers(params.compute.threads, params.compute.device)
     parts: Sequence[Part] = get_args(Part) if only is None else (only.value,)
+    _make_folders(store, params, board, workload, method, parts)
     found: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
     for part in parts:
@@ -194,12 +209,19 @@ def _make_folders(
     board: str,
     workloads: Sequence[str] | None,
     methods: Sequence[str] | None,
+    parts: Sequence[Part],
 ) -> None:
-    """Create the output folders of a DVC stage; they must exist even if the stage has no cell."""
+    """Create the output folders of a DVC stage; they must exist even if the stage has no cell.
+
+    Git keeps no empty folder, so the folders that may stay empty get an empty file.
+    """
+    folders = [store.checkpoints] if "post-training" in params.board(board).tracks else []
     for place in workloads or params.board(board).workloads:
-        store.controls(place).mkdir(parents=True, exist_ok=True)
-        for name in methods or ():
-            store.folder(place, name).mkdir(parents=True, exist_ok=True)
+        folders += [store.controls(place)] if "controls" in parts else []
+        folders += [store.folder(place, name) for name in methods or ()]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitkeep").touch()
 
 
 def _missing(
@@ -235,36 +257,25 @@ def _run(
     return statuses
 
 
-def digest() -> None:
-    """Write the code digest of each method, for DVC.
+def digest(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether the file is up to date.")
+    ] = False,
+) -> None:
+    """Write the code digests of all boards to results/code.yaml, for DVC.
 
-    It is one digest of the code of all the method's cells on boards, written to results/code. DVC
-    reruns the stages of a method when its digest changes.
+    There is one digest for each board and method. DVC reruns the stages of a method when its digest
+    changes.
     """
+    from pipelines.boards.code_digests import FILE, require_code_digests, write_code_digests
     from pipelines.boards.params import load_params
-    from pipelines.common.files import atomic_file
-    from pipelines.records.digest import joint_digest
 
     root = project_root()
-    kinds = _kinds(load_params(root))
-    for name, own in sorted(kinds.items()):
-        with atomic_file(root / "results" / "code" / name) as file:
-            file.write(f"{joint_digest(own)}\n".encode())
-    print(f"{len(kinds)} methods: {root / 'results' / 'code'}")
-
-
-def _kinds(params: Params) -> dict[str, set[Kind]]:
-    """Kinds of the cells and controls of all boards, by their methods as params.yaml has them."""
-    from pipelines.methods.catalogue import canonical
-    from pipelines.records.digest import kind_of
-
-    bare = {name.partition(":")[0] for board in params.boards.values() for name in board.methods}
-    names = {canonical(name): name for name in bare}
-    found: dict[str, set[Kind]] = {name: set() for name in bare}
-    for name, board in params.boards.items():
-        kinds = {kind_of(spec) for spec in params.cells(name, admit=False)}
-        if "reinit" in board.controls:
-            kinds |= {kind._replace(dense=True) for kind in kinds}
-        for kind in kinds:
-            found[names[kind.method]].add(kind)
-    return found
+    params = load_params(root)
+    if check:
+        require_code_digests(root, params)
+        print(f"{FILE} is up to date")
+    elif write_code_digests(root, params):
+        print(f"{FILE} written")
+    else:
+        print(f"{FILE} has not changed")

@@ -128,6 +128,12 @@ SOURCES = {
         Size((1, 28, 28), 10, 55_000, 5_000, 10_000),
         member="FASHION_MNIST",
     ),
+    "fashion-tuning": Source(
+        "fashion_tuning",
+        "the first of Fashion-MNIST's training images, halved, for tuning alone",
+        Size((1, 14, 14), 10, 3_000, 2_000, 0),
+        member="FASHION_TUNING",
+    ),
     "mnist": Source(
         "mnist", "MNIST digits", Size((1, 28, 28), 10, 55_000, 5_000, 10_000), member="MNIST"
     ),
@@ -143,6 +149,12 @@ SOURCES = {
         Size((3, 224, 224), 1000, 1_231_167, 50_000, 50_000),
         files=True,
         member="IMAGENET",
+    ),
+    "digits-dvs": Source(
+        "digits_dvs",
+        "the digits as simulated events of three saccades",
+        Size((2, 34, 34), 10, 1_167, 180, 450),
+        events=True,
     ),
     "fashion-dvs": Source(
         "fashion_dvs",

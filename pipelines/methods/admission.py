@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.common.errors import InputError
-from pipelines.settings.spec import EMERGENT, RANDOM, RunSpec
+from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, RunSpec
 
 if TYPE_CHECKING:
     from baselines.shared.contract import Pruner
@@ -49,6 +49,11 @@ def check(spec: RunSpec) -> Pruner:
     if info.needs_spikes and spec.settings.network.kind != "snn":
         raise InputError(
             f"method '{info.name}' needs spikes; the network of {spec.workload} is artificial."
+        )
+    if spec.granularity == SPATIO_TEMPORAL and spec.settings.network.kind != "snn":
+        raise InputError(
+            f"spatio-temporal pruning needs time steps; the network of {spec.workload} is "
+            "artificial."
         )
     if spec.granularity == "none" and spec.density != 1:
         raise InputError(f"method '{info.name}' prunes nothing; its density must be 1.")

@@ -13,6 +13,8 @@ from baselines.shared.info import ENTRY_POINT, PrunerInfo
 from pipelines.common.errors import unknown
 
 _ROOT = Path(__file__).resolve().parents[2]
+#: Modules of dpap/ that define methods.
+OF_DPAP = ("pruner", "trophic", "compete")
 
 
 @cache
@@ -38,14 +40,11 @@ def _entries() -> dict[str, tuple[PrunerInfo, str]]:
     from importlib.metadata import entry_points  # slow to import, and --help does not need it
 
     files = [f for f in (_ROOT / "baselines").glob("*.py") if not f.name.startswith("_")]
+    files += [_ROOT / "dpap" / f"{name}.py" for name in OF_DPAP]
     try:
         if entry_points(group=ENTRY_POINT):
             raise ValueError("methods of other packages must be imported")
-        found = [
-            (info, str(file.relative_to(_ROOT)))
-            for file in (*files, _ROOT / "dpap" / "pruner.py")
-            for info in _read(file)
-        ]
+        found = [(info, str(file.relative_to(_ROOT))) for file in files for info in _read(file)]
     except (ValueError, TypeError, KeyError):
         from pipelines.methods.registry import methods
 
@@ -76,6 +75,18 @@ def info(name: str) -> PrunerInfo:
     if found is None:
         raise unknown("method", name, infos())
     return found
+
+
+def in_headlines(name: str) -> bool:
+    """Whether a row of a method may be named as the best one: not if it is ``after_abstract``.
+
+    Parameters
+    ----------
+    name
+        METHOD or METHOD:VARIANT, as in a record; a method that is not installed may be named.
+    """
+    about = infos().get(name.partition(":")[0])
+    return about is None or not about.after_abstract
 
 
 def _read(file: Path) -> Iterator[PrunerInfo]:

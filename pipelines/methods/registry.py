@@ -17,6 +17,7 @@ from baselines.shared.contract import Pruner
 from baselines.shared.info import ENTRY_POINT
 from pipelines.common.errors import InputError, unknown
 from pipelines.common.imported import watch
+from pipelines.methods.catalogue import OF_DPAP
 from pipelines.methods.plugins import packages_of
 
 
@@ -29,14 +30,15 @@ def methods() -> dict[str, type[Pruner]]:
     ValueError
         If two methods have the same name.
     """
-    modules = [
-        importlib.import_module(f"baselines.{module.name}")
+    names = [
+        f"baselines.{module.name}"
         for module in pkgutil.iter_modules(baselines.__path__)
         if not (module.ispkg or module.name.startswith("_"))
     ]
+    names += [f"dpap.{name}" for name in OF_DPAP]
     found = [
         kind
-        for module in [*modules, importlib.import_module("dpap.pruner")]
+        for module in map(importlib.import_module, names)
         for kind in vars(module).values()
         if inspect.isclass(kind) and issubclass(kind, Pruner) and kind.__module__ == module.__name__
     ]

@@ -7,7 +7,7 @@ A file's metadata name the run and the code that made it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor], run_id: str, code:
     return checkpoint
 
 
-def read_checkpoint(path: Path, run_id: str, code: str) -> Checkpoint | None:
+def read_checkpoint(path: Path, run_id: str, codes: Container[str]) -> Checkpoint | None:
     """Read a dense network, if it can be used.
 
     Parameters
@@ -101,8 +101,8 @@ def read_checkpoint(path: Path, run_id: str, code: str) -> Checkpoint | None:
         The safetensors file.
     run_id
         Run id of the dense cell that must have trained it.
-    code
-        Digest of the code that must have trained it.
+    codes
+        Digests of the code, one of which must have trained it.
 
     Returns
     -------
@@ -116,8 +116,9 @@ def read_checkpoint(path: Path, run_id: str, code: str) -> Checkpoint | None:
     except (OSError, SafetensorError):
         return None
     checkpoint = Checkpoint(state, state_digest(state))
+    code = metadata.get("code_digest", "")
     expected = {"run_id": run_id, "code_digest": code, "sha256": checkpoint.digest}
-    return checkpoint if metadata == expected else None
+    return checkpoint if metadata == expected and code in codes else None
 
 
 def stored_digest(path: Path) -> str | None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +31,10 @@ from pipelines.common.imported import content, edition, read
 from pipelines.data.catalogue import SOURCES
 from pipelines.methods import catalogue
 from pipelines.methods.plugins import plugins, source_files
+from pipelines.records.lineage import ROW, Code, meanings_digest, read_lineage
 from pipelines.records.record import RunRecord
 from pipelines.records.syntax import Syntax, read_c, read_python
+from pipelines.settings.network import ARTIFICIAL, spiking_neurons
 from pipelines.settings.spec import RunSpec
 
 #: Folder of our packages, as imports spell it: symbolic links are kept.
@@ -45,6 +47,7 @@ SHARED = ("baselines/__init__.py", "baselines/shared/", "pipelines/")
 CELL = "pipelines.training.cell"
 #: Has the table of data sets, of which a cell uses one entry.
 DATA, TABLE = "pipelines.data.catalogue", "SOURCES"
+_CATALOGUE = "pipelines/data/catalogue.py"
 #: Chooses a plan, and imports what the plan ``fused`` needs on each device.
 PLANS = "pipelines.networks.plans.choice"
 FUSED = {
@@ -114,20 +117,101 @@ def kind_digest(kind: Kind) -> str:
 
 
 def joint_digest(kinds: Iterable[Kind]) -> str:
-    """Return one digest for several kinds of cells, in any order."""
-    digests = sorted({kind_digest(kind) for kind in kinds})
+    """Return one digest for several kinds of cells, in any order.
+
+    It stays the same when the code changes and the canaries prove equal outcomes: of each kind, the
+    oldest of its `equal_digests` counts.
+    """
+    digests = sorted({equal_digests(kind)[0] for kind in kinds})
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
+def data_digest(name: str) -> str:
+    """Return the digest of the reader of a data set.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set.
+    """
+    if name not in SOURCES:
+        raise unknown("data set", name, SOURCES)
+    reach = _Reach(Kind("", name, "", "", "", dense=False), content)
+    reach.follow([f"pipelines.data.sets.{SOURCES[name].module}", DATA])
+    return digest_of(reach.found)
+
+
 def is_current(record: RunRecord) -> bool:
-    """Whether the code of this process made a record.
+    """Whether the code of this process made a record, or code of proven equal outcomes.
 
     Raises
     ------
     InputError
         If there is no such method or data set.
+    BenchError
+        If the lineage cannot be read, or was edited.
     """
-    return record.code_digest == code_digest(record.spec)
+    return record.code_digest in equal_digests(kind_of(record.spec))
+
+
+def equal_digests(kind: Kind) -> Sequence[str]:
+    """Return the digests of the code that gives the outcomes of the present code, oldest first.
+
+    It is the digest of the present code, and those of earlier versions of which the canaries have
+    proven it (`pipelines.records.lineage`).
+
+    Raises
+    ------
+    InputError
+        If there is no such method or data set.
+    BenchError
+        If the lineage cannot be read, or was edited.
+    """
+    digest = kind_digest(kind)
+    return read_lineage(ROOT).same(kind, digest)
+
+
+def code_now() -> Code:
+    """Return the code of this process in sections: of all methods that are no plug-ins.
+
+    For every kind of cells, ``code_now().digest(kind)`` is its `kind_digest`.
+    """
+    nothing = Kind("", "", "", "folded", "cpu", dense=False)
+    sections = {"cell": _section(nothing, CELL, {})}
+    shared = sections["cell"]
+    shared.pop(_CATALOGUE)
+    for device in FUSED:
+        fused = nothing._replace(plan="fused", device=device)
+        sections[f"plan fused {device}"] = _section(fused, CELL, shared)
+        sections[f"plan fused {device}"].pop(_CATALOGUE)
+    for data, source in SOURCES.items():
+        reader = f"pipelines.data.sets.{source.module}"
+        found = _section(nothing._replace(data=data), reader, shared, DATA)
+        sections[f"data {data}"] = {
+            f"{name}{ROW}{data}" if name == _CATALOGUE else name: found[name] for name in found
+        }
+    for neuron in (*spiking_neurons(), ARTIFICIAL):
+        module = f"pipelines.networks.neurons.{neuron}"
+        sections[f"neuron {neuron}"] = _section(nothing, module, shared)
+    for method in catalogue.infos():
+        file = Path(catalogue.source(method))
+        if file.parts[0] in PACKAGES and file.suffix:
+            module = ".".join(file.with_suffix("").parts)
+            sections[f"method {method}"] = _section(nothing, module, shared)
+    files = {name: meaning for found in sections.values() for name, meaning in found.items()}
+    return Code(files=files, sections={name: sorted(found) for name, found in sections.items()})
+
+
+def _section(kind: Kind, root: str, shared: Container[str], *more: str) -> dict[str, str]:
+    """Return what the files mean that a module reaches: those that are not shared, and its own."""
+    reach = _Reach(kind, content)
+    reach.follow([root, *more])
+    own = {f"{root.replace('.', '/')}.py", _CATALOGUE}
+    return {
+        name: part.read(content(part.file) or b"").meaning
+        for name, part in reach.found.items()
+        if name in own or name not in shared
+    }
 
 
 def require_unchanged(spec: RunSpec) -> None:
@@ -162,11 +246,9 @@ def _parts(kind: Kind, edition: int) -> dict[str, Part]:
 
 def digest_of(parts: dict[str, Part], source: Callable[[Path], bytes | None] = content) -> str:
     """Return the SHA-256 over the names and the meanings of files."""
-    digest = hashlib.sha256()
-    for name, part in sorted(parts.items()):
-        meaning = part.read(source(part.file) or b"").meaning
-        digest.update(f"{name}\0{meaning}\n".encode())
-    return digest.hexdigest()
+    return meanings_digest(
+        {name: part.read(source(part.file) or b"").meaning for name, part in parts.items()}
+    )
 
 
 def parts_of(kind: Kind, source: Callable[[Path], bytes | None] = content) -> dict[str, Part]:

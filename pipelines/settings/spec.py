@@ -22,6 +22,8 @@ EMERGENT: Literal["emergent"] = "emergent"
 RANDOM = "random"
 #: Fields whose name in `RunSpec.canonical` is an older one, so that no run is renamed.
 _HASHED_AS = {"matched_to": "twin_of"}
+#: The granularity that also removes time steps; only spiking networks have these.
+SPATIO_TEMPORAL: Granularity = "spatio-temporal"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

@@ -31,7 +31,7 @@ def environment(
         snntorch=version("snntorch"),
         torch_pruning=version("torch-pruning"),
         platform=f"{platform.system()}-{platform.machine()}",
-        processor=_processor(),
+        processor=processor(),
         device=device_name(device),
         threads=threads,
         precision=execution.precision,
@@ -41,7 +41,8 @@ def environment(
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
+    """Return vendor and model of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -45,7 +45,7 @@ class Checker:
                 self.params = with_block(self.params, command.text)
             elif command.kind == "python":
                 compile(command.text, command.page, "exec")
-            elif command.marker and command.words[0] not in _PARSERS:
+            elif command.marker and command.words[0] not in _NAMED:
                 _shell(command.text)
             else:
                 self._line(command.words, loose=command.inline)
@@ -99,7 +99,9 @@ class Checker:
         if asked["verb"] == "run" and asked["method"] not in self.new_methods:
             self.run_ids.add(run_id(self.params, asked))
         ids = [*self.run_ids, "RUN_ID"]
-        if asked["verb"] == "export" and not any(known.startswith(asked["run"]) for known in ids):
+        if asked["verb"] in ("export", "explain") and not any(
+            known.startswith(asked["run"]) for known in ids
+        ):
             raise ValueError(f"no run above has the id {asked['run']}: {ids}")
 
     def make(self, words: Sequence[str], loose: bool) -> None:
@@ -109,7 +111,7 @@ class Checker:
                 self._line(shlex.split(line), loose=False)
 
     def dvc(self, words: Sequence[str], loose: bool) -> None:
-        if words[0] != "repro":
+        if words[0] not in ("repro", "status", "push", "pull"):
             raise ValueError(f"no rule covers 'dvc {words[0]}'; {_ADD_RULE}")
         for word in words[1:]:
             file, _, stage = word.rpartition(":")
@@ -169,6 +171,10 @@ _PARSERS: dict[str, Callable[[Checker, Sequence[str], bool], None]] = {
     "mkdir": Checker.copy,
     ".": Checker.source,
 }
+
+
+#: Programs whose commands are parsed even where they are not run: they name things of this project.
+_NAMED = ("dpap-bench", "make", "python", "pip")
 
 
 def _shell(text: str) -> None:
@@ -273,12 +279,16 @@ def _reason_of_dpap_bench(words: Sequence[str], params: Params) -> str:
     boards, workload = _listed(asked.get("board")), asked.get("workload")
     known = isinstance(workload, str) and workload in params.workloads
     data_set = params.workloads[workload].data if known else asked.get("name")
-    if words[0] in ("fetch", "show", "run") and data_set not in (None, "digits"):
+    if words[0] in ("fetch", "show", "run") and data_set not in (None, "digits", "digits-dvs"):
         return "its data are downloaded"
     if asked.get("device") == "cuda":
         return "needs a GPU"
     if asked.get("take_over"):
         return "needs runs of another clone"
+    if asked.get("accept") or asked.get("add_environment"):
+        return "changes what was accepted"
+    if words[0] == "canaries" and not asked.get("method"):
+        return "takes minutes: all canaries"
     if asked.get("everything"):
         return "takes hours: every method"
     if any(params.size(board) > MAX_CELLS for board in boards if board in params.boards):

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from pipelines.boards.board import fits
 from pipelines.boards.params import Params, Part
 from pipelines.methods.catalogue import info
 from pipelines.records.digest import code_digest
@@ -168,9 +169,9 @@ def board(params: Params, methods: Sequence[str], seeds: int = 5) -> list[RunRec
             dense = record(params, "dense", seed, 0.98 + seed / 2000, workload=workload)
             made.append(layered(dense, 1.0))
             for number, name in enumerate(methods):
-                if info(name).needs_spikes and workload == "digits-ann":
-                    continue
                 for granularity in info(name).granularities:
+                    if not fits(info(name), params.workloads[workload], granularity):
+                        continue
                     for density in (0.5, 0.25, 0.1, 0.05):
                         loss = 0.004 * (1 + number % 5) / density**0.6
                         accuracy = 0.98 - loss - seed * (number + 1) % 4 / 500
@@ -195,5 +196,5 @@ def whole_page(params: Params, records: Sequence[RunRecord]) -> str:
     beside = literature(load_published(PUBLISHED), params, "embedded", rows)
     sections = make_sections("handmade", analysis, beside)
     shown = {section.anchor for section in sections}
-    assert {"ranks-hybrid", "synops", "areas", "time", "published"} <= shown
+    assert {"synops", "areas", "time", "costs", "published"} <= shown
     return render("handmade", rows, tables, records, sections)

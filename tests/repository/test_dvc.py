@@ -16,16 +16,16 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from pipelines.boards.code_digests import require_code_digests
 from pipelines.boards.params import Params
 from pipelines.data import SOURCES
-from pipelines.records.digest import kind_of, parts_of
 from tests.helpers.paths import ROOT
 from tests.helpers.projects import write_params
 
-#: Packages that start computations and show progress; no output of a stage depends on them.
-STARTERS = ("pipelines/cli", "pipelines/engines", "pipelines/boards")
 #: Boards whose data sets must be downloaded.
 DOWNLOADED = {"paper", "paper-imagenet"}
+#: Boards whose records are in git.
+PUBLISHED = {"quick"}
 
 
 def stages_of(file: str) -> dict[str, Any]:
@@ -39,13 +39,12 @@ DESK = stages_of("pipelines/stages/desk/dvc.yaml")
 
 
 @pytest.fixture(scope="module")
-def resolved() -> dict[str, dict[str, set[str]]]:
-    """Stage -> its dependencies and outputs, as DVC resolves them."""
+def outputs() -> dict[str, set[str]]:
+    """Stage -> its outputs, as DVC resolves them."""
     with Repo(ROOT) as repo:
         return {
             stage.addressing.rpartition(":")[2]: {
-                "deps": {dep.def_path for dep in stage.deps if dep.def_path.count(".yaml") == 0},
-                "outs": {Path(out.fs_path).relative_to(ROOT).as_posix() for out in stage.outs},
+                Path(out.fs_path).relative_to(ROOT).as_posix() for out in stage.outs
             }
             for stage in repo.index.stages
             if Path(stage.path).parent == ROOT
@@ -55,12 +54,52 @@ def resolved() -> dict[str, dict[str, set[str]]]:
 def test_every_board_without_a_download_has_stages(params: Params) -> None:
     boards = set(params.boards) - DOWNLOADED
     assert set(STAGES["report"]["matrix"]["board"]) == boards
-    assert set(STAGES["cells"]["matrix"]["board"]) == boards - {"embedded"}
+    assert (
+        set(STAGES["cells"]["matrix"]["board"])
+        == boards - {"embedded", "post-training"} - PUBLISHED
+    )
     assert set(PAPER["report"]["matrix"]["board"]) == DOWNLOADED
     local = set(STAGES["fetch"]["matrix"]["data"])
     for name, board in params.boards.items():
         needed = {params.workloads[workload].data for workload in board.workloads}
         assert (needed <= local) == (name in boards)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_a_published_board_depends_on_its_own_settings_only(params: Params, name: str) -> None:
+    """So a new workload or method elsewhere leaves `dvc status` of a fresh clone clean."""
+    board, stage = params.board(name), STAGES[name]
+    plain = {one for one in stage["params"] if isinstance(one, str)}
+    files: dict[str, set[str]] = {}
+    for one in stage["params"]:
+        files |= {key: set(keys) for key, keys in one.items()} if isinstance(one, dict) else {}
+    workloads = {f"workloads.{workload}" for workload in board.workloads}
+    assert plain == {f"boards.{name}", "compute", "variants"} | workloads
+    methods = {method.partition(":")[0] for method in board.methods}
+    written = yaml.safe_load((ROOT / "methods.yaml").read_text())
+    assert files == {"methods.yaml": methods & written.keys(), "results/code.yaml": {name}}
+    for out in stage["outs"]:
+        ((path, flags),) = out.items()
+        assert flags == {"cache": False, "persist": True}, f"{path} is in git"
+    ignored = subprocess.run(
+        ["git", "check-ignore", f"results/boards/{name}/records/digits-snn/dense/0.json"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert ignored.returncode != 0, ".gitignore leaves the records of a published board out"
+
+
+def test_the_code_digests_in_git_are_those_of_the_code(params: Params) -> None:
+    """After a change of the code: dpap-bench digest."""
+    require_code_digests(ROOT, params)
+
+
+def test_all_boards_with_stages_show_their_metrics_and_figures() -> None:
+    document = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    for board in STAGES["report"]["matrix"]["board"]:
+        assert f"results/boards/{board}/best.json" in document["metrics"]
+        assert f"results/boards/{board}/figures" in document["plots"]
 
 
 def test_the_data_sets_of_stages_exist_and_are_used(params: Params) -> None:
@@ -74,42 +113,9 @@ def test_larger_pipelines_run_in_the_project_folder() -> None:
         assert stage["wdir"] == "../../.."
 
 
-def test_the_code_stage_depends_on_all_that_a_digest_covers(params: Params) -> None:
-    cells = [cell for board in params.boards for cell in params.cells(board, admit=False)]
-    files = {name for kind in set(map(kind_of, cells)) for name in parts_of(kind)}
-    deps = set(STAGES["code"]["deps"])
-    assert not [name for name in files if not covered(name, deps)]
-    assert all(any(name.startswith(f"{dep}/") for name in files) for dep in deps)
-
-
-def traced(project: Path, *arguments: str) -> set[str]:
-    """Run a command and return the modules of this repository that it imports, as paths."""
-    code = (
-        "import sys\n"
-        "from pipelines.cli.main import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        "files = {getattr(m, '__file__', None) for m in list(sys.modules.values())}\n"
-        "print(*sorted(f for f in files if f), sep='\\n')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=project,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    ours = (Path(line) for line in done.stdout.splitlines() if line.startswith(str(ROOT)))
-    files = {file.relative_to(ROOT).as_posix() for file in ours if file.is_relative_to(ROOT)}
-    return {f for f in files if f.split("/")[0] in {"baselines", "dpap", "pipelines"}}
-
-
-def covered(file: str, deps: set[str]) -> bool:
-    """Whether a file is a dependency or in one; an `__init__.py` needs none."""
-    return file.endswith("__init__.py") or any(
-        file == dep or file.startswith(f"{dep}/") for dep in deps
-    )
+def covered(file: str, places: set[str]) -> bool:
+    """Whether a file is one of the places or in one of them."""
+    return any(file == place or file.startswith(f"{place}/") for place in places)
 
 
 def written(project: Path) -> Iterator[str]:
@@ -120,43 +126,42 @@ def written(project: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_stages_depend_on_what_their_commands_import_and_declare_what_they_write(
-    tmp_path: Path, resolved: dict[str, dict[str, set[str]]]
-) -> None:
-    """One command of each kind of stage is run, one after another, in a small project."""
-    make_small(tmp_path)
+def test_stages_declare_what_they_write(tmp_path: Path, outputs: dict[str, set[str]]) -> None:
+    """One command of each kind of stage is run, one after another, in a small project.
+
+    Files with times and what is built from records are no outputs; see the head of dvc.yaml.
+    """
+    make_project(tmp_path)
     commands = {
-        "fetch@digits": "fetch digits",
-        "code": "digest",
+        "fetch@digits": "fetch digits --checksums results/data/digits.sha256",
         "baseline@digits-ann-magnitude": "sweep --board embedded --only cells "
         "--workload digits-ann --method magnitude",
-        "cells@quick": "sweep --board quick",
+        "quick": "sweep --board quick",
         "report@quick": "report --board quick",
         "mlflow": "sync",
     }
     for name, command in commands.items():
         before = {path: (tmp_path / path).stat().st_mtime_ns for path in written(tmp_path)}
-        files = traced(tmp_path, *command.split(), *_serial(command))
-        deps = resolved[name]["deps"]
-        if any(dep.startswith("results/code") for dep in deps):
-            deps = deps | resolved["code"]["deps"]  # the stage that writes results/code
-        if name == "mlflow":  # it reads records, settings and methods, as a report does
-            deps = deps | resolved["report@quick"]["deps"]
-        lost = {f for f in files if not covered(f, deps | set(STARTERS))}
-        assert not lost, f"{name} imports {sorted(lost)}, and does not depend on them"
+        cli(tmp_path, *command.split())
         new = {
             path
             for path in written(tmp_path)
             if before.get(path) != (tmp_path / path).stat().st_mtime_ns
         }
-        outs = resolved[name]["outs"] | {"mlflow.db", "mlruns", "results/local"}
-        stray = {path for path in new if not covered(path, outs)}
+        assert new, f"{name} writes nothing"
+        others = {"data", "mlflow.db", "mlruns", "results/local"}
+        if name == "report@quick":
+            others |= {f"results/boards/quick/{one}" for one in ("figures", *BUILT)}
+        stray = {path for path in new if not covered(path, outputs[name] | others)}
         assert not stray, f"{name} writes {sorted(stray)}, and does not declare them"
 
 
-def _serial(command: str) -> tuple[str, ...]:
-    """Return options that keep a sweep in one process, so that its imports are traced."""
-    return ("--engine", "serial") if command.startswith("sweep") else ()
+#: What a report builds from records.
+BUILT = (
+    "best.json",
+    "best.txt",
+    *(f"leaderboard.{ending}" for ending in ("csv", "html", "json", "md", "tex")),
+)
 
 
 #: Baselines of the small project.
@@ -175,7 +180,9 @@ def make_small(project: Path) -> None:
         ("epochs: 8", "epochs: 1"),
         ("[0.5, 0.25, 0.1, 0.05]", "[0.5]"),
         ("[0.25, 0.1]", "[0.5]"),
+        ("[0.25, 0.1, 0.05]", "[0.5]"),
         ("[0, 1, 2]", "[0]"),
+        ("[0, 1, 2, 3, 4, 5, 6, 7]", "[0]"),
     ]:
         assert old in text
         text = text.replace(old, new)
@@ -187,12 +194,22 @@ def make_small(project: Path) -> None:
     write_params(project, fields)
 
 
-def dvc(project: Path, *arguments: str) -> str:
-    """Run DVC in a project and return its output."""
+def make_project(project: Path) -> None:
+    """Make a small project with code of its own and a git repository."""
+    for name in ("baselines", "dpap", "pipelines", ".dvc"):
+        ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp")
+        shutil.copytree(ROOT / name, project / name, ignore=ignore)
+    make_small(project)
+    cli(project, "digest")
+    git(project, "init", "-q")
+
+
+def execute(project: Path, *command: str) -> str:
+    """Run a command with the code of a project, and return its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     known = os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
+        command,
         cwd=project,
         env=known | {"PYTHONPATH": str(project)},
         capture_output=True,
@@ -203,6 +220,22 @@ def dvc(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def dvc(project: Path, *arguments: str) -> str:
+    """Run DVC in a project and return its output."""
+    return execute(project, sys.executable, "-m", "dvc", *arguments)
+
+
+def cli(project: Path, *arguments: str) -> str:
+    """Run dpap-bench in a project, with its own code, and return its output."""
+    return execute(project, sys.executable, "-m", "pipelines.cli.main", *arguments)
+
+
+def git(project: Path, *arguments: str) -> str:
+    """Run git in a project and return its output."""
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    return execute(project, "git", *identity, *arguments)
+
+
 def ran(output: str) -> set[str]:
     """Return the names of the stages that DVC ran."""
     return set(re.findall(r"Running stage '([^']+)'", output))
@@ -210,12 +243,8 @@ def ran(output: str) -> set[str]:
 
 @pytest.mark.slow
 def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
-    for name in ("baselines", "dpap", "pipelines", ".dvc"):
-        ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
-    make_small(tmp_path)
+    make_project(tmp_path)
     params, methods = tmp_path / "params.yaml", tmp_path / "methods.yaml"
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     boards = tmp_path / "results" / "boards"
 
     def records(board: str) -> dict[Path, int]:
@@ -225,13 +254,12 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     stages = ran(dvc(tmp_path, "repro"))
     assert {
         "fetch@digits",
-        "code",
         "baseline@digits-snn-magnitude",
         "dpap@digits-ann-dpap",
     } <= stages
-    assert {"matched@digits-snn", "controls@digits-ann", "cells@quick", "mlflow"} <= stages
+    assert {"matched@digits-snn", "controls@digits-ann", "quick", "mlflow"} <= stages
     assert {f"report@{board}" for board in ("quick", "embedded", "post-training")} <= stages
-    for board in ("quick", "embedded", "post-training", "dpap-ablation"):
+    for board in ("quick", "embedded", "post-training", "dpap-ablation", "dpap-heirs"):
         for name in ("leaderboard.html", "leaderboard.csv", "best.txt"):
             assert (boards / board / name).exists()
         assert list((boards / board / "figures").glob("digits-snn-*accuracy-density.svg"))
@@ -239,7 +267,8 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     pruned = 2 * (3 + 2 * 2) + 2  # magnitude, dpap, dpap-st
     matched = 2 * (2 + 2)  # random and magnitude at two granularities
     # Random pruning and matched runs have no controls.
-    assert len(records("embedded")) == 2 * (1 + 3) + pruned + matched + pruned
+    unpruned_and_random = 2 * (1 + 3) + 1  # spatio-temporal pruning is for spiking networks only
+    assert len(records("embedded")) == unpruned_and_random + pruned + matched + pruned
 
     shown = json.loads(dvc(tmp_path, "metrics", "show", "--json"))
     best = shown[""]["data"]["results/boards/quick/best.json"]["data"]
@@ -250,14 +279,15 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     assert not ran(dvc(tmp_path, "repro")), "a second run does nothing"
 
     before = {board: records(board) for board in ("quick", "embedded")}
-    reports = {f"report@{board}" for board in STAGES["report"]["matrix"]["board"]}
-    chart = tmp_path / "pipelines" / "report" / "charts" / "accuracy.py"
-    chart.write_text(chart.read_text() + "# changed\n")
-    assert ran(dvc(tmp_path, "repro")) == reports | {"mlflow"}, "a changed chart trains nothing"
-    assert {board: records(board) for board in before} == before
+    for place in ("report/charts/accuracy.py", "training/trainer.py"):
+        module = tmp_path / "pipelines" / place
+        module.write_text(module.read_text() + "# changed\n")
+    cli(tmp_path, "digest")
+    assert not ran(dvc(tmp_path, "repro")), "a chart or a comment makes no stage run"
 
     fields = yaml.safe_load(methods.read_text())
     fields["magnitude"]["options"]["p"] = 3 - fields["magnitude"]["options"]["p"]
+    fields["magnitude"].pop("tuned", None)  # a tuned value would replace the new one
     methods.write_text(yaml.safe_dump(fields))
     changed = ran(dvc(tmp_path, "repro"))
     assert {name for name in changed if name.startswith(("baseline", "dpap"))} == {
@@ -284,3 +314,48 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
         folders = {path.parent.name for path in after.keys() - old.keys()}
         more = {"lamp-shuffled", "dpap-matched"} if board == "embedded" else set()
         assert folders == {"lamp"} | more
+
+
+#: Stages of a board in git, and of one that only the remote has.
+TARGETS = ("quick", "report@quick", "post-training", "report@post-training")
+
+
+@pytest.mark.slow
+def test_a_colleague_computes_nothing(tmp_path: Path) -> None:
+    """Two clones and one remote: git carries the published board, DVC the other one."""
+    first, second, remote = (tmp_path / name for name in ("first", "second", "remote"))
+    make_project(first)
+    dvc(first, "remote", "add", "--default", "folder", str(remote))
+    dvc(first, "repro", *TARGETS)
+    git(first, "add", "--all")
+    git(first, "commit", "-q", "-m", "Results")
+    dvc(first, "push", *TARGETS)
+    tracked = git(first, "ls-files", "results").split()
+    assert any(name.endswith(".provenance") for name in tracked), "the times are in git"
+    assert not any("post-training" in name for name in tracked)
+
+    execute(tmp_path, "git", "clone", "-q", str(first), str(second))
+    assert json.loads(dvc(second, "status", "--json", "quick", "report@quick")) == {}
+    assert not ran(dvc(second, "repro", "quick", "report@quick"))
+    dvc(second, "pull", *TARGETS)
+    assert json.loads(dvc(second, "status", "--json", *TARGETS)) == {}
+    assert not ran(dvc(second, "repro", *TARGETS))
+    for board in ("quick", "post-training"):
+        plan = cli(second, "plan", "--board", board, "--missing", "--seconds", "0")
+        assert plan == "Nothing is missing: every run has a valid record.\n"
+        cli(second, "report", "--board", board)
+    boards = second / "results" / "boards"
+    assert list((boards / "post-training" / "checkpoints").rglob("*.safetensors"))
+    rows = json.loads((boards / "quick" / "leaderboard.json").read_text())["rows"]
+    assert all(row["train_seconds"] for row in rows if row["statuses"] == {"ok": 1})
+
+
+@pytest.mark.slow
+def test_two_machines_write_the_same_lock(tmp_path: Path) -> None:
+    """Both compute the board, at different times."""
+    locks = []
+    for name in ("first", "second"):
+        make_project(tmp_path / name)
+        dvc(tmp_path / name, "repro", "report@quick")
+        locks.append((tmp_path / name / "dvc.lock").read_text())
+    assert locks[0] == locks[1]

@@ -1,67 +1,177 @@
-"""Small-sample statistics over seeds; docs/statistics.md has every formula and its source."""
+"""Statistics over seeds and test items; docs/statistics.md has every formula and its source."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 
-from scipy.special import nctdtrinc, stdtr, stdtrit
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtr, stdtrit
 
 CONFIDENCE = 0.95
 #: Level of a test, and of a whole family of tests after Holm's correction.
 ALPHA = 0.05
-POWER = 0.8
+#: A standard error of an accuracy below this is rounding: all seeds have the same value.
+_ROUNDING = 1e-12
+#: Halvings of a bracket until a quantile is exact.
+_HALVINGS = 50
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and the half-width of its 95 % Student t interval; None for one seed."""
+    """A mean over seeds with its 95 % interval.
+
+    Parameters
+    ----------
+    mean
+        The mean.
+    half_width
+        Half-width of the interval: sqrt((t seed_error)^2 + (z item_error)^2) with the quantiles t
+        of Student's and z of the normal distribution. None for one seed.
+    seeds
+        Number of seeds.
+    seed_error
+        Standard error by the deviation between seeds; None for one seed.
+    item_error
+        Standard error by the choice of the test items; None if the records do not say which items
+        were right. The interval is then that of the seeds alone.
+    """
 
     mean: float
     half_width: float | None
     seeds: int
+    seed_error: float | None = None
+    item_error: float | None = None
 
 
-def estimate(values: Sequence[float]) -> Estimate | None:
-    """Mean and t interval of one value per seed; None without values.
+def estimate(values: Sequence[float], item_error: float | None = None) -> Estimate | None:
+    """Mean and interval of one value per seed; None without values.
 
     With 5 seeds the t interval contains the mean 94 % of the time, a bootstrap interval 83 %.
+
+    Parameters
+    ----------
+    values
+        One per seed.
+    item_error
+        Standard error of their mean by the choice of the test items, if it is known.
     """
     if not values:
         return None
-    if len(values) < 2:
-        return Estimate(values[0], None, 1)
-    half = _quantile(len(values)) * stdev(values) / math.sqrt(len(values))
-    return Estimate(fmean(values), half, len(values))
+    mean, seeds = math.fsum(values) / len(values), len(values)
+    if seeds < 2:
+        return Estimate(mean, None, 1)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    error = math.sqrt(squares / (seeds - 1) / seeds)
+    error = 0.0 if error < _ROUNDING else error
+    half = float(half_width(error, item_error or 0.0, seeds))
+    return Estimate(mean, half, seeds, error, item_error)
 
 
-def _quantile(seeds: int, alpha: float = 1 - CONFIDENCE) -> float:
-    """Value that the absolute t statistic of `seeds` values exceeds with probability alpha."""
-    return float(stdtrit(seeds - 1, 1 - alpha / 2))
+def estimates(values: Floats, item_errors: Floats | None = None) -> list[Estimate]:
+    """Make the same estimate of many means over the same seeds.
+
+    Parameters
+    ----------
+    values
+        [means, seeds], at least two seeds.
+    item_errors
+        [means], if they are known.
+    """
+    seeds = values.shape[1]
+    means, errors = values.mean(1), values.std(1, ddof=1) / math.sqrt(seeds)
+    errors[errors < _ROUNDING] = 0.0
+    known = np.zeros(len(values)) if item_errors is None else item_errors
+    halves = half_width(errors, known, seeds)
+    assert isinstance(halves, np.ndarray)
+    of_items = [None] * len(values) if item_errors is None else item_errors.tolist()
+    columns = (means.tolist(), halves.tolist(), errors.tolist(), of_items)
+    return [
+        Estimate(mean, half, seeds, error, items)
+        for mean, half, error, items in zip(*columns, strict=True)
+    ]
 
 
-def differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
-    """Ours - theirs, for each seed that both have."""
-    return [ours[seed] - theirs[seed] for seed in sorted(ours) if seed in theirs]
+def half_width(
+    seed_error: float | Floats, item_error: float | Floats, seeds: int, alpha: float = ALPHA
+) -> float | Floats:
+    """Half-width of the interval of a mean whose variance has two parts.
+
+    The part of the seeds is estimated with `seeds` - 1 degrees of freedom, that of the items with
+    so many that it counts as known. Each standard error has the quantile of its own distribution
+    (Banerjee 1961, Sankhya 23:359-378), so the interval covers at least 1 - `alpha` at any level.
+    """
+    t, z = stdtrit(seeds - 1, 1 - alpha / 2), ndtri(1 - alpha / 2)
+    return np.sqrt((t * seed_error) ** 2 + (z * item_error) ** 2)  # type: ignore[no-any-return]
 
 
-def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
-    """Mean of ours - theirs over the seeds that both have."""
-    return estimate(differences(ours, theirs))
+def item_error(sums: Floats, seed_sums: Floats, squares: float) -> float:
+    """Standard error of a mean over seeds and test items by the choice of the items.
+
+    Two-way random effects, crossed, one value per seed and item: the variance between items, less
+    what seeds add to it, over the number of items. It is zero where that is negative.
+
+    Parameters
+    ----------
+    sums, seed_sums
+        Sum over the seeds of each item, [items], and over the items of each seed, [seeds].
+    squares
+        Sum of the squares of all values.
+    """
+    return float(item_errors(float(sums @ sums), seed_sums, squares, len(sums)))
+
+
+def item_errors(
+    sum_squares: float | Floats, seed_sums: Floats, squares: float | Floats, items: int
+) -> Floats:
+    """Return the same for many means at once.
+
+    Parameters
+    ----------
+    sum_squares
+        Sum over the items of the squared sum over the seeds, [...].
+    seed_sums
+        Sum over the items of each seed, [..., seeds].
+    squares
+        Sum of the squares of all values, [...].
+    items
+        Number of items.
+    """
+    seeds = seed_sums.shape[-1]
+    centre = seed_sums.sum(-1) ** 2 / (seeds * items)
+    of_items = sum_squares / seeds - centre
+    of_seeds = (seed_sums**2).sum(-1) / items - centre
+    rest = squares - centre - of_items - of_seeds
+    excess = of_items / (items - 1) - rest / ((seeds - 1) * (items - 1))
+    return np.sqrt(np.maximum(excess, 0.0) / (seeds * items))  # type: ignore[no-any-return]
 
 
 def p_value(difference: Estimate) -> float:
-    """Two-sided p of the paired t test that a mean difference is zero.
+    """Two-sided p of the test that a mean difference is zero.
 
-    If all seeds have the same difference, the standard deviation is zero. On small test sets that
-    happens by chance, so it counts as no evidence: p = 1.
+    It is the level at which the interval of the difference ends at zero. If all seeds have the same
+    difference, that counts as no evidence, because it happens by chance on small test sets: p = 1.
     """
-    if not difference.half_width:
+    if difference.seed_error is None:
         return 1.0
-    error = difference.half_width / _quantile(difference.seeds)
-    return 2 * float(stdtr(difference.seeds - 1, -abs(difference.mean) / error))
+    errors = np.array([difference.seed_error]), np.array([difference.item_error or 0.0])
+    return float(p_values(np.array([difference.mean]), *errors, difference.seeds)[0])
+
+
+def p_values(means: Floats, seed_errors: Floats, item_errors: Floats, seeds: int) -> Floats:
+    """Return the p values of many differences, each [n], over the same number of seeds."""
+    differ = seed_errors > 0
+    low, high = np.zeros_like(means), np.abs(means) / np.where(differ, seed_errors, 1.0)
+    for _ in range(_HALVINGS if item_errors.any() else 0):
+        t = (low + high) / 2
+        z = ndtri(stdtr(seeds - 1, -t))
+        outside = (t * seed_errors) ** 2 + (z * item_errors) ** 2 > means**2
+        low, high = np.where(outside, low, t), np.where(outside, t, high)
+    return np.where(differ, np.minimum(1.0, 2 * stdtr(seeds - 1, -high)), 1.0)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -76,26 +186,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - done) * p_values[i]))
         corrected[i] = largest
     return corrected
-
-
-def detectable_difference(deviation: float, seeds: int, alpha: float = ALPHA) -> float:
-    """Smallest true difference that a paired t test detects with probability `POWER`.
-
-    Parameters
-    ----------
-    deviation
-        Standard deviation of the paired differences.
-    seeds
-        Number of pairs, at least two.
-    alpha
-        Level of the test, two-sided.
-
-    Returns
-    -------
-    float
-        Noncentrality x deviation / sqrt(seeds), in the unit of `deviation`. At this noncentrality,
-        the noncentral t exceeds the critical value with probability `POWER` (Cohen 1988, chapter
-        2). The far tail, less than 1e-6 of it, is neglected.
-    """
-    noncentrality = float(nctdtrinc(seeds - 1, 1 - POWER, _quantile(seeds, alpha)))
-    return noncentrality * deviation / math.sqrt(seeds)

@@ -57,8 +57,8 @@ def average_ranks(one: CriticalDifference) -> str:
     alike = "; ".join(", ".join(group) for group in one.alike) or "none"
     missing = f" Not run everywhere: {', '.join(one.left_out)}." if one.left_out else ""
     return (
-        f"**{one.granularity}, {one.track}.** Average ranks over {one.blocks} blocks of workload, "
-        f"density and seed: {ranks}. Friedman's chi-square {one.statistic:.2f}, p = {one.p:.2g}; "
+        f"**{one.granularity}, {one.track}.** Average ranks over {one.blocks} workloads: {ranks}. "
+        f"Friedman's chi-square {one.statistic:.2f}, p = {one.p:.2g}; "
         f"critical difference {one.critical_difference:.2f} (Nemenyi). Not separated: {alike}."
         f"{missing}"
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
-from baselines.shared.channel_scores import mean_potentials, scale_gradients
+from baselines.shared.channel_scores import criticalities, mean_potentials, scale_gradients
 from pipelines.data.splits import Split
 from pipelines.networks.plans.folded import Folded
 from pipelines.networks.stages import Stage
@@ -84,3 +87,18 @@ def test_pruned_units_have_scale_gradients() -> None:
         torch.testing.assert_close(found[name], gradient.abs(), rtol=1e-4, atol=1e-6)
     assert found["conv1"][1] > 0, "a pruned unit has a gradient"
     assert probe.meter.phases == {"saliency": 4}
+
+
+def test_criticality_is_the_surrogate_derivative_at_the_largest_position() -> None:
+    net = constant_network("snn", layout="1C1-1FC", weight=1.0).train()
+    with torch.no_grad():
+        net.get_parameter("conv1_norm.weight").fill_(0.5)
+        net.get_parameter("conv1_norm.bias").fill_(0.25)
+    # Batch norm turns the two halves of the image into -1 and 1, so the currents are -0.25, 0.75.
+    image = torch.tensor([[[[-3.0, -3.0], [3.0, 3.0]]]])
+    found = criticalities(net, Activity(net.record(image)[1]))
+    # beta is 0.5: without spikes the upper potential is 0.75, then 1.125, above the threshold 1.
+    # It is reset to 0 before the next step: 0.75.
+    assert net.spec.beta == 0.5
+    derivatives = [1 / (1 + (math.pi * d) ** 2) for d in (0.25, 0.125, 0.25)]
+    assert found["conv1"].tolist() == pytest.approx([sum(derivatives) / 3], rel=1e-4)

@@ -40,6 +40,18 @@ def test_three_seeds_exchange_different_connections_of_equal_score() -> None:
         assert not found[one][50:].equal(found[other][50:]), "grown"
 
 
+def test_fewer_connections_can_grow_than_are_dropped() -> None:
+    kept = torch.tensor([True, True, True, False, False])
+    drop = grow = torch.tensor([0.5, 0.1, 0.9, 2.0, 3.0])
+
+    def after(number: int, grown: int) -> list[int]:
+        return drop_and_grow(kept, number, drop, grow, generator(), grown).int().tolist()
+
+    assert after(2, 1) == [0, 0, 1, 0, 1]
+    assert after(2, 0) == [0, 0, 1, 0, 0]
+    assert after(0, 9) == [1, 1, 1, 1, 1]
+
+
 SPARSE: dict[str, Any] = {
     "set": lambda: SparseEvolutionaryTraining(updates=20),
     "rigl": lambda: RigL(updates=20),

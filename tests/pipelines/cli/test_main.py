@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from pipelines.boards.params import Params, load_params
+from pipelines.boards.params import load_params
 from pipelines.cli.main import main
-from pipelines.records.digest import joint_digest, kind_of
+from pipelines.common.files import sha256
 from pipelines.records.files import read_record
 from pipelines.records.store import board_store
 from tests.helpers.handmade import fill
@@ -37,7 +38,11 @@ def smaller(text: str) -> str:
         ("epochs: 15", "epochs: 1"),
         ("[digits-snn, digits-ann]", "[digits-ann]"),
         ("[0.5, 0.25, 0.1, 0.05]", "[0.5]"),
-        ("[dense, random, magnitude, grand, admm]", "[dense, random, magnitude]"),
+        (
+            "[digits-snn]\n    baselines: [dense, random, magnitude, lamp, admm]",
+            "[digits-ann]\n    baselines: [dense, random, magnitude]",
+        ),
+        (f"[0.1]\n    seeds: {[*range(20)]}", "[0.5]\n    seeds: [0, 1]"),
         ("[0, 1, 2]", "[0, 1]"),
     ]:
         assert old in text
@@ -321,8 +326,9 @@ def test_a_cell_of_two_boards_is_computed_once(
         small / "results" / "boards" / board / "records" / "digits-ann" / "magnitude"
         for board in ("quick", "embedded")
     )
-    copies = {path.name: path.read_bytes() for path in second.iterdir()}
+    copies = {path.name: path.read_bytes() for path in second.glob(f"{16 * '?'}.*")}
     assert copies == {path.name: path.read_bytes() for path in first.iterdir()}
+    assert len(copies) == 2 * 2 * 3, "each record has two files"
 
 
 def test_a_key_that_is_there_twice_is_refused(
@@ -336,17 +342,30 @@ def test_a_key_that_is_there_twice_is_refused(
     assert error.count("\n") == 1
 
 
-def test_each_method_has_a_code_digest_for_dvc(
-    project: Path, monkeypatch: pytest.MonkeyPatch, params: Params
+def test_the_code_digests_for_dvc_are_written_and_checked(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "digest") == 0
-    names = {name.partition(":")[0] for board in params.boards.values() for name in board.methods}
-    written = {path.name: path.read_text() for path in (project / "results" / "code").iterdir()}
-    assert set(written) == names
-    cells = [cell for board in params.boards for cell in params.cells(board, admit=False)]
-    for name in ("magnitude", "lth"):
-        kinds = {kind_of(cell) for cell in cells if cell.method == name}
-        assert written[name] == f"{joint_digest(kinds)}\n"
+    assert call(monkeypatch, "digest") == 0
+    assert call(monkeypatch, "digest", "--check") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(".yaml ")[2] for line in lines] == [
+        "written",
+        "has not changed",
+        "is up to date",
+    ]
+    file = project / "results" / "code.yaml"
+    written = yaml.safe_load(file.read_text())
+    written["quick"]["magnitude"] = "0"
+    file.write_text(yaml.safe_dump(written))
+    assert call(monkeypatch, "digest", "--check") == 1
+    assert "is out of date for quick: the code got another meaning" in capsys.readouterr().err
+
+
+def test_fetch_writes_checksums(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(monkeypatch, "fetch", "digits", "--checksums", "sums") == 0
+    ((digest, name),) = (line.split("  ") for line in (project / "sums").read_text().splitlines())
+    assert digest == sha256(project / "data" / name)
 
 
 def test_a_changed_hyper_parameter_reruns_only_its_method(

@@ -21,6 +21,8 @@ def test_impossible_cells_are_refused(params: Params, monkeypatch: pytest.Monkey
     ]:
         with pytest.raises(InputError, match=reason):
             params.spec("digits-snn", name, granularity, density, 0)
+    with pytest.raises(InputError, match="needs time steps; the network of digits-ann"):
+        params.spec("digits-ann", "random", "spatio-temporal", 0.5, 0)
     spec = params.spec("digits-snn", "dense", None, 1.0, 0)
     assert check(spec).info.name == "dense"
     info = dataclasses.replace(method("magnitude").info, tracks=("from-scratch",))

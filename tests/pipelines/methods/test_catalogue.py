@@ -9,7 +9,7 @@ import pytest
 
 from baselines.shared.info import PrunerInfo
 from pipelines.methods import catalogue
-from pipelines.methods.catalogue import infos
+from pipelines.methods.catalogue import in_headlines, infos
 from pipelines.methods.registry import methods
 
 
@@ -47,3 +47,10 @@ def test_infos_that_cannot_be_parsed(tmp_path: Path, source: str, error: type[Ex
     (tmp_path / "a.py").write_text(source)
     with pytest.raises(error):
         list(catalogue._read(tmp_path / "a.py"))
+
+
+def test_methods_written_after_an_abstract_stay_out_of_headlines() -> None:
+    assert not in_headlines("slamp")
+    assert not in_headlines("slamp:variant")
+    assert in_headlines("magnitude:erk")
+    assert in_headlines("a-plug-in-that-is-gone")

@@ -76,7 +76,7 @@ def test_all_methods_start_from_one_checkpoint_with_one_budget(
     network = build_network(cells[0].settings.network, data.input_shape, data.classes, 5)
     code = code_digest(dense_cell(cells[0]))
     path = checkpoint_path(store.checkpoints, cells[0])
-    found = read_checkpoint(path, dense.run_id, code)
+    found = read_checkpoint(path, dense.run_id, [code])
     assert found is not None
     network.load_state_dict(found.state)
     assert evaluate(network, data.validation).accuracy == dense.outcome.validation_accuracy
@@ -127,7 +127,7 @@ def test_a_damaged_or_foreign_checkpoint_is_made_again(
         write_checkpoint(path, {"w": torch.zeros(1)}, *names)
     again = run_cell(cells[0], data_root, tmp_path)
     assert again.checkpoint == first.checkpoint
-    found = read_checkpoint(path, run_id, code)
+    found = read_checkpoint(path, run_id, [code])
     assert found is not None
     assert found.digest == first.checkpoint == state_digest(found.state)
     assert again.outcome is not None

@@ -152,7 +152,9 @@ def test_our_row_of_the_nearest_density_stands_beside(paper: Params) -> None:
     assert ours.drop is not None
     assert ours.drop.mean == pytest.approx(0.01)
     text = table_markdown(literature_table("paper", [found]))
-    assert "98.00 % at density 0.400, drop +1.00 (dpap on mnist-snn, 2 seeds)" in text
+    assert (
+        "98.00 ± 0.00 % at density 0.400, drop +1.00 to +1.00 (dpap on mnist-snn, 2 seeds)" in text
+    )
     assert "Han et al. 2025; Table III" in text
     (other,) = one_of(paper, result(granularity="spatio-temporal"), rows=rows)
     assert other.reproduced is None, "granularities are never mixed"

@@ -12,9 +12,7 @@ import scikit_posthocs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
-from scipy.special import stdtr, stdtrit
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 from pipelines.metrics.table import METRICS
 from pipelines.report.analysis.areas import area, areas
@@ -22,15 +20,9 @@ from pipelines.report.analysis.comparisons import OWN_SHUFFLE, compare, detectab
 from pipelines.report.analysis.critical_difference import critical_differences
 from pipelines.report.analysis.friedman import friedman, groups
 from pipelines.report.analysis.rows import Row
+from pipelines.report.analysis.scores import Scores, Terms, difference
 from pipelines.report.analysis.standings import analyse
-from pipelines.report.analysis.stats import (
-    Estimate,
-    detectable_difference,
-    estimate,
-    holm,
-    p_value,
-    paired_difference,
-)
+from pipelines.report.analysis.stats import Estimate, estimate, holm, p_value
 from pipelines.report.analysis.synops_curves import Curve, at_equal_synops
 
 
@@ -71,6 +63,15 @@ def simulated(
             accuracy = mean + shift + draw.normal(0, 0.01, seeds)
             rows.append(row(method, dict(enumerate(accuracy.tolist())), 1 / 2 ** (target + 1)))
     return rows
+
+
+def paired_difference(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
+    return difference(Scores(ours), Scores(theirs))
+
+
+def one(accuracies: dict[int, float]) -> Terms:
+    """The accuracy of one row, as a sum of rows."""
+    return [(1.0, Scores(accuracies))]
 
 
 def within_binomial_error(hits: int, trials: int, share: float) -> bool:
@@ -116,7 +117,11 @@ def test_p_is_that_of_the_paired_t_test() -> None:
     assert difference is not None
     expected = scipy_stats.ttest_rel(list(ours.values()), list(theirs.values())).pvalue
     assert p_value(difference) == pytest.approx(expected, rel=1e-9)
-    assert p_value(Estimate(0.1, 0.0, 5)) == 1.0, "no deviation, nothing to test with"
+    assert p_value(Estimate(0.1, 0.0, 5, 0.0)) == 1.0, "no deviation, nothing to test with"
+    shifted = {seed: accuracy - 0.1 for seed, accuracy in ours.items()}
+    equal = paired_difference(ours, shifted)
+    assert equal is not None
+    assert p_value(equal) == 1.0, "equal up to rounding"
     assert p_value(Estimate(0.1, None, 1)) == 1.0
 
 
@@ -174,7 +179,7 @@ def test_few_seeds_are_neither_compared_nor_ranked() -> None:
     assert [r.rank for r in ranked(rows, [])] == [None] * len(rows)
     found = detectable(rows, 0)
     assert found is not None
-    assert (found.seeds, found.corrected) == (4, None)
+    assert (found.seeds, found.tests) == (4, 6)
     assert detectable([row("a", {0: 0.9, 1: 0.8}), row("b", {0: 0.7, 1: 0.9})], 0) is None
     incomplete = [row("a", {s: 0.9 + s / 100 for s in range(5)}), row("b", {0: 0.5, 9: 0.4})]
     assert compare(incomplete) == [], "two seeds in common"
@@ -191,7 +196,7 @@ def test_rows_are_compared_at_the_density_that_they_share() -> None:
         row("dpap", accuracies(), "emergent"),
         row("random", accuracies(), "as dpap"),
         row("random", accuracies(), 0.5),
-        row("magnitude", accuracies(), 0.5, gain_over_shuffled=Estimate(0.1, 0.01, 5)),
+        row("magnitude", accuracies(), 0.5, gain_over_shuffled=estimate([0.1, 0.2, 0.1, 0.2, 0.1])),
     ]
     pairs = {(frozenset((c.method, c.other)), c.matched) for c in compare(rows)}
     assert pairs == {
@@ -212,28 +217,28 @@ def test_rows_are_compared_at_the_density_that_they_share() -> None:
     assert one.p == two.p
 
 
-def test_the_detectable_difference_is_detected_as_often_as_it_says() -> None:
-    solver = TTestPower()
-    for seeds, alpha in ((5, 0.05), (3, 0.05), (10, 0.001)):
-        expected = solver.solve_power(nobs=seeds, alpha=alpha, power=0.8)
-        assert detectable_difference(2.0, seeds, alpha) == pytest.approx(2 * expected, rel=1e-4)
-    draw = np.random.default_rng(5)
-    true = detectable_difference(0.01, 5)
-    values = draw.normal(true, 0.01, (3000, 5))
-    t = values.mean(1) / (values.std(1, ddof=1) / math.sqrt(5))
-    hits = int((np.abs(t) > stdtrit(4, 0.975)).sum())
-    assert within_binomial_error(hits, 3000, 0.8)
-    assert stdtr(4, stdtrit(4, 0.975)) == pytest.approx(0.975)
-
-
-def test_the_deviation_of_paired_differences_is_pooled() -> None:
-    # Noise of 0.01 in each row gives differences of 0.01 x sqrt(2); the seeds' shift cancels.
-    rows = simulated(np.random.default_rng(6), dict.fromkeys("abcdefgh", 0.9), 12, targets=6)
-    found = detectable(rows, 100)
+def test_the_detectable_difference_by_hand() -> None:
+    # Paired differences 0.01, 0.03, 0.02 of a - b; c differs from both by constants, so the median
+    # of the three standard errors is that of a - c or b - c.
+    a, b, c = {0: 0.91, 1: 0.93, 2: 0.92}, {0: 0.90, 1: 0.90, 2: 0.90}, {0: 0.5, 1: 0.5, 2: 0.5}
+    found = detectable([row("a", a), row("b", b), row("c", c)], 0)
     assert found is not None
-    assert found.deviation == pytest.approx(0.01 * math.sqrt(2), rel=0.1)
-    assert found.alone == detectable_difference(found.deviation, 12)
-    assert found.corrected == detectable_difference(found.deviation, 12, 0.05 / 100)
+    assert found.seed_error == pytest.approx(0.01 / 3**0.5)
+    assert (found.item_error, found.seeds, found.tests) == (None, 3, 3)
+    assert found.alone == pytest.approx(4.302653 * 0.01 / 3**0.5)
+    assert found.corrected == pytest.approx(scipy_stats.t.ppf(1 - 0.05 / 6, 2) * 0.01 / 3**0.5)
+
+
+def test_a_pair_that_differs_by_more_than_the_detectable_difference_is_separated() -> None:
+    draw = np.random.default_rng(6)
+    noise = draw.normal(0, 0.01, (2, 8))
+    for factor, apart in ((1.01, True), (0.99, False)):
+        rows = [row("a", dict(enumerate(noise[0]))), row("b", dict(enumerate(noise[1])))]
+        found = detectable(rows, 1)
+        assert found is not None
+        shift = noise[1].mean() - noise[0].mean() + factor * found.corrected
+        rows[0] = row("a", dict(enumerate(noise[0] + shift)))
+        assert [one.separated for one in compare(rows)] == [apart]
 
 
 #: Ranks of C4.5 and three variants of it on 14 data sets: Demšar 2006, table 6.
@@ -302,10 +307,12 @@ def test_groups_are_the_largest_runs(ranks: list[float], expected: list[tuple[in
     assert groups(ranks, 1.0) == expected
 
 
-def board(make: Callable[[str, str, float], dict[int, float]], names: str) -> list[Row]:
+def board(
+    make: Callable[[str, str, float], dict[int, float]], names: str, workloads: str = "uvwxyz"
+) -> list[Row]:
     return [
         row(name, make(name, workload, target), target, workload)
-        for workload in ("u", "v")
+        for workload in workloads
         for name in names
         for target in (0.5, 0.1)
     ]
@@ -322,11 +329,14 @@ def test_critical_differences_over_a_board() -> None:
     (found,) = critical_differences([*rows, row("d", make("c", "u", 0.5), 0.5, "u")])
     assert found.methods == ("a", "b", "c")
     assert found.ranks == (1.0, 2.0, 3.0)
-    assert found.blocks == 2 * 2 * 5
-    assert found.alike == ()
+    assert found.blocks == 6, "densities and seeds of a workload are no blocks of their own"
+    # Three methods over six workloads have a critical difference of 2.343 sqrt(12 / 36) = 1.35.
+    assert found.critical_difference == pytest.approx(1.353, abs=1e-3)
+    assert found.alike == (("a", "b"), ("b", "c"))
     assert found.left_out == ("d",)
     few = [row(r.method, {0: 0.5, 1: 0.6, 2: 0.7}, r.target, r.workload) for r in rows]
     assert critical_differences(few) == [], "ranks need five seeds"
+    assert critical_differences(board(make, "abc", "uvwxy")) == [], "ranks need six workloads"
 
 
 def test_a_run_that_fails_has_the_last_place_of_its_block() -> None:
@@ -341,9 +351,9 @@ def test_a_run_that_fails_has_the_last_place_of_its_block() -> None:
         for r in board(make, "abc")
     ]
     (found,) = critical_differences(rows)
-    # Method a is first in 16 of 20 blocks and third in 4; the others move up there.
+    # Method a is first in 5 of 6 workloads and third in the one with the failed runs.
     ranks = dict(zip(found.methods, found.ranks, strict=True))
-    assert ranks == pytest.approx({"a": 28 / 20, "b": 36 / 20, "c": 56 / 20})
+    assert ranks == pytest.approx({"a": 8 / 6, "b": 11 / 6, "c": 17 / 6})
 
 
 def test_alike_methods_are_one_group() -> None:
@@ -356,18 +366,18 @@ def test_alike_methods_are_one_group() -> None:
 
 def test_an_area_by_hand() -> None:
     # From 1/8 to 1/2 are two doublings: heights 0.6 to 0.8 over one, 0.8 to 0.9 over the other.
-    found = area([0.125, 0.25, 0.5], [{0: 0.6}, {0: 0.8}, {0: 0.9, 1: 0.1}])
+    found = area([0.125, 0.25, 0.5], [one({0: 0.6}), one({0: 0.8}), one({0: 0.9, 1: 0.1})])
     assert found is not None
     assert found.mean == pytest.approx((0.7 + 0.85) / 2)
     assert found.seeds == 1
-    assert area([0.5], [{0: 0.9}]) is None
-    assert area([0.25, 0.5], [{0: 0.9}, {1: 0.9}]) is None
+    assert area([0.5], [one({0: 0.9})]) is None
+    assert area([0.25, 0.5], [one({0: 0.9}), one({1: 0.9})]) is None
 
 
 @settings(deadline=None)
 @given(st.floats(0, 1), st.lists(st.floats(0.01, 1), min_size=2, max_size=6, unique=True))
 def test_the_area_of_a_flat_curve_is_its_height(height: float, places: list[float]) -> None:
-    found = area(sorted(places), [{0: height}] * len(places))
+    found = area(sorted(places), [one({0: height})] * len(places))
     assert found is not None
     assert found.mean == pytest.approx(height)
 
@@ -428,13 +438,13 @@ def test_equal_synops_lie_between_a_methods_own_densities() -> None:
     assert middle.drop.mean == pytest.approx(0.18)
     assert middle.gain_over_magnitude is not None
     assert middle.gain_over_magnitude.seeds == 1
-    assert found[0.05, "magnitude"].accuracy == Estimate(0.80, None, 1)
+    assert found[0.05, "magnitude"].accuracy == Estimate(pytest.approx(0.80), None, 1)
     assert at_equal_synops(rows, None) == []
 
 
 def test_curves_do_not_extrapolate() -> None:
-    curve = Curve({0.5: (0.6, {0: 0.9}), 0.1: (0.2, {0: 0.7})})
+    curve = Curve({0.5: (0.6, one({0: 0.9})), 0.1: (0.2, one({0: 0.7}))})
     assert curve.ends == (0.1, 0.5)
     assert curve.at(0.6) is None
     assert curve.at(0.05) is None
-    assert curve.at(0.1) == (0.2, {0: 0.7})
+    assert curve.at(0.1) == (0.2, one({0: 0.7}))
