@@ -307,6 +307,7 @@ def test_the_whole_pipeline_at_a_small_size(tmp_path: Path) -> None:
     for board in before:
         fields["boards"][board]["baselines"].append("lamp")
     write_params(tmp_path, fields)
+    cli(tmp_path, "digest")  # make repro does this first
     dvc(tmp_path, "repro", "report@quick", "report@embedded")
     for board, old in before.items():
         after = records(board)

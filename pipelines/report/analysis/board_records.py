@@ -36,7 +36,7 @@ def collect(specs: Sequence[RunSpec], store: Store, *, partial: bool = False) ->
         from different checkpoints.
     """
     shown = _shown(specs)
-    found = [_present(spec, store, whole=spec.run_id in shown) for spec in specs]
+    found = [_present(spec, store, whole=id(spec) in shown) for spec in specs]
     missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
     if missing and not partial:
         raise BenchError(
@@ -49,8 +49,8 @@ def collect(specs: Sequence[RunSpec], store: Store, *, partial: bool = False) ->
     return records
 
 
-def _shown(specs: Sequence[RunSpec]) -> set[str]:
-    """Run ids of the cells whose trajectory the cards show.
+def _shown(specs: Sequence[RunSpec]) -> set[int]:
+    """Identities of the cells whose trajectory the cards show; a run id would cost a hash.
 
     One run for each method, granularity, workload and track: that of the smallest target density
     and the first seed.
@@ -62,7 +62,7 @@ def _shown(specs: Sequence[RunSpec]) -> set[str]:
         key = (spec.workload, spec.track, spec.name, spec.granularity)
         if key not in first or _order(spec) < _order(first[key]):
             first[key] = spec
-    return {spec.run_id for spec in first.values()}
+    return {id(spec) for spec in first.values()}
 
 
 def _order(spec: RunSpec) -> tuple[float, int]:
