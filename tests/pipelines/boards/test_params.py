@@ -115,8 +115,8 @@ def test_tuned_values_hold_for_one_kind_of_network_and_one_granularity(project: 
     one_shot = options("digits-snn", "structured", "magnitude:one-shot")
     assert one_shot == base | {"start": 0.5, "stop": 0.5, "p": 2}, "a variant comes last"
 
-    kept = {cell.run_id for cell in params.cells("quick")}
-    moved = [cell for cell in before.cells("quick") if cell.run_id not in kept]
+    kept = {cell.run_id for cell in params.cells("embedded")}
+    moved = [cell for cell in before.cells("embedded") if cell.run_id not in kept]
     assert {(cell.method, cell.workload, cell.granularity) for cell in moved} == {
         ("magnitude", "digits-snn", "structured"),
         ("magnitude", "digits-ann", "hybrid"),
