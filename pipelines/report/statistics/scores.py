@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.report.analysis.stats import (
+from pipelines.report.statistics.stats import (
     Estimate,
     estimate,
     estimates,

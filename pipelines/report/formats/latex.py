@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from pipelines.boards.coverage import Coverage
-from pipelines.report.tables.markdown import PARTIAL
-from pipelines.report.tables.table import Table
+from pipelines.report.formats.markdown import PARTIAL
+from pipelines.report.formats.table import Table
 
 _ESCAPES = str.maketrans(
     {

@@ -12,15 +12,15 @@ from scipy.special import ndtr
 from scipy.stats import norm, t
 
 from pipelines.report.analysis.comparisons import compare
-from pipelines.report.analysis.scores import (
+from pipelines.report.statistics.scores import (
     Correct,
     Scores,
     difference,
     estimate_of,
     pair_differences,
 )
-from pipelines.report.analysis.stats import Estimate, half_width, p_value
-from tests.pipelines.report.analysis.test_stats import row
+from pipelines.report.statistics.stats import Estimate, half_width, p_value
+from tests.pipelines.report.statistics.test_stats import row
 
 ITEMS, SEEDS = 450, 8
 

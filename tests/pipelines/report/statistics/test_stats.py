@@ -18,12 +18,12 @@ from pipelines.metrics.table import METRICS
 from pipelines.report.analysis.areas import area, areas
 from pipelines.report.analysis.comparisons import OWN_SHUFFLE, compare, detectable, ranked
 from pipelines.report.analysis.critical_difference import critical_differences
-from pipelines.report.analysis.friedman import friedman, groups
 from pipelines.report.analysis.rows import Row
-from pipelines.report.analysis.scores import Scores, Terms, difference
 from pipelines.report.analysis.standings import analyse
-from pipelines.report.analysis.stats import Estimate, estimate, holm, p_value
 from pipelines.report.analysis.synops_curves import Curve, at_equal_synops
+from pipelines.report.statistics.friedman import friedman, groups
+from pipelines.report.statistics.scores import Scores, Terms, difference
+from pipelines.report.statistics.stats import Estimate, estimate, holm, p_value
 
 
 def row(

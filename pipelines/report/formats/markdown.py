@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipelines.boards.coverage import Coverage
 from pipelines.common.alignment import align
 from pipelines.report.analysis.critical_difference import CriticalDifference
-from pipelines.report.tables.table import Table
+from pipelines.report.formats.table import Table
 
 #: What a partial board must not be used for.
 PARTIAL = "Means and ranks may change when the missing cells are computed; do not publish it."

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.report.analysis.stats import ALPHA
+from pipelines.report.statistics.stats import ALPHA
 
 
 @dataclass(frozen=True)
