@@ -51,7 +51,9 @@ chromium: ## install the browser for tests of the page (on Debian, as root)
 	fi
 
 repro: $(STAMP) ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded: every method
+	dpap-bench digest
 	dvc repro report@$(BOARD)
+	dpap-bench report --board $(BOARD)
 	dpap-bench sync
 	@dpap-bench report --board $(BOARD) --show
 

@@ -66,12 +66,16 @@ def fetch(
 
 def _write_checksums(folder: Path, path: Path) -> None:
     """Write the checksums of all files of a data set in the format of ``sha256sum``."""
-    from pipelines.common.files import atomic_file, sha256
+    from pipelines.audit.seal import checksums
+    from pipelines.common.files import atomic_file
 
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    lines = [f"{sha256(file)}  {file.relative_to(folder.parent).as_posix()}\n" for file in files]
+    files = {
+        file.relative_to(folder.parent).as_posix(): file
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
     with atomic_file(path) as out:
-        out.write("".join(lines).encode())
+        out.write(checksums(files).encode())
 
 
 def run(

@@ -23,14 +23,14 @@ from pipelines.report.analysis.standings import analyse
 from pipelines.report.charts.accuracy import accuracy_over_density, figure_name
 from pipelines.report.charts.critical_difference import critical_difference_diagram, diagram_name
 from pipelines.report.charts.vega import draw, save
+from pipelines.report.formats.latex import to_latex
+from pipelines.report.formats.markdown import table_markdown, to_markdown
 from pipelines.report.page.page import render
 from pipelines.report.page.sections import further_tables, make_sections
 from pipelines.report.tables.best import best_json, best_text
 from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import to_csv, to_json
-from pipelines.report.tables.latex import to_latex
 from pipelines.report.tables.literature import literature_table
-from pipelines.report.tables.markdown import table_markdown, to_markdown
 from pipelines.report.tables.paper import paper_tables
 from pipelines.report.tables.summary import summary_markdown
 

@@ -152,8 +152,8 @@ class Checker:
             raise ValueError("only .venv/bin/activate is sourced")
 
     def copy(self, words: Sequence[str], loose: bool) -> None:
-        if not words[-1].startswith("results/local"):
-            raise ValueError("copies belong into results/local")
+        if not words[-1].startswith("build"):
+            raise ValueError("copies belong into build")
 
     def pre_commit(self, words: Sequence[str], loose: bool) -> None:
         if words != ["install"] or not (ROOT / ".pre-commit-config.yaml").exists():

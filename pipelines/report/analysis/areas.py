@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from math import log2
 
 from pipelines.report.analysis.rows import Row
-from pipelines.report.analysis.scores import Terms, estimate_of
-from pipelines.report.analysis.stats import Estimate
 from pipelines.report.analysis.synops_curves import Curve, synops_curves
+from pipelines.report.statistics.scores import Terms, estimate_of
+from pipelines.report.statistics.stats import Estimate
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 from pipelines.audit.comparison import timeless
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import Row, make_rows, row_key
-from pipelines.report.analysis.scores import difference as paired_difference
 from pipelines.report.analysis.standings import analyse
-from pipelines.report.analysis.stats import Estimate
+from pipelines.report.statistics.scores import difference as paired_difference
+from pipelines.report.statistics.stats import Estimate
 
 #: Fields of a record that say where it comes from. They are compared apart from its results.
 _ORIGIN = frozenset(

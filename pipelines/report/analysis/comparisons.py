@@ -11,8 +11,8 @@ from statistics import median
 import numpy as np
 
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
-from pipelines.report.analysis.scores import pair_differences
-from pipelines.report.analysis.stats import ALPHA, Estimate, half_width, holm, p_values
+from pipelines.report.statistics.scores import pair_differences
+from pipelines.report.statistics.stats import ALPHA, Estimate, half_width, holm, p_values
 
 #: Name of a row's shuffled control, with which it is compared besides other rows.
 OWN_SHUFFLE = "own shuffle"

@@ -9,9 +9,9 @@ from statistics import fmean
 
 import numpy as np
 
-from pipelines.report.analysis.friedman import friedman, groups
 from pipelines.report.analysis.rows import RANKED, Row
-from pipelines.report.analysis.stats import ALPHA
+from pipelines.report.statistics.friedman import friedman, groups
+from pipelines.report.statistics.stats import ALPHA
 
 #: Workloads that a diagram needs: with fewer blocks, ranks are never separated, or by chance.
 BLOCKS = 6

@@ -12,9 +12,9 @@ from pipelines.data.catalogue import SOURCES
 from pipelines.metrics.metric import Metric
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.records.record import RunRecord
-from pipelines.report.analysis.scores import Correct, Scores, difference, estimate_of
-from pipelines.report.analysis.stats import Estimate
 from pipelines.report.analysis.time_to_target import TimeToTarget, target_of, time_to_target
+from pipelines.report.statistics.scores import Correct, Scores, difference, estimate_of
+from pipelines.report.statistics.stats import Estimate
 from pipelines.settings.layout import parse_layout
 from pipelines.settings.network import READOUT
 from pipelines.settings.spec import EMERGENT, RANDOM, RunSpec

@@ -9,8 +9,8 @@ from itertools import pairwise
 from math import log2
 
 from pipelines.report.analysis.rows import MAGNITUDE, REFERENCE, Row
-from pipelines.report.analysis.scores import Terms, estimate_of
-from pipelines.report.analysis.stats import Estimate
+from pipelines.report.statistics.scores import Terms, estimate_of
+from pipelines.report.statistics.stats import Estimate
 from pipelines.settings.spec import RANDOM
 
 #: SynOps at which methods are compared, as shares of the dense network's.

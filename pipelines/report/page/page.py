@@ -19,6 +19,8 @@ from pipelines.metrics.numbers import decimal, percent
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
 from pipelines.report.analysis.standings import Standing
+from pipelines.report.formats.markdown import PARTIAL
+from pipelines.report.formats.table import Table
 from pipelines.report.page.cards import make_cards
 from pipelines.report.page.curves import SERIES_COLOURS, chart_data, series_order
 from pipelines.report.page.histories import HEIGHT, WIDTH
@@ -26,8 +28,6 @@ from pipelines.report.page.origin import make_origin, read_citation
 from pipelines.report.page.overview import make_overview, smallest_differences
 from pipelines.report.tables.columns import plus_minus
 from pipelines.report.tables.density import COLUMNS
-from pipelines.report.tables.markdown import PARTIAL
-from pipelines.report.tables.table import Table
 
 _WEB = Path(__file__).parent / "web"
 #: Joined to one script in this order; each may use the ones before it.

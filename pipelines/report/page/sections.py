@@ -8,11 +8,11 @@ from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import LiteratureRow
 from pipelines.report.analysis.standings import Analysis
 from pipelines.report.charts.critical_difference import critical_difference_diagram
+from pipelines.report.formats.table import Table
 from pipelines.report.page.page import Section
 from pipelines.report.tables.costs import cost_tables
 from pipelines.report.tables.literature import literature_table
 from pipelines.report.tables.standings import area_tables, synops_tables
-from pipelines.report.tables.table import Table
 from pipelines.report.tables.timing import time_tables
 
 

@@ -8,10 +8,10 @@ from pipelines.metrics.numbers import MISSING
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.changes import Changes, Move, Shared
 from pipelines.report.analysis.rows import Row
+from pipelines.report.formats.markdown import table_markdown
+from pipelines.report.formats.table import Column, R, Table
 from pipelines.report.tables.columns import METHOD, TARGET, compared, estimated, plus_minus
 from pipelines.report.tables.density import status
-from pipelines.report.tables.markdown import table_markdown
-from pipelines.report.tables.table import Column, R, Table
 
 
 def _rank(row: Row) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from pipelines.metrics.metric import Metric
 from pipelines.metrics.numbers import MISSING, percent, points, target
 from pipelines.report.analysis.rows import RANKED, Row
-from pipelines.report.analysis.stats import Estimate
-from pipelines.report.tables.table import Column, R
+from pipelines.report.formats.table import Column, R
+from pipelines.report.statistics.stats import Estimate
 
 
 def metric_column(metric: Metric) -> Column[Row]:

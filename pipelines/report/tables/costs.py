@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pipelines.metrics.table import METRICS
 from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.standings import tables_of
+from pipelines.report.formats.table import Column, Table
 from pipelines.report.tables.columns import METHOD, TARGET, metric_column
-from pipelines.report.tables.table import Column, Table
 
 COLUMNS: tuple[Column[Row], ...] = (
     METHOD,

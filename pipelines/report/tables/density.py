@@ -10,7 +10,8 @@ from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.comparisons import Detectable
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
 from pipelines.report.analysis.standings import Standing, tables_of
-from pipelines.report.analysis.stats import ALPHA
+from pipelines.report.formats.table import Column, Table
+from pipelines.report.statistics.stats import ALPHA
 from pipelines.report.tables.columns import (
     METHOD,
     SAME_ALLOCATION,
@@ -21,7 +22,6 @@ from pipelines.report.tables.columns import (
     metric_column,
     of_layers,
 )
-from pipelines.report.tables.table import Column, Table
 
 
 def status(row: Row) -> str:

@@ -21,7 +21,7 @@ from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import LiteratureRow
 from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.standings import Analysis, Standing
-from pipelines.report.analysis.stats import Estimate
+from pipelines.report.statistics.stats import Estimate
 from pipelines.report.tables.density import status
 
 #: Raised when a field is removed or changes its meaning; new fields alone do not raise it.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pipelines.metrics.numbers import MISSING, decimal, points
 from pipelines.report.analysis.literature import LiteratureRow
+from pipelines.report.formats.table import Column, Table
 from pipelines.report.tables.columns import plus_minus, signed
-from pipelines.report.tables.table import Column, Table
 
 
 def _here(row: LiteratureRow) -> str:

@@ -9,8 +9,8 @@ from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.areas import Area
 from pipelines.report.analysis.standings import Standing
 from pipelines.report.analysis.synops_curves import SynopsRow
+from pipelines.report.formats.table import Column, Table
 from pipelines.report.tables.columns import METHOD, compared, estimated, gain
-from pipelines.report.tables.table import Column, Table
 
 _SYNOPS, _DENSITY = METRICS["synops"], METRICS["density"]
 

@@ -16,8 +16,8 @@ from pipelines.records.store import Store
 from pipelines.report.analysis.literature import LiteratureRow, literature
 from pipelines.report.analysis.published_results import Published, PublishedResult, load_published
 from pipelines.report.analysis.rows import make_rows
+from pipelines.report.formats.markdown import table_markdown
 from pipelines.report.tables.literature import literature_table
-from pipelines.report.tables.markdown import table_markdown
 from pipelines.settings.network import NAMED
 from pipelines.settings.workload import Workload
 from tests.helpers.handmade import record

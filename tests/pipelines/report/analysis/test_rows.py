@@ -16,11 +16,11 @@ from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import analyse
-from pipelines.report.analysis.stats import Estimate
+from pipelines.report.formats.markdown import table_markdown
 from pipelines.report.page.page import render
+from pipelines.report.statistics.stats import Estimate
 from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import to_csv, to_json
-from pipelines.report.tables.markdown import table_markdown
 from tests.helpers.handmade import control, layered, record
 
 

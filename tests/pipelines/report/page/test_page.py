@@ -62,9 +62,9 @@ def test_the_same_records_give_the_same_bytes(records: list[RunRecord]) -> None:
 
 
 def test_two_thousand_records_fit(params: Params) -> None:
-    names = [name for name in infos() if name != "dense"]
+    names = [name for name in infos() if name != "dense"][:32]
     many = board(params, names, seeds=7)
-    assert len(many) > 1_800
+    assert len(many) > 2_000
     assert len(page(many).encode()) < 500_000
     assert len(whole_page(params, many).encode()) < 1_500_000, "with all of its sections"
 

@@ -29,12 +29,12 @@ from pipelines.report.analysis.standings import Analysis, analyse
 from pipelines.report.analysis.time_to_target import TARGET_SHARE, target_of, time_to_target
 from pipelines.report.build import build
 from pipelines.report.charts.critical_difference import critical_difference_figure, diagram_name
+from pipelines.report.formats.latex import escape, to_latex
+from pipelines.report.formats.markdown import average_ranks, table_markdown, to_markdown
+from pipelines.report.formats.table import Table
 from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import schema, to_csv, to_json
-from pipelines.report.tables.latex import escape, to_latex
-from pipelines.report.tables.markdown import average_ranks, table_markdown, to_markdown
 from pipelines.report.tables.standings import area_tables, synops_tables
-from pipelines.report.tables.table import Table
 from pipelines.report.tables.timing import time_tables
 from tests.helpers.handmade import record
 from tests.helpers.paths import ROOT
