@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import baselines
 from baselines.shared.contract import Granularity, Pruner
 from pipelines.authoring import class_rules, run_rules
@@ -15,6 +17,8 @@ from pipelines.authoring.rehearsal import Kind, Rehearsal, rehearse
 from pipelines.data.splits import TrainingData
 from pipelines.methods.registry import method as find_method
 from pipelines.methods.registry import methods
+from pipelines.networks.initial import stream
+from pipelines.records.stored_values import Packed
 from pipelines.settings.spec import SPATIO_TEMPORAL
 
 #: Granularity, kind of network, and target density. Density None: the method finds its own.
@@ -82,6 +86,8 @@ def rehearse_case(
     case: Case,
     data: TrainingData,
     noise: int = 0,
+    store_at: int | None = None,
+    state: Packed | None = None,
 ) -> Rehearsal:
     """Rehearse one case.
 
@@ -95,6 +101,8 @@ def rehearse_case(
         Training data of the digits.
     noise
         Seed of the global random generators, on which results must not depend.
+    store_at, state
+        Where to store the state of the run, or the state that it goes on from; see `rehearse`.
 
     Returns
     -------
@@ -107,7 +115,9 @@ def rehearse_case(
         If the method raises an error, or returns masks that do not fit the network.
     """
     epochs = 6 if case[2] is None else 2
-    return rehearse(method, options, *case, data, epochs=epochs, noise=noise)
+    return rehearse(
+        method, options, *case, data, epochs=epochs, noise=noise, store_at=store_at, state=state
+    )
 
 
 def faults(
@@ -138,9 +148,11 @@ def faults(
         where = f"{granularity} on {kind}" + ("" if target else ", its own density")
         try:
             rehearsal = rehearse_case(method, options or {}, case, data)
-            again = (
-                rehearse_case(method, options or {}, case, data, noise=1) if kind == "snn" else None
-            )
+            again = rest = None
+            if kind == "snn":
+                step = interruption(method, case)
+                again = rehearse_case(method, options or {}, case, data, noise=1, store_at=step)
+                rest = rehearse_case(method, options or {}, case, data, state=again.state)
         except ContractError as error:
             yield where, str(error)
             continue
@@ -148,6 +160,13 @@ def faults(
             yield from _broken(where, run_rule, rehearsal)
         if again is not None and not rehearsal.drew:
             yield from _broken(where, run_rules.repeats, rehearsal, again)
+            yield from _broken(where, run_rules.goes_on, again, rest)
+
+
+def interruption(method: type[Pruner], case: Case) -> int:
+    """Number of the step before which a rehearsal is interrupted: a random one of the first 25."""
+    generator = stream(0, f"interruption:{method.info.name}:{case}")
+    return int(torch.randint(1, 25, (1,), generator=generator))
 
 
 def _broken(where: str, rule: Callable[..., None], *subjects: Any) -> Iterator[tuple[str, str]]:

@@ -22,10 +22,12 @@ from pipelines.authoring.mask_rules import ContractError, require_fit
 from pipelines.data.splits import TrainingData
 from pipelines.networks.initial import build_network, build_structure, stream
 from pipelines.networks.network import Network
+from pipelines.records.stored_values import Packed, StateError
 from pipelines.settings.network import NetworkSpec
 from pipelines.settings.workload import Recipe
 from pipelines.training.budget import BudgetExceededError, BudgetMeter
 from pipelines.training.probe import NetworkProbe
+from pipelines.training.resume import begin_again, go_on, state_of
 from pipelines.training.schedule import learning_rate
 from pipelines.training.trainer import Trainer
 
@@ -64,6 +66,10 @@ class Rehearsal:
         Number of samples that the method passed through its network without the probe.
     drew
         Global random generators from which numbers were drawn: ``torch``, ``random``, ``numpy``.
+    weights
+        Parameters and buffers of the dense network at the end.
+    state
+        State of the run before the step that was asked for.
     """
 
     kind: Kind
@@ -74,6 +80,8 @@ class Rehearsal:
     masks: list[Masks] = field(default_factory=list)
     uncharged: int = 0
     drew: tuple[str, ...] = ()
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    state: Packed | None = None
 
     @property
     def density(self) -> float:
@@ -89,6 +97,16 @@ class _WatchedTrainer(Trainer):
     """The training loop of the harness; it records the masks, and stops if they do not fit."""
 
     rehearsal: Rehearsal
+    steps = 0
+
+    def store_at(self, step: int | None) -> None:
+        """Store the state of the run once, before a step."""
+        if self.steps == step:
+            try:
+                self.rehearsal.state = state_of(self).copy()
+            except StateError as error:
+                raise ContractError(str(error)) from error
+        self.steps += 1
 
     def _masks(self) -> Masks | None:
         masks = super()._masks()
@@ -108,6 +126,8 @@ def rehearse(
     *,
     epochs: int = 2,
     noise: int = 0,
+    store_at: int | None = None,
+    state: Packed | None = None,
 ) -> Rehearsal:
     """Train a tiny network with a method.
 
@@ -127,6 +147,10 @@ def rehearse(
         Budget in epochs.
     noise
         Seed of the global random generators, on which results must not depend.
+    store_at
+        Number of the step before which the state of the run is stored; None: it is not.
+    state
+        State of an earlier rehearsal, from which this one goes on.
 
     Returns
     -------
@@ -146,7 +170,7 @@ def rehearse(
     network.register_forward_pre_hook(rehearsal.count)
     with _noise(noise) as drew:
         try:
-            _train(method(**options), network, data, rehearsal)
+            _train(method(**options), network, data, rehearsal, store_at, state)
         except ContractError:
             raise
         except BudgetExceededError as error:
@@ -162,7 +186,14 @@ def rehearse(
     return rehearsal
 
 
-def _train(pruner: Pruner, network: Network, data: TrainingData, rehearsal: Rehearsal) -> None:
+def _train(
+    pruner: Pruner,
+    network: Network,
+    data: TrainingData,
+    rehearsal: Rehearsal,
+    store_at: int | None,
+    state: Packed | None,
+) -> None:
     """Run the training loop, as `pipelines.training.cell` does, and fill in the rehearsal."""
     meter, generator = rehearsal.meter, stream(0, "saliency")
     context = PruneContext(
@@ -174,15 +205,35 @@ def _train(pruner: Pruner, network: Network, data: TrainingData, rehearsal: Rehe
         NetworkProbe(network, data.train, _RECIPE.batch_size, meter, generator),
         partial(learning_rate, _RECIPE),
     )
+    values = None
+    if state is None:
+        _begin(pruner, network, context)
+    else:
+        values = begin_again(pruner, network, context, state)
+    trainer = _WatchedTrainer(
+        network,
+        pruner,
+        rehearsal.structure,
+        data,
+        _RECIPE,
+        meter,
+        stream(0, "batches"),
+        restarts=None if values is None else values["trainer"]["restarts"],
+    )
+    if values is not None:
+        go_on(trainer, values)
+    trainer.rehearsal = rehearsal
+    trainer.before_step = partial(trainer.store_at, store_at)
+    trainer.run()
+    rehearsal.weights = network.state_dict()
+
+
+def _begin(pruner: Pruner, network: Network, context: PruneContext) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     pruner.begin(network, context)
     for name, value in network.state_dict().items():
         if not torch.equal(value, before[name]):
             raise ContractError(f"begin() changes '{name}': change the network in masks() only.")
-    batches = stream(0, "batches")
-    trainer = _WatchedTrainer(network, pruner, rehearsal.structure, data, _RECIPE, meter, batches)
-    trainer.rehearsal = rehearsal
-    trainer.run()
 
 
 @contextmanager

@@ -67,11 +67,29 @@ def repeats(one: Rehearsal, two: Rehearsal) -> None:
         )
 
 
+def goes_on(whole: Rehearsal, rest: Rehearsal) -> None:
+    """Require that a run which was interrupted ends as one that was not, to the last bit."""
+    ends = whole.masks[len(whole.masks) - len(rest.masks) :]
+    same = len(ends) == len(rest.masks) and all(map(_equal, ends, rest.masks))
+    names = [n for n, value in whole.weights.items() if not _same_bits(value, rest.weights[n])]
+    if not same or names or whole.meter.phases != rest.meter.phases:
+        what = f"other values of '{names[0]}'" if names else "other masks"
+        raise ContractError(
+            f"a run that is interrupted and goes on has {what}: keep all that changes during a run "
+            "in attributes of the method, or return it in state_dict() and take it over in "
+            "load_state_dict()."
+        )
+
+
 RULES: tuple[Callable[[Rehearsal], None], ...] = (
     reaches_its_density,
     spends_its_budget,
     draws_from_its_generator,
 )
+
+
+def _same_bits(one: torch.Tensor, two: torch.Tensor) -> bool:
+    return torch.equal(one, two) or one.numpy().tobytes() == two.numpy().tobytes()
 
 
 def _equal(one: Masks, two: Masks) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,11 +14,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from pipelines.common.errors import BenchError
-from pipelines.engines.task import checkpoint_cells, run_and_store
+from pipelines.engines.task import checkpoint_cells, make_and_store_start, run_and_store
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
-from pipelines.training.cell import make_start
+
+#: Time that a worker has to store the state of its run when the main process has ended, in s.
+GRACE = 30.0
 
 
 def run(
@@ -31,7 +35,7 @@ def run(
     with ProcessPoolExecutor(min(workers, len(specs)), context, _leave_with_parent) as pool:
         try:
             starts = [
-                pool.submit(make_start, spec, data_root, store.checkpoints)
+                pool.submit(make_and_store_start, spec, data_root, store.root)
                 for spec in checkpoint_cells(specs)
             ]
             for start in starts:
@@ -49,12 +53,17 @@ def run(
 
 
 def _leave_with_parent() -> None:
-    """End this worker when the main process ends, even if it was killed."""
+    """End this worker when the main process ends, even if it was killed.
+
+    A cell that is running stores its state first.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def watch() -> None:
         wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -10,7 +10,8 @@ from pipelines.records.outcome import EpochPoint
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
-from pipelines.training.cell import run_cell
+from pipelines.training.cell import make_start, run_cell
+from pipelines.training.resume import Resume, Signals
 
 
 def run_and_store(
@@ -21,7 +22,8 @@ def run_and_store(
 ) -> RunRecord:
     """Run one cell and write its record at once.
 
-    If the sweep is killed, only the cells that were running at that moment are lost.
+    A cell that was interrupted goes on from its resume point, which is deleted when the record is
+    written.
 
     Parameters
     ----------
@@ -40,9 +42,21 @@ def run_and_store(
         If the record cannot be written.
     """
     store = Store(store_root)
-    record = run_cell(spec, data_root, store.checkpoints, store.parent(spec), on_epoch)
-    store.write(record)
+    with Signals() as signals:
+        resume = Resume(store.resume_point(spec), signals)
+        parent = store.parent(spec)
+        record = run_cell(spec, data_root, store.checkpoints, parent, on_epoch, resume)
+        store.write(record)
+        resume.remove()
     return record
+
+
+def make_and_store_start(spec: RunSpec, data_root: Path, store_root: Path) -> None:
+    """Train the dense checkpoint that a post-training cell starts from, unless it exists."""
+    store = Store(store_root)
+    with Signals() as signals:
+        resume = Resume(store.resume_point(spec), signals)
+        make_start(spec, data_root, store.checkpoints, resume)
 
 
 def checkpoint_cells(specs: Sequence[RunSpec]) -> list[RunSpec]:

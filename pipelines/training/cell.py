@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from msgspec.structs import replace
@@ -33,7 +35,8 @@ from pipelines.records.checkpoint import (
 )
 from pipelines.records.digest import code_digest, equal_digests, kind_of, require_unchanged
 from pipelines.records.outcome import Cost, EpochPoint, Outcome
-from pipelines.records.record import RunRecord, Status
+from pipelines.records.record import Environment, RunRecord, Status
+from pipelines.records.stored_values import Packed
 from pipelines.records.trajectory import Trajectory
 from pipelines.settings.spec import RunSpec
 from pipelines.settings.tolerance import off_target
@@ -44,6 +47,7 @@ from pipelines.training.environment import environment
 from pipelines.training.evaluation import confusion_of, correct_of, evaluate, evaluate_test
 from pipelines.training.machine import find_device, keep_freed_memory, prefer_huge_pages
 from pipelines.training.probe import NetworkProbe
+from pipelines.training.resume import Resume, begin_again, go_on
 from pipelines.training.schedule import learning_rate
 from pipelines.training.trainer import DivergedError, Trainer, require_finite
 
@@ -64,6 +68,15 @@ class _Run:
         Called with the point of the curve after each epoch.
     on_masks
         Called with the trainer and the progress before new masks are applied.
+    resume
+        Where the state of the run is stored.
+
+    Attributes
+    ----------
+    started_at
+        Date and time of the start, UTC, before any interruption.
+    earlier
+        Time that the run took before it was interrupted, in s.
     """
 
     spec: RunSpec
@@ -74,12 +87,76 @@ class _Run:
     parent: RunRecord | None = None
     on_epoch: Callable[[EpochPoint], None] | None = None
     on_masks: Callable[[Trainer, float], None] | None = None
+    resume: Resume | None = None
     trainer: Trainer | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    start_time: float = field(default_factory=time.perf_counter)
+    earlier: float = 0.0
     status: Status = "ok"
     message: str = ""
 
     def train(self) -> Trainer:
-        """Train to the end of the budget."""
+        """Train to the end of the budget, from the start or from where the run was interrupted."""
+        self.trainer = trainer = self._interrupted() or self._begun(None)
+        if self.resume is not None:
+            trainer.before_step = partial(self.resume.before_step, trainer, self._times)
+        if self.on_masks is not None:
+            trainer.on_masks = partial(self.on_masks, trainer)
+        self._warm_up()
+        if self.on_epoch is not None:
+            for point in trainer.result.curve:
+                self.on_epoch(point)
+        for point in trainer.epochs():  # the clock stands still in the body of this loop
+            if self.on_epoch is not None:
+                self.on_epoch(point)
+        return trainer
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start, without the time between interruption and resume, in s."""
+        return self.earlier + time.perf_counter() - self.start_time
+
+    @property
+    def environment(self) -> Environment:
+        """The machine and the software."""
+        spec = self.spec
+        return environment(
+            spec.threads, spec.settings.execution, self.data.device, spec.settings.network
+        )
+
+    def identify(self, code: str) -> None:
+        """Say which resume point belongs to this run: none of other code, or from elsewhere."""
+        if self.resume is not None:
+            self.resume.identity = {
+                "run_id": self.spec.run_id,
+                "code_digest": code,
+                "checkpoint": self.start.digest if self.start else "",
+                "parent": self.parent.trajectory.digest if self.parent else "",
+                "environment": self.environment.model_dump_json(),
+            }
+
+    def _times(self) -> dict[str, Any]:
+        return {"started_at": self.started_at.isoformat(), "seconds": self.seconds}
+
+    def _interrupted(self) -> Trainer | None:
+        """Return the training loop of the run that was interrupted, if there is one."""
+        packed = self.resume.read() if self.resume else None
+        if packed is None:
+            return None
+        try:
+            return self._begun(packed)
+        except (
+            Exception
+        ) as error:  # a method may do anything; without the file, the run starts again
+            print(
+                f"warning: {self.spec.label()} starts again, because its resume point cannot be "
+                f"read: {type(error).__name__}: {error}",
+                file=sys.stderr,
+            )
+            return None
+
+    def _begun(self, packed: Packed | None) -> Trainer:
+        """Return the training loop at the start of the run, or with a stored state."""
         spec = self.spec
         pruner = self._pruner()
         granularity = "none" if spec.control == "reinit" else spec.granularity
@@ -103,9 +180,13 @@ class _Run:
             ),
             partial(learning_rate, spec.recipe),
         )
-        pruner.begin(network, context)
+        values: dict[str, Any] | None = None
+        if packed is None:
+            pruner.begin(network, context)
+        else:
+            values = begin_again(pruner, network, context, packed)
         of_track = "" if self.start is None else " of fine-tuning"
-        self.trainer = Trainer(
+        trainer = Trainer(
             network,
             pruner,
             structure,
@@ -114,14 +195,13 @@ class _Run:
             self.meter,
             stream(spec.seed, f"batches{of_track}"),
             stream(spec.seed, f"augmentation{of_track}"),
+            None if values is None else values["trainer"]["restarts"],
         )
-        if self.on_masks is not None:
-            self.trainer.on_masks = partial(self.on_masks, self.trainer)
-        self._warm_up()
-        for point in self.trainer.epochs():  # the clock stands still in the body of this loop
-            if self.on_epoch is not None:
-                self.on_epoch(point)
-        return self.trainer
+        if values is not None:
+            go_on(trainer, values)
+            self.started_at = datetime.fromisoformat(values["times"]["started_at"])
+            self.earlier = values["times"]["seconds"]
+        return trainer
 
     def execute(self) -> Outcome:
         """Train, remove pruned units, use the test split once, and measure costs."""
@@ -198,27 +278,38 @@ def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
     ).to(device)
 
 
-def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:
+def _start(
+    spec: RunSpec,
+    data: TrainingData,
+    data_root: Path,
+    folder: Path,
+    resume: Resume | None = None,
+) -> Checkpoint:
     """Return the dense network that a post-training cell starts from; train it if it is missing."""
     dense, path = dense_cell(spec), checkpoint_path(folder, spec)
     found = read_checkpoint(path, dense.run_id, equal_digests(kind_of(dense)))
     if found is None:
         run = _Run(dense, data_root, data, BudgetMeter(dense.settings.budget(len(data.train))))
+        if resume is not None:
+            run.resume = resume.beside(f"{dense.run_id}-checkpoint")
+            run.identify(code_digest(dense))
         try:
             state = run.train().live.full.state_dict()
         except DivergedError as error:
             raise DivergedError(f"the dense checkpoint diverged: {error}") from error
         found = write_checkpoint(path, state, dense.run_id, code_digest(dense))
+        if run.resume is not None:
+            run.resume.remove()
     return found
 
 
-def make_start(spec: RunSpec, data_root: Path, folder: Path) -> None:
+def make_start(spec: RunSpec, data_root: Path, folder: Path, resume: Resume | None = None) -> None:
     """Train the dense network that a post-training cell starts from, unless it exists.
 
     If the training diverges, no file is written: each cell tries again and has the status diverged.
     """
     with suppress(DivergedError):
-        _start(spec, _enter(spec, data_root), data_root, folder)
+        _start(spec, _enter(spec, data_root), data_root, folder, resume)
 
 
 def _begin(spec: RunSpec, data_root: Path, parent: RunRecord | None) -> _Run:
@@ -260,6 +351,7 @@ def run_cell(
     checkpoints: Path | None = None,
     parent: RunRecord | None = None,
     on_epoch: Callable[[EpochPoint], None] | None = None,
+    resume: Resume | None = None,
 ) -> RunRecord:
     """Run one cell and return its record; an error during the run is a status of the record.
 
@@ -275,7 +367,9 @@ def run_cell(
         Record of the cell that a control follows.
     on_epoch
         Called with the point of the curve after each epoch, outside of the measured time. It must
-        not raise.
+        not raise. Of a run that goes on, it gets the points before the interruption first.
+    resume
+        Where the state of the run is stored. If the run was interrupted, it goes on from there.
 
     Raises
     ------
@@ -289,12 +383,14 @@ def run_cell(
     if spec.track == "post-training" and checkpoints is None:
         raise InputError("a post-training cell needs a folder of dense checkpoints.")
     digest = code_digest(spec)
-    started_at, start = datetime.now(UTC), time.perf_counter()
+    started_at, start_time = datetime.now(UTC), time.perf_counter()
     run, outcome = _begin(spec, data_root, parent), None
-    run.on_epoch = on_epoch
+    run.started_at, run.start_time = started_at, start_time
+    run.on_epoch, run.resume = on_epoch, resume
     try:
         if spec.track == "post-training" and checkpoints is not None:
-            run.start = _start(spec, run.data, data_root, checkpoints)
+            run.start = _start(spec, run.data, data_root, checkpoints, resume)
+        run.identify(digest)
         outcome = run.execute()
     except DivergedError as error:
         run.status, run.message = "diverged", str(error)
@@ -314,15 +410,14 @@ def run_cell(
         curve=training.curve if training else [],
         budget=run.meter.budget,
         spent=dict(run.meter.phases),
-        started_at=started_at,
+        started_at=run.started_at,
         train_seconds=training.seconds if training else 0.0,
-        total_seconds=time.perf_counter() - start,
+        total_seconds=run.seconds,
         trajectory=run.trainer.trajectory if run.trainer else Trajectory(),
         parent=parent.trajectory.digest if parent else "",
         checkpoint=run.start.digest if run.start else "",
-        environment=environment(
-            spec.threads, spec.settings.execution, run.data.device, spec.settings.network
-        ),
+        environment=run.environment,
+        interruptions=training.interruptions if training else 0,
         code_digest=digest,
         code_digest_end=code_digest(spec),
     )
