@@ -56,7 +56,7 @@ class Packed:
     memory: dict[str, Tensor]
 
     def copy(self) -> Packed:
-        """Return a copy, as it is read from a file; later changes of the tensors do not reach it."""
+        """Return a copy, as it is read from a file: later changes of tensors do not reach it."""
         root, nodes = json.loads(json.dumps([self.root, self.nodes]))
         return Packed(root, nodes, {name: bytes_.clone() for name, bytes_ in self.memory.items()})
 

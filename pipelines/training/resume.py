@@ -7,6 +7,7 @@ weights are those of a run without an interruption, to the last bit.
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -171,8 +172,9 @@ def state_of(trainer: Trainer, times: Mapping[str, Any] | None = None) -> Packed
         method = dict(pruner.state_dict())
         return pack({**values, "method": method}, known, _packages(pruner))
     except StateError as error:
+        where = re.sub(r"^method\['(\w+)'\]", r"its attribute \1", str(error))
         raise StateError(
-            f"method '{pruner.info.name}' cannot be stored, because {error}. Leave it out in "
+            f"method '{pruner.info.name}' cannot be stored: {where}. Leave it out in "
             "state_dict(), and make it again in load_state_dict()."
         ) from error
 
