@@ -212,7 +212,13 @@ class Params(BaseModel):
             If the board has no such workload or method.
         """
         places = self.board(board).places(self.workloads, workloads, methods)
-        return [self.spec(*place, admit=admit) for place in places]
+        cells: list[RunSpec] = []
+        admitted: set[Place] = set()
+        for place in places:
+            any_seed = place._replace(seed=0)  # admission does not depend on the seed
+            cells.append(self.spec(*place, admit=admit and any_seed not in admitted))
+            admitted.add(any_seed)
+        return cells
 
     def size(self, board: str) -> int:
         """Count the cells of a board without building them."""

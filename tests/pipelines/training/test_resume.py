@@ -183,7 +183,7 @@ def test_a_run_that_is_stopped_twice_ends_in_the_record_of_one_that_is_not(
 def test_a_killed_run_goes_on_from_its_last_resume_point(
     cell: Callable[..., RunSpec], data_root: Path, tmp_path: Path, asked: Any, track: str
 ) -> None:
-    """On the post-training track, the training of the dense checkpoint is killed first."""
+    """On the post-training track, the training of the dense checkpoint is killed twice."""
     spec = cell(*asked, track=track)
     whole = run_cell(spec, data_root, tmp_path / "other")
 
@@ -201,13 +201,13 @@ def test_a_killed_run_goes_on_from_its_last_resume_point(
         def beside(self, name: str) -> Resume:
             return replace(self, path=self.path.with_name(f"{name}.safetensors"))
 
-    for step in (25, 20 if track == "post-training" else 14):
+    for step in (25, 14):
         killing = Killing(tmp_path / "point.safetensors", every=0, stop_at=step)
         with pytest.raises(Killed):
             run_cell(spec, data_root, tmp_path / "checkpoints", resume=killing)
     resume = Resume(killing.path)
     record = run_cell(spec, data_root, tmp_path / "checkpoints", resume=resume)
-    assert record.interruptions == (1 if track == "post-training" else 2)
+    assert record.interruptions == (0 if track == "post-training" else 2)
     assert timeless(record) == timeless(whole)
 
 
