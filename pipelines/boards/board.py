@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from baselines.shared.info import Granularity, PrunerInfo, Track
 from pipelines.common.errors import unknown
 from pipelines.methods.catalogue import info
-from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, Control
+from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, SYNOPS, Control
 from pipelines.settings.workload import Workload
 
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
@@ -25,7 +25,7 @@ class Place(NamedTuple):
         Name of the workload.
     name
         METHOD or METHOD:VARIANT.
-    granularity, density, seed, track
+    granularity, density, seed, track, synops
         As in `pipelines.settings.spec.RunSpec`.
     """
 
@@ -35,6 +35,7 @@ class Place(NamedTuple):
     density: float | str
     seed: int
     track: Track
+    synops: float | None = None
 
 
 class Board(BaseModel):
@@ -55,6 +56,8 @@ class Board(BaseModel):
         Target densities of every method.
     workload_densities
         Workload -> target densities that replace `densities` for this workload.
+    synops
+        Workload -> target SynOps per sample of every method that can aim at SynOps.
     emergent
         Whether methods that can find a density themselves also run without a target density.
     seeds
@@ -74,6 +77,7 @@ class Board(BaseModel):
     granularities: tuple[Granularity, ...] = ()
     densities: tuple[Density, ...] = ()
     workload_densities: dict[str, tuple[Density, ...]] = Field(default_factory=dict)
+    synops: dict[str, tuple[Annotated[float, Field(gt=0)], ...]] = Field(default_factory=dict)
     emergent: bool = False
     seeds: tuple[int, ...] = Field(min_length=1)
     tracks: tuple[Track, ...] = Field(("from-scratch",), min_length=1)
@@ -81,9 +85,10 @@ class Board(BaseModel):
 
     @model_validator(mode="after")
     def _own_workloads(self) -> Board:
-        for name in self.workload_densities:
-            if name not in self.workloads:
-                raise ValueError(f"workload_densities names '{name}', which is not on the board")
+        for field in ("workload_densities", "synops"):
+            for name in getattr(self, field):
+                if name not in self.workloads:
+                    raise ValueError(f"{field} names '{name}', which is not on the board")
         return self
 
     @property
@@ -130,26 +135,31 @@ class Board(BaseModel):
                 about = info(name.partition(":")[0])
                 if fits(about, known.get(workload)):
                     for track in (t for t in self.tracks if t in about.tracks):
-                        for granularity, density in self._targets(about, workload, known):
+                        for granularity, density, synops in self._targets(about, workload, known):
                             for seed in self.seeds:
-                                yield Place(workload, name, granularity, density, seed, track)
+                                yield Place(
+                                    workload, name, granularity, density, seed, track, synops
+                                )
 
     def _targets(
         self, about: PrunerInfo, workload: str, known: Mapping[str, Workload]
-    ) -> Iterator[tuple[str, float | str]]:
-        """Yield granularity and density of the cells of a method on a workload."""
+    ) -> Iterator[tuple[str, float | str, float | None]]:
+        """Yield granularity, density and target SynOps of the cells of a method on a workload."""
         for granularity in self.granularities or about.granularities:
             if granularity not in about.granularities or not self._wanted(about, granularity):
                 continue
             if not fits(about, known.get(workload), granularity):
                 continue
             if granularity == "none":
-                yield granularity, 1.0
+                yield granularity, 1.0, None
                 continue
             if self.emergent and about.emergent:
-                yield granularity, EMERGENT
+                yield granularity, EMERGENT, None
             for density in self.workload_densities.get(workload, self.densities):
-                yield granularity, density
+                yield granularity, density, None
+            if about.aims_at_synops and granularity != SPATIO_TEMPORAL:
+                for synops in self.synops.get(workload, ()):
+                    yield granularity, SYNOPS, synops
 
     def _wanted(self, about: PrunerInfo, granularity: str) -> bool:
         """Whether a method is compared at a granularity: `random` only where others prune."""

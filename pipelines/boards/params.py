@@ -85,6 +85,7 @@ class Params(BaseModel):
         density: float | str,
         seed: int,
         track: str = "from-scratch",
+        synops: float | None = None,
         *,
         admit: bool = True,
     ) -> RunSpec:
@@ -99,11 +100,13 @@ class Params(BaseModel):
         granularity
             What the method removes; None: the first granularity that it supports.
         density
-            Target density in (0, 1], or ``emergent``.
+            Target density in (0, 1], or ``emergent``, or ``synops``.
         seed
             Seed of all random streams.
         track
             ``from-scratch`` or ``post-training``.
+        synops
+            Target SynOps per sample, if `density` is ``synops``.
         admit
             Whether to check that the method can run the cell. The check imports the method, and
             with it torch. Code that only reads records does without the check.
@@ -145,6 +148,7 @@ class Params(BaseModel):
             "options": self.options(name, workload, granularity) | changes.get(variant, {}),
             "variant": variant,
             "track": track,
+            "synops": synops,
             "threads": self.compute.threads,
             "device": self.compute.device,
         }

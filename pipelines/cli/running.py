@@ -93,6 +93,14 @@ def run(
             "finds the density."
         ),
     ] = None,
+    synops: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Target SynOps per sample, in the place of a density. The density is searched on "
+            "validation samples.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     granularity: Annotated[
         str | None,
@@ -115,19 +123,21 @@ def run(
 ) -> None:
     """Run one cell and print its result.
 
-    A cell is one workload, method, granularity, density, seed and track. The record is written to
+    A cell is one workload, method, granularity, target, seed and track. The record is written to
     results/local; no board changes.
     """
     from pipelines import data
     from pipelines.boards.params import load_params, read_density
     from pipelines.engines.engine import run_cells
     from pipelines.records.store import Store
+    from pipelines.settings.spec import SYNOPS
 
     if uri and not live:
         raise InputError("--uri says where --live writes to; give both, or neither.")
     root = project_root()
-    target = read_density(method, density)
-    spec = load_params(root, device).spec(workload, method, granularity, target, seed, track)
+    target = read_density(method, density) if synops is None or density else SYNOPS
+    params = load_params(root, device)
+    spec = params.spec(workload, method, granularity, target, seed, track, synops)
     store = Store(root / "results" / "local")
     record = None if again else store.valid(spec)
     if record is None:
