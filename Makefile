@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation heirs tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation heirs rule synops tune ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -104,6 +104,14 @@ ablation: $(STAMP) ## compute the ablations of DPAP and write their tables into 
 heirs: $(STAMP) ## compare DPAP with its repaired variants and write the tables into docs/dpap-heirs.md
 	dpap-bench sweep --board dpap-heirs
 	dpap-bench report --board dpap-heirs --update docs/dpap-heirs.md
+
+rule: $(STAMP) ## compute DPAP's rule beside random order in other settings, for docs/dpap.md
+	dpap-bench sweep --board dpap-rule
+	dpap-bench report --board dpap-rule --update docs/dpap.md
+
+synops: $(STAMP) ## compare methods that aim at the same number of SynOps
+	dpap-bench sweep --board equal-synops
+	dpap-bench report --board equal-synops
 
 tune: $(STAMP) ## tune every method, write what is better to methods.yaml and the table to docs/tuning.md
 	dpap-bench tune --all

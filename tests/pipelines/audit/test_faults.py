@@ -63,7 +63,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "density": (
         lambda folder: edit(folder, add_to("outcome", "cost", "density", number=0.1)),
-        r"is ok, but its density 0\.6\d* misses the target 0\.5\.",
+        r"is ok, but misses its target: density 0\.6\d* instead of 0\.5\.",
     ),
     "duplicate run": (_double, r"holds the same run as \w+\.json in .*; delete one\."),
     "removed record": (_remove, r"is in SHA256SUMS, but the file is gone; restore it\."),
