@@ -34,6 +34,14 @@ def verify(
         bool,
         typer.Option("--seal", help="First write the hash of every record to SHA256SUMS."),
     ] = False,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            help="With --seal: also seal a board with missing cells, whose records come as they "
+            "are computed.",
+        ),
+    ] = False,
     take_in: Annotated[
         bool,
         typer.Option("--take-in", help="Copy the records of a valid submission into results/."),
@@ -55,6 +63,8 @@ def verify(
             "a submission is sealed already, and must come from the current code; leave out --seal "
             "and --any-code."
         )
+    if partial and not write_seal:
+        raise InputError("--partial says which boards may be sealed; give --seal, too.")
     if take_in and not packed:
         raise InputError("only a packed submission can be taken in; give the path of its file.")
     if path is not None and packed:
@@ -65,7 +75,7 @@ def verify(
         raise InputError(
             f"{path or root / 'results' / 'boards'} holds no record; give a folder of records."
         )
-    if write_seal:
+    if write_seal and not partial:
         _require_complete([folder for folders in places for folder in folders], root)
     for folders in places if write_seal else ():
         for folder in folders:
@@ -200,7 +210,10 @@ def _require_complete(folders: Sequence[Path], root: Path) -> None:
             try:
                 collect(params.everything(board, store), store)
             except BenchError as error:
-                raise BenchError(f"the board '{board}' cannot be sealed: {error}") from error
+                raise BenchError(
+                    f"the board '{board}' cannot be sealed: {error} To seal what there is, add "
+                    "--partial."
+                ) from error
 
 
 def _verify_submission(path: Path, root: Path, *, rerun: bool, take_in: bool) -> None:
