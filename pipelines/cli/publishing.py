@@ -138,20 +138,33 @@ def publish(
             "complete."
         ),
     ] = None,
+    home: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Board that the site opens on; if several are given, the first that the site has. "
+            "Default: an overview."
+        ),
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="Folder of the built documentation, which is added.")
+    ] = None,
 ) -> None:
     """Write a web site of the boards.
 
     It has an overview, the page, tables and figures of each board, and a seal of the records.
     """
     from pipelines.boards.params import load_params
-    from pipelines.report.site import complete, write_site
+    from pipelines.report.site import Entrance, complete, write_site
 
     root = project_root()
     params = load_params(root)
     boards = board or list(complete(params, root))
     if not boards:
         raise BenchError("no board has all its records; run dpap-bench sweep, or make repro.")
-    count = write_site(params, boards, root, to)
+    for name in home or ():
+        params.board(name)  # refuses an unknown name
+    opened = next((name for name in home or () if name in boards), "")
+    count = write_site(params, boards, root, to, Entrance(opened, docs))
     print(f"{', '.join(boards)}: {count} records, {to / 'index.html'}")
 
 
