@@ -145,6 +145,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 if __name__ == "__main__":
     try:
-        print(f"tagged {release(*sys.argv[1:2])}; push it with: git push origin main --follow-tags")
-    except (BenchError, TypeError) as error:
-        sys.exit(f"error: {error}" if isinstance(error, BenchError) else "give VERSION=X.Y.Z")
+        made = release(sys.argv[1] if len(sys.argv) > 1 else "")
+        print(f"tagged {made}; push it with: git push origin main --follow-tags")
+    except BenchError as error:
+        sys.exit(f"error: {error}")
