@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation heirs rule synops tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -116,6 +116,12 @@ synops: $(STAMP) ## compare methods that aim at the same number of SynOps
 tune: $(STAMP) ## tune every method, write what is better to methods.yaml and the table to docs/tuning.md
 	dpap-bench tune --all
 	dpap-bench tune --report --update docs/tuning.md
+
+site: docs ## build documentation and all complete boards into site/; it opens on the board desk
+	dpap-bench publish --to site --docs build/docs --home desk --home quick
+
+release: $(STAMP) ## write version and date, commit and tag them: make release VERSION=X.Y.Z
+	$(BIN)/python -m tools.release $(VERSION)
 
 ui: $(STAMP) ## serve MLflow on 127.0.0.1; PORT=5001 sets another port
 	dpap-bench sync --uri sqlite:///mlflow.db

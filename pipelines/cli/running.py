@@ -17,6 +17,7 @@ from pipelines.cli.options import (
     DataName,
     DeviceName,
     Json,
+    OnlyDensities,
     OnlyMethods,
     OnlyWorkloads,
     Uri,
@@ -165,6 +166,7 @@ def sweep(
     board: BoardName = "quick",
     workload: OnlyWorkloads = None,
     method: OnlyMethods = None,
+    density: OnlyDensities = None,
     only: Annotated[
         Only | None,
         typer.Option(
@@ -186,7 +188,7 @@ def sweep(
 
     Finished cells are kept. After an interruption, the same command continues.
     """
-    from pipelines.boards.params import Part, load_params
+    from pipelines.boards.params import Part, load_params, read_densities
     from pipelines.engines.engine import default_workers
     from pipelines.records.store import board_store
 
@@ -197,10 +199,11 @@ def sweep(
     count = workers or default_workers(params.compute.threads, params.compute.device)
     parts: Sequence[Part] = get_args(Part) if only is None else (only.value,)
     _make_folders(store, params, board, workload, method, parts)
+    densities = read_densities(density)
     found: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
     for part in parts:
-        wanted = params.part(part, board, store, workload, method)
+        wanted = params.part(part, board, store, workload, method, densities)
         todo = _missing(root, params, board, wanted, store)
         found += Counter(cells=len(wanted), skipped=len(wanted) - len(todo), run=len(todo))
         title = f"board {board}" if part == "cells" else f"board {board}, {part}"
