@@ -33,6 +33,13 @@ def test_records_of_other_code_can_be_allowed(folder: Path) -> None:
     assert found(folder, any_code=True) == ""
 
 
+def test_a_record_of_tuning_may_be_of_earlier_code(folder: Path) -> None:
+    edit(folder, other_code)
+    assert "another version of the code" in found(folder)
+    edit(folder, set_to("spec", "tuning", value=True))
+    assert "another version of the code" not in found(folder)
+
+
 def _remove(folder: Path) -> None:
     first(folder).unlink()
 
