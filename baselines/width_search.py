@@ -59,7 +59,7 @@ class WidthSearch(Pruner):
     stop: float = 0.6
     updates: int = 100
     candidates: int = 24
-    samples: int = 64
+    samples: int = 32
     spread: float = 0.5
 
     def __post_init__(self) -> None:
