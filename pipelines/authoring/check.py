@@ -13,16 +13,16 @@ import baselines
 from baselines.shared.contract import Granularity, Pruner
 from pipelines.authoring import class_rules, run_rules
 from pipelines.authoring.mask_rules import ContractError
-from pipelines.authoring.rehearsal import Kind, Rehearsal, rehearse
+from pipelines.authoring.rehearsal import Kind, Rehearsal, Target, rehearse
 from pipelines.data.splits import TrainingData
 from pipelines.methods.registry import method as find_method
 from pipelines.methods.registry import methods
 from pipelines.networks.initial import stream
 from pipelines.records.stored_values import Packed
-from pipelines.settings.spec import SPATIO_TEMPORAL
+from pipelines.settings.spec import SPATIO_TEMPORAL, SYNOPS
 
-#: Granularity, kind of network, and target density. Density None: the method finds its own.
-Case = tuple[Granularity, Kind, float | None]
+#: Granularity, kind of network, and target.
+Case = tuple[Granularity, Kind, Target]
 #: Target density of the rehearsals.
 DENSITY = 0.4
 
@@ -80,6 +80,13 @@ def cases(method: type[Pruner]) -> list[Case]:
     return found
 
 
+def synops_cases(method: type[Pruner]) -> list[Case]:
+    """Return the cases in which a method aims at SynOps; empty if it cannot."""
+    if not method.info.aims_at_synops:
+        return []
+    return [(one, "snn", SYNOPS) for one in method.info.granularities if one != SPATIO_TEMPORAL]
+
+
 def rehearse_case(
     method: type[Pruner],
     options: dict[str, Any],
@@ -96,7 +103,7 @@ def rehearse_case(
     method, options
         The method and its hyper-parameters.
     case
-        Granularity, kind of network and target density. Without a target, training is longer.
+        Granularity, kind of network and target. Without a target, training is longer.
     data
         Training data of the digits.
     noise
@@ -161,6 +168,18 @@ def faults(
         if again is not None and not rehearsal.drew:
             yield from _broken(where, run_rules.repeats, rehearsal, again)
             yield from _broken(where, run_rules.goes_on, again, rest)
+
+    for case in synops_cases(method):
+        where = f"{case[0]} on {case[1]}, target SynOps"
+        try:
+            step = interruption(method, case)
+            whole = rehearse_case(method, options or {}, case, data, store_at=step)
+            rest = rehearse_case(method, options or {}, case, data, state=whole.state)
+        except ContractError as error:
+            yield where, str(error)
+            continue
+        if not whole.drew:
+            yield from _broken(where, run_rules.goes_on, whole, rest)
 
 
 def interruption(method: type[Pruner], case: Case) -> int:

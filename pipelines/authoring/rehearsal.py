@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.shared.contract import Granularity, PruneContext, Pruner
+from baselines.shared.contract import Granularity, PruneContext, Pruner, SynopsTarget
 from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
 from pipelines.authoring.mask_rules import ContractError, require_fit
@@ -24,14 +24,20 @@ from pipelines.networks.initial import build_network, build_structure, stream
 from pipelines.networks.network import Network
 from pipelines.records.stored_values import Packed, StateError
 from pipelines.settings.network import NetworkSpec
+from pipelines.settings.spec import SYNOPS
 from pipelines.settings.workload import Recipe
 from pipelines.training.budget import BudgetExceededError, BudgetMeter
 from pipelines.training.probe import NetworkProbe
 from pipelines.training.resume import begin_again, go_on, state_of
 from pipelines.training.schedule import learning_rate
+from pipelines.training.synops_meter import SynopsMeter
 from pipelines.training.trainer import Trainer
 
 Kind = Literal["snn", "ann", "residual snn"]
+#: Target density; or ``synops``: the target is a number of SynOps. None: the method finds its own.
+Target = float | Literal["synops"] | None
+#: Target SynOps of a rehearsal, as a share of those of the initial network.
+SYNOPS_SHARE = 0.5
 #: Layouts of the tiny networks. The residual one has a block with an identity shortcut, and one
 #: with a projection shortcut.
 _LAYOUT = "6C3-MP2-8C3-MP2-12FC"
@@ -55,7 +61,7 @@ class Rehearsal:
     granularity
         What the method was asked to remove.
     target
-        Target density; None: the method finds its own.
+        As for `rehearse`.
     structure
         Prunable layers and unit groups of the network.
     meter
@@ -74,7 +80,7 @@ class Rehearsal:
 
     kind: Kind
     granularity: Granularity
-    target: float | None
+    target: Target
     structure: Structure
     meter: BudgetMeter
     masks: list[Masks] = field(default_factory=list)
@@ -121,7 +127,7 @@ def rehearse(
     options: dict[str, Any],
     granularity: Granularity,
     kind: Kind,
-    target: float | None,
+    target: Target,
     data: TrainingData,
     *,
     epochs: int = 2,
@@ -140,7 +146,8 @@ def rehearse(
     kind
         Kind of the network.
     target
-        Target density; None: the method finds its own.
+        Target density; ``synops``: a share of the SynOps of the initial network; None: the method
+        finds its own density.
     data
         Training data of the digits.
     epochs
@@ -167,7 +174,6 @@ def rehearse(
     meter = BudgetMeter(epochs * len(data.train))
     structure = build_structure(network, granularity)
     rehearsal = Rehearsal(kind, granularity, target, structure, meter)
-    network.register_forward_pre_hook(rehearsal.count)
     with _noise(noise) as drew:
         try:
             _train(method(**options), network, data, rehearsal, store_at, state)
@@ -196,14 +202,20 @@ def _train(
 ) -> None:
     """Run the training loop, as `pipelines.training.cell` does, and fill in the rehearsal."""
     meter, generator = rehearsal.meter, stream(0, "saliency")
+    target, synops = rehearsal.target, None
+    if target == SYNOPS:
+        measure = SynopsMeter(network, data.validation)
+        target, synops = None, SynopsTarget(SYNOPS_SHARE * measure(Masks()), measure)
+    network.register_forward_pre_hook(rehearsal.count)  # not on the copy that `measure` has made
     context = PruneContext(
         rehearsal.structure,
         rehearsal.granularity,
-        rehearsal.target,
+        target,
         stream(0, "method"),
         network.steps,
         NetworkProbe(network, data.train, _RECIPE.batch_size, meter, generator),
         partial(learning_rate, _RECIPE),
+        synops,
     )
     values = None
     if state is None:

@@ -165,6 +165,7 @@ def state_of(trainer: Trainer, times: Mapping[str, Any] | None = None) -> Packed
         "spent": dict(trainer.meter.phases),
         "generators": [generator.get_state() for generator in _generators(context)],
         "paid": context.probe.paid if isinstance(context.probe, NetworkProbe) else [],
+        "search": context.synops.state_dict() if context.synops else {},
         "times": dict(times or {}),
     }
     known = _known(pruner)
@@ -203,6 +204,8 @@ def go_on(trainer: Trainer, values: Mapping[str, Any]) -> None:
         generator.set_state(state)
     if isinstance(context.probe, NetworkProbe):
         context.probe.paid = values["paid"]
+    if context.synops is not None:
+        context.synops.load_state_dict(values["search"])
     trainer.meter.phases.update(values["spent"])
 
 

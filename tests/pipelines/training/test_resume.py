@@ -17,7 +17,7 @@ import torch
 from baselines.magnitude import Magnitude
 from baselines.shared.masks import Masks
 from pipelines.audit.comparison import timeless
-from pipelines.authoring.check import cases, rehearse_case
+from pipelines.authoring.check import Case, cases, rehearse_case, synops_cases
 from pipelines.authoring.mask_rules import ContractError
 from pipelines.authoring.rehearsal import Rehearsal
 from pipelines.authoring.run_rules import goes_on
@@ -56,12 +56,30 @@ def few(data_root: Path) -> TrainingData:
 def test_every_method_goes_on_after_an_interruption(
     name: str, few: TrainingData, params: Params
 ) -> None:
-    kind = method(name)
     # `check` covers all cases; the last granularity has most state.
-    case = [case for case in cases(kind) if case[1] == "snn" and case[2] is not None][-1]
-    options = params.options(name, "digits-snn", case[0])
+    case = [case for case in cases(method(name)) if case[1] == "snn" and case[2] is not None][-1]
+    require_goes_on(name, case, few, params)
+
+
+def require_goes_on(name: str, case: Case, few: TrainingData, params: Params) -> None:
+    """Interrupt a rehearsal before its sixth step, and compare its end with that of the whole."""
+    kind, options = method(name), params.options(name, "digits-snn", case[0])
     whole = rehearse_case(kind, options, case, few, store_at=6)
     goes_on(whole, rehearse_case(kind, options, case, few, noise=1, state=whole.state))
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        pytest.param(name, case, marks=() if name == "grand" else pytest.mark.slow)
+        for name, kind in methods().items()
+        for case in synops_cases(kind)
+    ],
+)
+def test_the_search_for_the_density_that_has_the_target_synops_goes_on(
+    name: str, case: Case, few: TrainingData, params: Params
+) -> None:
+    require_goes_on(name, case, few, params)
 
 
 class Forgetful(Magnitude):
@@ -172,42 +190,61 @@ def test_a_run_that_is_stopped_twice_ends_in_the_record_of_one_that_is_not(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("asked", "track"),
+    "asked",
     [
-        (("dpap-st", "spatio-temporal", 0.5), "from-scratch"),
-        (("dpap", "structured", "emergent"), "from-scratch"),
-        (("lth", "unstructured", 0.3), "from-scratch"),
-        (("magnitude", "structured", 0.5), "post-training"),
+        ("dpap-st", "spatio-temporal", 0.5),
+        ("dpap", "structured", "emergent"),
+        ("lth", "unstructured", 0.3),
     ],
 )
 def test_a_killed_run_goes_on_from_its_last_resume_point(
-    cell: Callable[..., RunSpec], data_root: Path, tmp_path: Path, asked: Any, track: str
+    cell: Callable[..., RunSpec], data_root: Path, tmp_path: Path, asked: Any
 ) -> None:
-    """On the post-training track, the training of the dense checkpoint is killed twice."""
-    spec = cell(*asked, track=track)
-    whole = run_cell(spec, data_root, tmp_path / "other")
-
-    class Killed(BaseException):
-        pass
-
-    @dataclass
-    class Killing(Stopping):
-        def before_step(self, trainer: Trainer, times: Any) -> None:
-            self.seen += 1
-            if self.seen == self.stop_at:
-                raise Killed
-            Resume.before_step(self, trainer, times)
-
-        def beside(self, name: str) -> Resume:
-            return replace(self, path=self.path.with_name(f"{name}.safetensors"))
-
+    spec = cell(*asked)
+    whole = run_cell(spec, data_root)
     for step in (25, 14):
         killing = Killing(tmp_path / "point.safetensors", every=0, stop_at=step)
         with pytest.raises(Killed):
-            run_cell(spec, data_root, tmp_path / "checkpoints", resume=killing)
-    resume = Resume(killing.path)
-    record = run_cell(spec, data_root, tmp_path / "checkpoints", resume=resume)
-    assert record.interruptions == (0 if track == "post-training" else 2)
+            run_cell(spec, data_root, resume=killing)
+    record = run_cell(spec, data_root, resume=Resume(killing.path))
+    assert record.interruptions == 2
+    assert timeless(record) == timeless(whole)
+
+
+class Killed(BaseException):
+    pass
+
+
+@dataclass
+class Killing(Stopping):
+    """Kills a run before step `stop_at`, or before step `stop_start` of its checkpoint."""
+
+    stop_start: int = 0
+
+    def before_step(self, trainer: Trainer, times: Callable[[], Mapping[str, Any]]) -> None:
+        self.seen += 1
+        if self.seen == self.stop_at:
+            raise Killed
+        Resume.before_step(self, trainer, times)
+
+    def beside(self, name: str) -> Resume:
+        path = self.path.with_name(f"{name}.safetensors")
+        return replace(self, path=path, stop_at=self.stop_start)
+
+
+def test_a_cell_with_post_training_may_be_killed_anywhere(
+    cell: Callable[..., RunSpec], data_root: Path, tmp_path: Path
+) -> None:
+    """Twice while its checkpoint is trained, before its own first step, and in its fine-tuning."""
+    spec, checkpoints = cell("magnitude", "structured", 0.5, track="post-training"), tmp_path / "c"
+    whole = run_cell(spec, data_root, tmp_path / "other")
+    path = tmp_path / "point.safetensors"
+    for stops in ({"stop_start": 25}, {"stop_start": 9}, {"stop_at": 1}, {"stop_at": 8}):
+        with pytest.raises(Killed):
+            run_cell(spec, data_root, checkpoints, resume=Killing(path, every=0, **stops))
+        assert bool(list(checkpoints.rglob("*.safetensors"))) == ("stop_at" in stops)
+    record = run_cell(spec, data_root, checkpoints, resume=Resume(path))
+    assert record.interruptions == 1, "before the first step nothing was stored"
     assert timeless(record) == timeless(whole)
 
 
