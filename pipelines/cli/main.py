@@ -16,6 +16,7 @@ from pipelines.cli import (
     publishing,
     reporting,
     running,
+    sweeping,
 )
 from pipelines.common.errors import BenchError, InputError
 
@@ -33,7 +34,8 @@ app.command("list")(listing.list_command)
 for command in (
     running.fetch,
     running.run,
-    running.sweep,
+    sweeping.sweep,
+    sweeping.work,
     running.digest,
     canaries.canaries,
     reporting.report,

@@ -56,6 +56,11 @@ class Store:
         """Return the path of the resume point of a cell, which exists while the cell runs."""
         return self.root.parent / "resume" / spec.workload / f"{spec.run_id}.safetensors"
 
+    @property
+    def claims(self) -> Path:
+        """Folder of the claims of sweeps, which exist while cells run."""
+        return self.root.parent / "claims"
+
     def controls(self, workload: str) -> Path:
         """Return the folder of the controls of a workload."""
         return self.root.parent / "controls" / workload

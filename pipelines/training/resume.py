@@ -36,6 +36,10 @@ class Stopped(BaseException):
     """The process was asked to end; the state of the run is stored."""
 
 
+class OutOfTime(BaseException):
+    """The time limit of a run has passed; its state is stored."""
+
+
 class Signals:
     """Notes signals while a run trains, so that it can end between two training steps.
 
@@ -90,6 +94,8 @@ class Resume:
         Signals that ask to store the state, or to end.
     every
         Time between two resume points, in s.
+    limit
+        Time limit, in s, counted from here; None: there is none.
 
     Attributes
     ----------
@@ -100,13 +106,16 @@ class Resume:
     path: Path
     signals: Signals = field(default_factory=Signals)
     every: float = EVERY
+    limit: float | None = None
     identity: dict[str, str] = field(default_factory=dict, init=False)
+    _start: float = field(default_factory=time.monotonic, init=False)
     _last: float = field(default_factory=time.monotonic, init=False)
     _possible: bool = field(default=True, init=False)
 
     def beside(self, name: str) -> Resume:
         """Return the resume point of another run, in the same folder."""
-        return Resume(self.path.with_name(f"{name}.safetensors"), self.signals, self.every)
+        path = self.path.with_name(f"{name}.safetensors")
+        return Resume(path, self.signals, self.every, self.limit)
 
     def read(self) -> Packed | None:
         """Return the state of the run, if it was interrupted."""
@@ -119,8 +128,12 @@ class Resume:
         ------
         Stopped
             If the process is asked to end.
+        OutOfTime
+            If the time limit has passed.
         """
-        if not self.signals.store and time.monotonic() - self._last < self.every:
+        now = time.monotonic()
+        over = self.limit is not None and now - self._start >= self.limit
+        if not (over or self.signals.store or now - self._last >= self.every):
             return
         self.signals.store = False
         if self._possible:
@@ -129,6 +142,8 @@ class Resume:
             trainer.start_clock()
         if self.signals.ending is not None:
             raise Stopped
+        if over:
+            raise OutOfTime
         self._last = time.monotonic()
 
     def _write(self, trainer: Trainer, times: Mapping[str, Any]) -> None:
