@@ -59,5 +59,8 @@ def test_half_of_a_claim_is_void(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BenchError, match="cannot write .*claims"), Claims(tmp_path / "file/claims"):
+    with (
+        pytest.raises(BenchError, match=r"cannot write .*claims"),
+        Claims(tmp_path / "file/claims"),
+    ):
         pass
