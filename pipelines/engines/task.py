@@ -26,6 +26,8 @@ from pipelines.training.resume import OutOfTime, Resume, Signals
 GRACE = 60.0
 #: Held while this process computes: cells share the settings of torch, such as threads.
 _COMPUTING = threading.Lock()
+#: Data sets that this process has fetched, with their folder.
+_FETCHED: set[tuple[Path, str]] = set()
 
 
 class TimeLimitError(Exception):
@@ -126,15 +128,22 @@ def _compute(
             f"folder {store.checkpoints}."
         )
     if task.fetches:
-        task.data_root.mkdir(parents=True, exist_ok=True)
-        with FileLock(task.data_root / f".{spec.settings.data}.lock"):  # once on each machine
-            fetch(spec.settings.data, task.data_root)
+        _fetch(spec.settings.data, task.data_root)
     resume = Resume(store.resume_point(spec), signals, limit=task.limit)
     with _watched(task.limit):
         if task.only_start:
             make_start(spec, task.data_root, store.checkpoints, resume)
             return None
         return run_cell(spec, task.data_root, store.checkpoints, task.parent, on_epoch, resume)
+
+
+def _fetch(name: str, root: Path) -> None:
+    """Fetch a data set, once on each machine, and verify it, once in each process."""
+    if (root, name) not in _FETCHED:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{name}.lock"):
+            fetch(name, root)
+        _FETCHED.add((root, name))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,11 +66,3 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("pipelines.engines.dask.find_spec", lambda _: None)
     with pytest.raises(BenchError, match=r"needs the package distributed; .*\[cluster\]"):
         make_engine("dask", 1)
-
-
-def test_the_cluster_is_not_imported_without_need() -> None:
-    import subprocess
-
-    code = "import pipelines.engines.driver, sys; print('distributed' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
