@@ -33,8 +33,6 @@ class Dask:
     scheduler
         Address of an existing scheduler; ``slurm``: start a scheduler here, and workers as jobs,
         as ``jobqueue.yaml`` of dask-jobqueue describes them; empty: workers on this machine.
-    resources
-        Resources of each worker that is started on this machine, such as ``{"GPU": 1}``.
 
     Raises
     ------
@@ -44,9 +42,7 @@ class Dask:
 
     remote = True
 
-    def __init__(
-        self, workers: int, scheduler: str = "", resources: dict[str, float] | None = None
-    ) -> None:
+    def __init__(self, workers: int, scheduler: str = "") -> None:
         for package, needed in (("distributed", True), ("dask_jobqueue", scheduler == SLURM)):
             if needed and find_spec(package) is None:
                 raise BenchError(
@@ -62,7 +58,7 @@ class Dask:
         )
         self._submitted = 0
         self._stack = ExitStack()
-        address = scheduler or self._local(workers, resources)
+        address = scheduler or self._local(workers)
         if scheduler == SLURM:
             address = self._slurm(workers)
         try:
@@ -107,13 +103,13 @@ class Dask:
         future: Future[RunRecord | None] = self._executor.submit(compute, task, key=key, **asked)
         return future
 
-    def _local(self, workers: int, resources: dict[str, float] | None) -> str:
+    def _local(self, workers: int) -> str:
         """Start workers on this machine; each is a process."""
         cluster = import_module("distributed").LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,  # a worker that Dask pauses would never end its cell
-            resources=resources,
+            resources={"GPU": 1},  # cells that need none ask for none
             dashboard_address=":0",
         )
         return str(self._stack.enter_context(cluster).scheduler_address)

@@ -37,6 +37,7 @@ from pipelines.training.trainer import Trainer
 
 #: Methods with all kinds of state: tensors, generators, an optimizer, objects, running means.
 FAST = ("deep_r", "dpap", "upr")
+FAST_SYNOPS = ("magnitude", "structured")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def require_goes_on(name: str, case: Case, few: TrainingData, params: Params) ->
 @pytest.mark.parametrize(
     ("name", "case"),
     [
-        pytest.param(name, case, marks=() if name == "grand" else pytest.mark.slow)
+        pytest.param(name, case, marks=() if (name, case[0]) == FAST_SYNOPS else pytest.mark.slow)
         for name, kind in methods().items()
         for case in synops_cases(kind)
     ],
@@ -232,6 +233,7 @@ class Killing(Stopping):
         return replace(self, path=path, stop_at=self.stop_start)
 
 
+@pytest.mark.slow
 def test_a_cell_with_post_training_may_be_killed_anywhere(
     cell: Callable[..., RunSpec], data_root: Path, tmp_path: Path
 ) -> None:
