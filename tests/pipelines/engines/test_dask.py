@@ -57,12 +57,14 @@ def test_two_sweeps_share_two_workers_of_which_one_is_killed_five_times(
     cells: list[RunSpec], data_root: Path, tmp_path: Path, scheduler: str
 ) -> None:
     """Each cell is computed once, and both sweeps see the records of the engine ``serial``."""
-    there = Store(tmp_path / "dask" / "records")
+    serial, there = Store(tmp_path / "serial" / "records"), Store(tmp_path / "dask" / "records")
+    # First, because Python 3.11 cannot parse code, for its digest, in two threads at a time.
+    expected = {r.run_id: timeless(r) for r in run_cells(cells[:6], data_root, serial, "serial", 1)}
     given: Counter[str] = Counter()
 
     def sweep() -> dict[str, RunRecord]:
         terms = Terms(pause=0, look=0.2)
-        runs = run_cells(cells, data_root, there, Counting(scheduler, given), 1, terms=terms)
+        runs = run_cells(cells[:6], data_root, there, Counting(scheduler, given), 1, terms=terms)
         return {record.run_id: record for record in runs}
 
     with distributed.Client(scheduler) as client, ThreadPoolExecutor(2) as pool:
@@ -75,12 +77,10 @@ def test_two_sweeps_share_two_workers_of_which_one_is_killed_five_times(
                 kills += 1
         one, two = (each.result() for each in sweeps)
     assert kills == KILLS
-    serial = Store(tmp_path / "serial" / "records")
-    expected = {r.run_id: timeless(r) for r in run_cells(cells, data_root, serial, "serial", 1)}
     assert {name: timeless(record) for name, record in one.items()} == expected
     assert one == two
     assert given == Counter(expected.keys())
-    assert not there.missing(cells)
+    assert not there.missing(cells[:6])
     assert not list(there.claims.glob("[!.]*"))
 
 
