@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from pipelines.boards.params import Params
 from pipelines.boards.project import PARAMS
@@ -19,6 +18,7 @@ from pipelines.records.store import Store
 from pipelines.training.cell import run_cell
 from tests.helpers.projects import copy_settings, write_params
 from tests.perf.test_records import BOARD
+from tests.perf.writers import write_many
 
 WRITERS, RECORDS = 8, 2000
 
@@ -71,14 +71,6 @@ def model(params: Params, data_root: Path) -> RunRecord:
     return run_cell(params.spec("digits-snn", "magnitude", "structured", 0.5, 0), data_root)
 
 
-def write_many(root: Path, model: RunRecord, writer: int) -> None:
-    """Write records of seeds that no other writer has."""
-    store = Store(root)
-    for seed in range(writer * RECORDS, (writer + 1) * RECORDS):
-        spec = replace(model.spec, seed=seed)
-        store.write(replace(model, spec=spec, run_id=spec.run_id))
-
-
 def test_eight_writers(benchmark: Any, model: RunRecord, tmp_path: Path) -> None:
     """Every record is there and can be read, and no half of a file is left."""
     benchmark.group = "load"
@@ -86,8 +78,11 @@ def test_eight_writers(benchmark: Any, model: RunRecord, tmp_path: Path) -> None
 
     def write() -> None:
         writers = [
-            context.Process(target=write_many, args=(tmp_path / "records", model, writer))
-            for writer in range(WRITERS)
+            context.Process(
+                target=write_many,
+                args=(tmp_path / "records", model, range(first, first + RECORDS)),
+            )
+            for first in range(0, WRITERS * RECORDS, RECORDS)
         ]
         for one in writers:
             one.start()

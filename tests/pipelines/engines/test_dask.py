@@ -73,8 +73,10 @@ def test_two_sweeps_share_two_workers_of_which_one_is_killed_five_times(
         while kills < KILLS and not any(one.done() for one in sweeps):
             client.wait_for_workers(2)
             for worker in [name for name, keys in client.processing().items() if keys][:1]:
-                client.run(_kill, workers=[worker], on_error="ignore")
-                kills += 1
+                found = client.run(os.getpid, workers=[worker], on_error="ignore")
+                for process in found.values():
+                    os.kill(process, signal.SIGKILL)
+                    kills += 1
         one, two = (each.result() for each in sweeps)
     assert kills == KILLS
     assert {name: timeless(record) for name, record in one.items()} == expected
@@ -82,10 +84,6 @@ def test_two_sweeps_share_two_workers_of_which_one_is_killed_five_times(
     assert given == Counter(expected.keys())
     assert not there.missing(cells[:6])
     assert not list(there.claims.glob("[!.]*"))
-
-
-def _kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
