@@ -37,6 +37,7 @@ for command in (
     running.digest,
     canaries.canaries,
     reporting.report,
+    reporting.findings,
     reporting.diff,
     reporting.sync,
     authoring.check,
