@@ -17,6 +17,7 @@ from pipelines.report.findings.effects import Effect
 from pipelines.report.statistics.ratios import log_ratio
 from pipelines.report.statistics.scores import difference
 from pipelines.report.statistics.stats import estimate
+from pipelines.settings.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,28 @@ def read_part(
     runs = list(runs_of(params, board, lambda spec: known.get(spec.run_id), *part))
     asked = [run for run in runs if part == (None, None, None) or not run.spec.matched_to]
     absent = [run.spec for run in asked if not run.found]
+    return make_part(board, records, absent, len(asked))
+
+
+def make_part(
+    board: str, records: Sequence[RunRecord], absent: Sequence[RunSpec], cells: int
+) -> BoardPart:
+    """Group records into rows.
+
+    Parameters
+    ----------
+    board
+        Name of the board.
+    records
+        Its records, with controls.
+    absent
+        The runs without a record.
+    cells
+        Number of runs that the board asks for.
+    """
     good: dict[RowKey, list[RunRecord]] = defaultdict(list)
     for record in records:
         if not record.spec.control and record.status == "ok":
             good[row_key(record.spec)].append(record)
     rows = {row.key: row for row in make_rows(records, absent)}
-    return BoardPart(board, rows, dict(good), len(asked), len(absent))
+    return BoardPart(board, rows, dict(good), cells, len(absent))

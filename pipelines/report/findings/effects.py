@@ -45,7 +45,13 @@ class Effect:
         return self.estimate.mean - half, self.estimate.mean + half
 
     def p(self, bound: float = 0.0) -> float:
-        """Two-sided p of the test that the estimate is `bound`, in the unit of the estimate."""
+        """Two-sided p of the test that the estimate is `bound`, in the unit of the estimate.
+
+        Accuracies that are equal for all seeds count as no evidence, because they come in steps
+        (`p_value`). Costs do not: equal costs of all seeds are exact.
+        """
+        if self.scale != "points" and self.estimate.seed_error == 0:
+            return float(self.estimate.mean == bound)
         return p_value(replace(self.estimate, mean=self.estimate.mean - bound))
 
     @property

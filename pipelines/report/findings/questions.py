@@ -121,7 +121,7 @@ def questions(part: BoardPart, density: float) -> list[Question]:
         Question(
             "Who separates from whom",
             "Differences of test accuracy in points.",
-            ("separated", "separated, the other way"),
+            ("separated", ""),  # the better method of a pair comes first
             _tables((at, _pairs(part, at, found)) for _, at, found in compared),
             "pairs of methods",
         ),
@@ -180,11 +180,21 @@ def _without_test(method: str, effect: Effect | None, other: str = "") -> Answer
     return Answer(method, "few", effect, other)
 
 
-def _missing(row: Row, controls: int = 0) -> Answer:
-    """Say of how many runs of a row there is no record."""
-    number = row.missing + controls
-    runs = "run" if number == 1 else "runs"
-    return Answer(row.method, "absent", note=f"{number} {runs} missing")
+def _missing(row: Row) -> Answer:
+    """Say how many runs of a row, and of its controls, have no record; nothing if none has one."""
+    runs = row.missing + sum(row.statuses.values())
+    parts = [f"{row.missing} of {runs} runs"] if row.missing else []
+    parts += [f"{row.missing_controls} controls"] if row.missing_controls else []
+    note = f"without {' and '.join(parts)}" if row.statuses else ""
+    return Answer(row.method, "absent", note=note)
+
+
+def _either_missing(one: Row, two: Row) -> Answer:
+    """The answer of a row that has no records, or whose reference has none."""
+    if one.missing:
+        return _missing(one)
+    name = two.method if two.is_reference else f"{two.granularity} {two.method}"
+    return Answer(one.method, "absent", note=f"without {name}")
 
 
 def _pairs(part: BoardPart, rows: Sequence[Row], found: Sequence[Comparison]) -> Iterator[Answer]:
@@ -205,7 +215,7 @@ def _shuffled(rows: Sequence[Row], found: Sequence[Comparison]) -> Iterator[Answ
         gain = row.gain_over_shuffled
         comparison = _of(found, row.method, OWN_SHUFFLE, row)
         if row.missing_controls:
-            yield _missing(row, row.missing_controls)
+            yield _missing(row)
         elif comparison is not None:
             yield _judged(row.method, comparison)
         elif gain is not None:
@@ -221,7 +231,7 @@ def _active(part: BoardPart, rows: Sequence[Row], found: Sequence[Comparison]) -
         if row.missing:
             yield _missing(row)
         elif magnitude.missing:
-            yield _missing(magnitude)
+            yield replace(_missing(magnitude), method=row.method, note=f"without {MAGNITUDE}")
         elif comparison is not None:
             yield _judged(row.method, comparison)
         else:
@@ -264,7 +274,8 @@ def _training(part: BoardPart, tables: Sequence[Sequence[Row]]) -> Question:
             found.append((row, _cost(part, row, part.rows[dense], _SECONDS)))
     return Question(
         "What pruning saves in training time",
-        "Training seconds in % of those of the dense network.",
+        "Training seconds in % of those of the dense network; wall-clock, so other programs on the "
+        "machine count.",
         ("more than the dense network", "less than the dense network"),
         _by_table(found),
     )
@@ -272,9 +283,8 @@ def _training(part: BoardPart, tables: Sequence[Sequence[Row]]) -> Question:
 
 def _cost(part: BoardPart, one: Row, two: Row, metric: Metric) -> Answer:
     """The ratio of a cost of two rows; `_by_table` decides what may be said about it."""
-    for row in (one, two):
-        if row.missing:
-            return _missing(row)
+    if one.missing or two.missing:
+        return _either_missing(one, two)
     if not part.comparable(metric, one.key, two.key):
         return Answer(one.method, "none", note="times of several machines, or none")
     effect = part.ratio(one.key, two.key, metric)
@@ -282,9 +292,8 @@ def _cost(part: BoardPart, one: Row, two: Row, metric: Metric) -> Answer:
 
 
 def _accuracy(part: BoardPart, one: Row, two: Row) -> Answer:
-    for row in (one, two):
-        if row.missing:
-            return _missing(row)
+    if one.missing or two.missing:
+        return _either_missing(one, two)
     return _without_test(one.method, part.gain(one.key, two.key))
 
 

@@ -12,6 +12,8 @@ from pipelines.report.findings.effects import Effect
 from pipelines.report.findings.questions import Answer, Outcome, Question, TableAnswers
 
 NOT_COMPUTED = "not computed yet"
+#: At most so many methods are named in the reading.
+_FEW = 6
 #: What the reading has a line for: the first words of a title.
 _READING = (
     "Who separates",
@@ -25,9 +27,11 @@ _READING = (
 def findings_markdown(part: BoardPart, density: float, found: Sequence[Question]) -> str:
     """Write the answers of a board at one density: a list of tables below each question."""
     text = f"**Board `{part.board}`, density {density:g}**: {_coverage(part)}\n"
-    for question in found:
+    for number, question in enumerate(found):
         if question.tables:
             lines = [f"- {_table(question, table)}\n" for table in question.tables]
+            if number and all(answer.outcome == "absent" for answer in question.answers):
+                lines = [f"- {_capital(NOT_COMPUTED)}.\n"]  # the first question names the methods
             text += f"\n**{question.title}.** {question.unit}\n\n{''.join(lines)}"
     if unasked := [question.title for question in found if not question.tables]:
         text += f"\nThe board has no runs for: {'; '.join(unasked)}.\n"
@@ -74,8 +78,12 @@ def _table(question: Question, table: TableAnswers) -> str:
             parts.append(f"{title}: {number} ({_span(own)}).")
         else:
             parts.append(f"{title}: {', '.join(map(_entry, own))}.")
-    said = " ".join(f"{part[0].upper()}{part[1:]}" for part in parts)
+    said = " ".join(map(_capital, parts))
     return f"*{table.name}{_seeds(table.answers)}.* {said}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _titles(question: Question) -> list[tuple[Outcome, str]]:
@@ -99,8 +107,9 @@ def _seeds(answers: Iterable[Answer]) -> str:
 
 
 def _entry(answer: Answer) -> str:
-    said = answer.effect.text if answer.effect else f"({answer.note})"
-    return f"`{answer.method}` {said}"
+    if answer.effect:
+        return f"`{answer.method}` {answer.effect.text}"
+    return f"`{answer.method}`{f' ({answer.note})' if answer.note else ''}"
 
 
 def _better(answers: Sequence[Answer]) -> str:
@@ -175,6 +184,7 @@ def _smallest_to_largest(answers: Sequence[Answer]) -> str:
 
 
 def _absent(answers: Sequence[Answer]) -> str:
-    names = sorted({answer.method for answer in answers})
-    listed = ", ".join(f"`{name}`" for name in names)
-    return f"{NOT_COMPUTED[0].upper()}{NOT_COMPUTED[1:]}: {listed} ({len(answers)} rows)."
+    names = [f"`{name}`" for name in sorted({answer.method for answer in answers})]
+    listed = ", ".join(names) if len(names) <= _FEW else f"{len(names)} methods"
+    rows = "row" if len(answers) == 1 else "rows"
+    return f"{_capital(NOT_COMPUTED)}: {listed} ({len(answers)} {rows})."

@@ -7,39 +7,71 @@ from collections.abc import Sequence
 from typing import get_args
 
 from pipelines.methods.catalogue import in_headlines
+from pipelines.metrics.numbers import MISSING
 from pipelines.metrics.table import METRICS
-from pipelines.report.findings.claims import Check, Claim
-from pipelines.report.findings.effects import Effect
-from pipelines.report.findings.verdicts import Judgement, Verdict
-
-_HEAD = ("claim", "verdict", "found here, 95 % interval", "asked for", "checked on, and what differs")
+from pipelines.report.findings.claims import OWN_SHUFFLE, Check, Claim
+from pipelines.report.findings.verdicts import CANNOT, Judgement, Verdict
 
 
 def verdicts_markdown(found: Sequence[Verdict]) -> str:
-    """Write a count of the verdicts and one line for each check."""
+    """Write a count of the verdicts, and a table each: judged, not yet, and never here."""
     counts = Counter(one.judgement for one in found)
     listed = ", ".join(f"{counts[kind]} {_plural(kind)}" for kind in get_args(Judgement))
     claims = len({id(one.claim) for one in found})
-    lines = [
-        f"{claims} claims, {len(found)} checks: {listed}.\n",
-        f"| {' | '.join(_HEAD)} |",
-        f"| {' | '.join('---' for _ in _HEAD)} |",
-        *(f"| {' | '.join(_cells(one))} |" for one in found),
-    ]
-    return "\n".join(lines) + "\n"
+    judged = [one for one in found if one.judgement != CANNOT]
+    waiting = [one for one in found if one.judgement == CANNOT and one.check is not None]
+    never = [one for one in found if one.check is None]
+    return (
+        f"{claims} claims, {len(found)} checks: {listed}.\n"
+        + _section(
+            "Judged",
+            (
+                "claim",
+                "verdict",
+                "found, with 95 % interval",
+                "asked for",
+                "where, and what differs",
+            ),
+            [(_said(one), one.judgement, *_numbers(one), _where(one)) for one in judged],
+        )
+        + _section(
+            "Cannot be judged here yet",
+            ("claim", "why", "found", "asked for", "where, and what differs"),
+            [(_said(one), one.reason, *_numbers(one), _where(one)) for one in waiting],
+        )
+        + _section(
+            "Cannot be judged with this suite",
+            ("claim", "why"),
+            [(_said(one), one.reason) for one in never],
+        )
+    )
 
 
 def _plural(kind: Judgement) -> str:
     return {"holds": "hold", "does not hold": "do not hold"}.get(kind, kind)
 
 
-def _cells(one: Verdict) -> tuple[str, ...]:
-    said = f"{one.claim.claim} {_source(one.claim)}"
-    if one.check is None:
-        return said, one.judgement, "", "", one.reason
-    reason = f"**{one.reason[0].upper()}{one.reason[1:]}.** " if one.reason else ""
-    where = f"{reason}{_setting(one.check)}. {one.check.differs}{_abstract(one.check)}"
-    return said, one.judgement, _found(one.effect), _asked(one.check), where
+def _section(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [head, ["---"] * len(head), *rows]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"\n**{title}**\n\n{table}"
+
+
+def _said(one: Verdict) -> str:
+    return f"{one.claim.claim} {_source(one.claim)}"
+
+
+def _numbers(one: Verdict) -> tuple[str, str]:
+    assert one.check is not None, "claims without checks have no numbers"
+    found = f"{one.effect.text}, {one.effect.estimate.seeds} seeds" if one.effect else MISSING
+    return found, _asked(one.check)
+
+
+def _where(one: Verdict) -> str:
+    assert one.check is not None, "claims without checks have no setting"
+    return f"{_setting(one.check)}. {one.check.differs}{_abstract(one.check)}"
 
 
 def _abstract(check: Check) -> str:
@@ -54,21 +86,18 @@ def _source(claim: Claim) -> str:
     return f"({cited}, {claim.where})"
 
 
-def _found(effect: Effect | None) -> str:
-    return f"{effect.text}, {effect.estimate.seeds} seeds" if effect else ""
-
-
 def _setting(check: Check) -> str:
     density = check.density if isinstance(check.density, str) else f"density {check.density:g}"
     return f"Board `{check.board}`: `{check.workload}`, {check.granularity}, {density}"
 
 
 def _asked(check: Check) -> str:
-    """The bound, as a phrase: ``accuracy of `lamp` minus that of `random`: at least +0.00``."""
+    """The bound, as a phrase: "accuracy of `lamp` minus that of `random`: at least 0"."""
     side = "at least" if check.at_least is not None else "at most"
     if check.quantity == "accuracy":
-        other = "its shuffled control" if check.against == "own shuffle" else f"`{check.against}`"
-        return f"accuracy of `{check.method}` minus that of {other}: {side} {check.bound:+.2f}"
+        other = "its shuffled control" if check.against == OWN_SHUFFLE else f"`{check.against}`"
+        bound = f"{check.bound:+.2f}" if check.bound else "0"
+        return f"accuracy of `{check.method}` minus that of {other}: {side} {bound}"
     title = METRICS[check.quantity].title
     if check.against is None:
         shown = METRICS[check.quantity].format(check.bound)
