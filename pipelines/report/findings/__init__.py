@@ -1,1 +1,1 @@
-"""Findings: what the records of boards say in sentences, and which published claims they bear out."""
+"""Findings: sentences about the records of boards, and verdicts on published claims."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from pipelines.boards.board import Board
 from pipelines.boards.params import Params
+from pipelines.metrics.numbers import MISSING
 from pipelines.records.store import Store
 from pipelines.report.findings.claims import Claim
 from pipelines.report.findings.verdict_table import verdicts_markdown
@@ -165,7 +166,7 @@ def test_the_table_has_claims_by_what_is_known(board: Params, store: Store) -> N
         "`magnitude` minus that of `dense`: at least -6.00 | Board `small`: `digits-snn`, "
         "structured, density 0.25. Digits. |\n"
     ) in judged
-    assert "| not computed yet: 5 runs of `lamp` | – |" in yet
+    assert f"| not computed yet: 5 runs of `lamp` | {MISSING} |" in yet
     assert (
         "| It sees. ([We 2025](https://arxiv.org/abs/2501.00001), Fig. 1) | It needs ImageNet. |\n"
     ) in last
