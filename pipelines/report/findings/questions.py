@@ -93,7 +93,7 @@ class Question:
     unit: str
     words: tuple[str, str]
     tables: tuple[TableAnswers, ...]
-    of: str = "methods"
+    of: str = "rows"
 
     @property
     def answers(self) -> list[Answer]:
