@@ -1,0 +1,257 @@
+"""The proof at attach: on a copy, random units die, and the compacted copy equals the masked one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import snntorch
+import torch
+from torch import Tensor, nn
+
+from dpap.attachment.copies import at_rest, copy_of
+from dpap.attachment.surgery import cut_units
+from dpap.attachment.units import (
+    Forward,
+    State,
+    Trace,
+    Units,
+    Unremovable,
+    find_units,
+    tie_parts,
+    trace_network,
+)
+
+#: Largest difference between the two networks, relative to the norm of a layer's outputs.
+TOLERANCE = 1e-3
+PASSES = 3
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a compacted copy is not the masked one.
+
+    Parameters
+    ----------
+    reason
+        As the end of a sentence that begins "the units cannot be removed, because ...".
+    """
+
+    reason: str
+
+
+def proven_units(
+    network: nn.Module, example: Any, forward: Forward, kept: tuple[str, ...]
+) -> Units:
+    """Find the unit groups of a network, and prove on a copy that units can be removed.
+
+    If the network divides an axis of units into parts (heads, halves of a channel shuffle), units
+    that correspond are tied, and the proof is tried again.
+
+    Parameters
+    ----------
+    network
+        Any network; it does not change.
+    example
+        Input of `forward`.
+    forward
+        Runs the network.
+    kept
+        Layers whose outputs are never removed.
+
+    Raises
+    ------
+    Unremovable
+        If units cannot be removed.
+    ValueError
+        If the network does not run on the example.
+    """
+    copy = copy_of(network)
+    with quiet(copy):
+        try:
+            trace, states = trace_network(copy, example, forward)
+        except Exception as error:
+            raise ValueError(
+                f"the network does not run on the example ({_short(error)}): give an input that it "
+                "accepts, or the argument forward"
+            ) from error
+        return _tied_and_proven(copy, trace, states, example, forward, kept)
+
+
+def _tied_and_proven(
+    network: nn.Module,
+    trace: Trace,
+    states: list[State],
+    example: Any,
+    forward: Forward,
+    kept: tuple[str, ...],
+) -> Units:
+    parents = list(trace.ties.parents)
+    refused: Unremovable | None = None
+    for whole in (None, False, True):
+        trace.ties.parents[:] = parents
+        if refused is not None and not tie_parts(trace, refused.layers, whole is True):
+            break
+        try:
+            units = find_units(network, trace, states, kept)
+            failing = failures(network, units, example, forward)
+        except Unremovable as error:
+            refused = refused or error
+            continue
+        if not failing:
+            return units
+        layers = [p for g in units.structure.groups if g.name in failing for p in g.producers]
+        refused = refused or Unremovable(layers, next(iter(failing.values())).reason)
+    assert refused is not None
+    raise refused
+
+
+def failures(
+    network: nn.Module, units: Units, example: Any, forward: Forward
+) -> dict[str, Failure]:
+    """Return the groups whose units cannot be removed: name -> why."""
+    base = copy_of(network)
+    generator = torch.Generator().manual_seed(0)
+    _disturb(base, generator)
+    groups = units.structure.groups
+    for _ in range(ATTEMPTS):
+        kept = {group.name: _survivors(group.size, generator) for group in groups}
+        failure = _compare(base, units, kept, example, forward)
+        if failure is None:
+            return {}
+    found = {}
+    for name, some in kept.items():
+        alone = _compare(base, units, {name: some}, example, forward)
+        if alone is not None:
+            found[name] = alone
+    return found or {groups[0].name: failure}
+
+
+def _survivors(size: int, generator: torch.Generator) -> Tensor:
+    kept = torch.rand(size, generator=generator) < 0.6
+    first, second = torch.randperm(size, generator=generator)[:2].tolist()
+    kept[first], kept[second] = True, False
+    return kept
+
+
+def _compare(
+    base: nn.Module, units: Units, kept: Mapping[str, Tensor], example: Any, forward: Forward
+) -> Failure | None:
+    whole = {g.name: torch.ones(g.size, dtype=torch.bool) for g in units.structure.groups}
+    masked = copy_of(base)
+    units.structure.masks(whole | dict(kept)).project(masked)
+    compacted = copy_of(masked)
+    wanted = _outputs(masked, example, forward)
+    try:
+        cut_units(compacted, units.cuts, units.counted, kept)
+        found = _outputs(compacted, example, forward)
+    except Exception as error:
+        return Failure(f"the network does not run without some of them ({_short(error)})")
+    if [name for name, _ in wanted] != [name for name, _ in found]:
+        return Failure("the network takes another path without some of them")
+    for (name, before), (_, after) in zip(wanted, found, strict=True):
+        if before.shape != after.shape:
+            before = _part(units, name, before, after, kept)
+        if before is None or before.shape != after.shape:
+            continue
+        scale = float(before.norm())
+        if not float((before - after).norm()) <= TOLERANCE * max(scale, 1e-6):
+            where = f"the outputs of layer '{name}'" if name else "the outputs of the network"
+            return Failure(f"{where} would change")
+    return None
+
+
+def _part(
+    units: Units, name: str, before: Tensor, after: Tensor, kept: Mapping[str, Tensor]
+) -> Tensor | None:
+    """The part of a dense output that the compacted layer still has; None if not known."""
+    dims = [d for d in range(before.dim()) if before.shape[d] != after.shape[d]]
+    if len(dims) != 1 or before.dim() != after.dim():
+        return None
+    for group in units.structure.groups:
+        if name in group.producers and group.name in kept:
+            outputs = group.of_outputs(name, kept[group.name].float()) > 0
+            if len(outputs) == before.shape[dims[0]]:
+                return before.index_select(dims[0], outputs.nonzero().flatten())
+            groups = before.shape[dims[0]] // len(outputs)  # of a transposed convolution
+            return before.index_select(dims[0], outputs.repeat(groups).nonzero().flatten())
+    return None
+
+
+@torch.no_grad()
+def _outputs(network: nn.Module, example: Any, forward: Forward) -> list[tuple[str, Tensor]]:
+    """Outputs of all layers and of the network, in several passes, in float64."""
+    found: list[tuple[str, Tensor]] = []
+
+    def note(name: str, module: nn.Module, arguments: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            found.append((name, output.detach().cpu().double()))
+
+    network.eval()
+    at_rest(network)
+    with contextlib.ExitStack() as stack:
+        for name, module in network.named_modules():
+            if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+                stack.callback(module.register_forward_hook(partial(note, name)).remove)
+        torch.manual_seed(0)  # inputs may be coded at random
+        for _ in range(PASSES):
+            found += [("", x.detach().cpu().double()) for x in _tensors(forward(network, example))]
+    return found
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _tensors(item)
+
+
+@torch.no_grad()
+def _disturb(network: nn.Module, generator: torch.Generator) -> None:
+    """Random values, so that every layer's activity matters: fresh networks are often silent."""
+
+    def draw(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator).to(like)
+
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            for buffer, spread in ((module.running_mean, 0.1), (module.running_var, 0.0)):
+                if buffer is not None:
+                    buffer.add_(spread * draw(buffer))
+        for key, parameter in module._parameters.items():
+            if parameter is None or not parameter.is_floating_point():
+                continue
+            if isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and key == "weight":
+                fan = max(1, parameter[0].numel())
+                parameter.copy_(1.5 * draw(parameter) / fan**0.5)
+            else:
+                parameter.add_(0.2 * draw(parameter) * (1 if key == "bias" else parameter.abs()))
+        if isinstance(module, snntorch.SpikingNeuron):
+            threshold = getattr(module, "threshold", None)
+            if isinstance(threshold, Tensor):
+                threshold.mul_(0.3)
+
+
+@contextlib.contextmanager
+def quiet(network: nn.Module) -> Iterator[None]:
+    """Without compilation and autocast, and with the random generators as before at the end."""
+    devices = {p.device for p in network.parameters() if p.device.type == "cuda"}
+    with (
+        torch.random.fork_rng(devices=[d.index or 0 for d in devices]),
+        torch.compiler.set_stance("force_eager"),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
+
+
+def _short(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:100]}" if text else type(error).__name__
