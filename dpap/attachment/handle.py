@@ -1,69 +1,111 @@
-"""DPAP for any training loop: hooks record the activity, and `Attachment.update` prunes."""
+"""Any method in any training loop: hooks record the activity, and `Attachment.update` prunes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from baselines.shared.activity import Activity
-from baselines.shared.contract import Granularity, PruneContext
-from baselines.shared.dependency_graph import remove_units, unit_structure
-from baselines.shared.groups import PrunableLayer, Structure, prunable_layers
+from baselines.shared.contract import Granularity, PruneContext, Pruner
+from baselines.shared.groups import Structure, parameter_shapes, prunable_layers
 from baselines.shared.masks import Masks
-from dpap.emitters import Emitter, emitters, first_tensor, undisturbed
-from dpap.pruner import DPAP
+from dpap.attachment.admission import check_arguments, check_layers, rehearsal_batches, rehearse
+from dpap.attachment.copies import copy_of
+from dpap.attachment.methods import build_method, unused
+from dpap.attachment.probe import Loss, LoopProbe, Saliency, Scores, default_scores
+from dpap.attachment.proof import proven_units, quiet
+from dpap.attachment.recording import Place, Recorder, find_places
+from dpap.attachment.saved import pruner_state, restore_pruner
+from dpap.attachment.surgery import cut_units
+from dpap.attachment.units import Units, find_units, trace_network
+from dpap.emitters import emitters, undisturbed
 
-Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
+
+def _call(network: nn.Module, example: Any) -> Any:
+    return network(*example) if isinstance(example, tuple | list) else network(example)
 
 
 def attach(
     network: nn.Module,
-    pruner: DPAP,
+    pruner: Pruner | str,
     *,
-    example: Tensor,
-    readout: str,
+    example: Any,
+    readout: str | Sequence[str],
     density: float | None = None,
-    granularity: Granularity = "structured",
-    steps: int = 1,
-    forward: Callable[[nn.Module, Tensor], Any] = nn.Module.__call__,
+    granularity: Granularity | None = None,
+    steps: int | None = None,
+    forward: Callable[[nn.Module, Any], Any] = _call,
     seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    ignore: Sequence[str] = (),
+    neurons: Sequence[type[nn.Module] | str] = (),
+    folded: bool = False,
+    variable: bool = False,
+    saliency: Saliency | None = None,
+    scores: Scores | None = None,
+    loss: Loss | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> Attachment:
-    """Let DPAP prune a network while your own loop trains it.
+    """Let a method prune a network while your own loop trains it.
 
-    The network is traced once, in evaluation mode; its state does not change. Its convolution and
-    linear layers may be anywhere in it. The output of each must reach a neuron or activation module
-    (`dpap.emitters.NEURONS`), directly or through batch norm, pooling, additions and reshapes.
+    A copy of the network is traced in evaluation mode; the network itself does not change, unless
+    the method prunes before training. On this copy `attach` proves that units can be removed:
+    random units die, and the compacted copy must compute what the masked one does. The method is
+    rehearsed on a copy too. What would fail later is refused now.
 
     Parameters
     ----------
     network
-        A spiking network (snnTorch) or an artificial one. A compiled network is unwrapped. Hooks
-        break compiled graphs, so the network is compiled again at its next call.
+        A spiking or an artificial network. A compiled network and a data-parallel one are
+        unwrapped. Hooks break compiled graphs, so the network is compiled again at its next call.
     pruner
-        For example ``DPAP()`` or ``DPAP.from_preset(RELEASED)``. Its state belongs to this network
-        afterwards, so use a new pruner for each network.
+        Name of an installed method, or a pruner such as ``DPAP()``. A pruner that has begun on
+        another network is built again with the same hyper-parameters.
     example
-        One input of ``forward``, [B, ...], on the network's device.
+        One input of ``forward``, [B, ...], on the network's device; a tuple for several inputs.
     readout
-        Module path of the layer whose outputs are the classes. It is never pruned.
+        Module paths of the layers whose outputs are the classes. They are never pruned.
     density
-        Target density, kept / prunable weights, in (0, 1]. None: the density is emergent, that is,
-        survival alone decides.
+        Target density, kept / prunable weights, in (0, 1]. None: the density is emergent, which
+        few methods can.
     granularity
-        ``structured`` prunes channels and neurons; ``hybrid`` also prunes single weights of linear
-        layers.
+        ``structured`` prunes channels and neurons, ``unstructured`` single weights, ``hybrid``
+        both. None: ``structured`` if the method can, else its first one.
     steps
-        Time steps of one batch, that is, how often each layer is called per batch; 1 for
-        artificial networks.
+        Time steps of one batch, that is, how often each layer is called per batch. None: as often
+        as in one call of ``forward``.
     forward
-        Runs the network on ``example`` for one time step. Give it if ``network(example)`` does
-        not. Of several outputs, the first tensor is used.
+        Runs the network on ``example``, for one time step or for all. Give it if
+        ``network(example)`` does not.
     seed
-        Seed of the tie-break between equal survivals.
+        Seed of the random numbers of the method.
+    options
+        Hyper-parameters of a method that is given by name.
+    ignore
+        Module paths of layers, or of modules with layers inside, that are not pruned. Layers whose
+        units are tied to theirs are not pruned either. None of them counts in the density.
+    neurons
+        Types or paths of further modules whose output is the activity of the layers before them.
+        Without a neuron module, the absolute input of the next layer is the activity.
+    folded
+        Whether each call passes all time steps, as [T, B, ...] or [T * B, ...].
+    variable
+        Whether the number of time steps differs between batches. Then all calls since the last
+        update are one batch.
+    saliency
+        Batches (inputs, labels) of training samples, or a function that returns some, for methods
+        that compute saliencies.
+    scores
+        Class scores, [B, classes], of a batch of `saliency`. None: the first output of ``forward``,
+        summed over the time steps, with snnTorch's neurons at rest before.
+    loss
+        Loss of each sample, [B], from scores and labels. None: cross-entropy.
+    optimizer
+        The optimizer, for methods that prune before training and need its learning rate.
 
     Returns
     -------
@@ -73,79 +115,205 @@ def attach(
     Raises
     ------
     ValueError
-        If an argument is not as described, if the output of a layer reaches no neuron module, or if
-        a unit owns parameters that cannot be removed.
-
-    Notes
-    -----
-    Use it in one process only: parallel replicas would each select their own masks.
+        If an argument is not as described, if units cannot be removed, or if the method cannot
+        prune this network. The message names the layer and what to do.
     """
     network = getattr(network, "_orig_mod", network)
-    _check(network, pruner, readout, density, granularity, steps)
-    names = [layer.name for layer in prunable_layers(network, readout)]
-    with undisturbed(network):
-        found = emitters(network, names, lambda: forward(network, example))
-    with undisturbed(network):
-        structure = unit_structure(
-            network, readout, example, lambda net, x: first_tensor(forward(net, x))
-        )
+    if isinstance(network, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        network = network.module
+    made = build_method(pruner, dict(options or {})) if isinstance(pruner, str) else unused(pruner)
+    chosen = granularity or _granularity(made)
+    readouts = (readout,) if isinstance(readout, str) else tuple(readout)
+    check_arguments(made, density, chosen, steps)
+    inside = tuple(name for path in ignore for name in _layers_in(network, path)) or tuple(ignore)
+    check_layers(network, readouts, inside)
+    kept = (*readouts, *inside)
+    units = _units(network, example, forward, kept, chosen)
+    places, passes, stateful = _places(network, units, example, forward, neurons, steps, folded)
+    time = steps or max((p.calls * passes for p in places), default=1)
+    score = scores or default_scores(forward, passes)
+    _rehearse(made, network, units, example, forward, kept, chosen, density, time, score, loss)
+    probe = LoopProbe(network, saliency, score, loss, example, made.info.name)
+    recorder = Recorder(
+        network,
+        places if made.info.needs_activity else (),
+        0 if variable else passes,
+        time if folded else 1,
+    )
+    handle = Attachment(network, made, units, recorder, time, steps is not None or not stateful)
+    handle._optimizer = None if optimizer is None else weakref.ref(optimizer)
     generator = torch.Generator().manual_seed(seed)
-    pruner.begin(network, PruneContext(structure, granularity, density, generator, steps))
+    made.begin(
+        network,
+        PruneContext(
+            units.structure, chosen, density, generator, time, probe, handle._learning_rate
+        ),
+    )
     torch.compiler.reset()  # graphs compiled before do not call the hooks
-    return Attachment(network, pruner, structure, found, steps)
+    handle.restarts = made.restarts()
+    if made.due(0.0):
+        handle._apply(made.masks(0.0), optimizer)
+    return handle
+
+
+def _granularity(pruner: Pruner) -> Granularity:
+    known = pruner.info.granularities
+    return "structured" if "structured" in known else known[0]
+
+
+def _layers_in(network: nn.Module, path: str) -> list[str]:
+    kinds = (nn.modules.conv._ConvNd, nn.Linear)
+    return [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, kinds) and (name == path or name.startswith(f"{path}."))
+    ]
+
+
+def _units(
+    network: nn.Module, example: Any, forward: Callable[..., Any], kept: tuple[str, ...], chosen: str
+) -> Units:
+    """Units of the network, proven; for single weights the layers only."""
+    if chosen != "unstructured":
+        return proven_units(network, example, forward, kept)
+    with quiet(network):
+        trace, _ = trace_network(copy_of(network), example, forward)
+    layers = tuple(x for x in prunable_layers(network, "") if x.name not in kept)
+    for layer in layers:
+        if layer.name not in trace.inputs:
+            raise ValueError(
+                f"layer '{layer.name}' is not used by the forward pass of the example: remove it, "
+                f"or pass ignore=['{layer.name}']"
+            )
+    return Units(Structure(layers, parameter_shapes(network)), (), {}, {}, trace)
+
+
+def _places(
+    network: nn.Module,
+    units: Units,
+    example: Any,
+    forward: Callable[..., Any],
+    neurons: Sequence[type[nn.Module] | str],
+    steps: int | None,
+    folded: bool,
+) -> tuple[list[Place], int, bool]:
+    """Where the activity is recorded, forward passes per batch, and whether the network has states."""
+    names = [layer.name for layer in units.structure.layers]
+    copy = copy_of(network)
+    with quiet(copy), undisturbed(copy):
+        found = emitters(copy, names, lambda: forward(copy, example), tuple(neurons))
+        places = find_places(units, found, 2 if folded else 1, dict(copy.named_modules()))
+    calls = max((place.calls for place in places), default=1)
+    passes = 1 if folded or steps is None else max(1, steps // calls)
+    return places, passes, units.stateful
+
+
+def _rehearse(
+    pruner: Pruner,
+    network: nn.Module,
+    units: Units,
+    example: Any,
+    forward: Callable[..., Any],
+    kept: tuple[str, ...],
+    granularity: Granularity,
+    density: float | None,
+    steps: int,
+    scores: Scores,
+    loss: Loss | None,
+) -> None:
+    copy = copy_of(network)
+    structure = units.structure
+    if units.cuts:
+        structure = find_units(copy, units.trace, units.states, kept).structure
+    with quiet(copy):
+        batches = rehearsal_batches(example, 2) if isinstance(example, Tensor) else None
+        probe = LoopProbe(copy, batches, scores, loss, example, pruner.info.name)
+        rehearse(pruner, copy, structure, granularity, density, steps, probe, example)
 
 
 class Attachment:
-    """The connection between a network and its DPAP pruner; made by `attach`.
+    """The connection between a network and the method that prunes it; made by `attach`.
 
     Parameters
     ----------
     network
         The network that is trained.
     pruner
-        Its pruner, already begun.
-    structure
-        Its prunable layers and unit groups.
-    found
-        Layer name -> the neuron module that emits the layer's output.
+        Its pruner.
+    units
+        Its layers, its unit groups and what they own.
+    recorder
+        Records the activity.
     steps
         Time steps of one batch.
+    sure
+        Whether more forward passes than one batch needs are more batches.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        pruner: DPAP,
-        structure: Structure,
-        found: dict[str, Emitter],
+        pruner: Pruner,
+        units: Units,
+        recorder: Recorder,
         steps: int,
+        sure: bool,
     ) -> None:
         self.network = network
         self.pruner = pruner
-        self.structure = structure
+        self.units = units
         self.steps = steps
         self.masks = self._device_masks = Masks()
-        self._clear_activity()
-        modules = dict(network.named_modules())
-        self._hooks = []
-        for layer in structure.layers:
-            emitter = found[layer.name]
-            for name, hook in (
-                (layer.name, partial(self._record_input, layer)),
-                (emitter.neuron, partial(self._record_output, layer, emitter)),
-            ):
-                self._hooks.append(modules[name].register_forward_hook(_eager(hook)))
+        self.restarts: tuple[float, ...] = ()
+        self.attached = True
+        self._recorder = recorder
+        self._sure = sure
+        self._progress = 0.0
+        self._optimizer: weakref.ref[torch.optim.Optimizer] | None = None
+        self._penalised = self._read_gradients = False
+
+    @property
+    def structure(self) -> Structure:
+        """Prunable layers and unit groups."""
+        return self.units.structure
 
     @property
     def density(self) -> float:
         """Density now: kept / prunable weights, in [0, 1]."""
         return self.structure.density(self.masks)
 
-    def update(self, progress: float, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Record the batch since the last update, prune if an update is due, and apply the masks.
+    @property
+    def widths(self) -> dict[str, int]:
+        """Group name -> number of kept units."""
+        sizes = {group.name: group.size for group in self.structure.groups}
+        return sizes | {name: int(kept.sum()) for name, kept in self.masks.units.items()}
 
-        Call it after every batch. Call it after the optimizer step if the batch has one; gradients
-        may accumulate over several batches. Forward passes in evaluation mode are not recorded.
+    def penalty(self) -> Tensor:
+        """Return the method's penalty, a scalar to add to the loss before ``backward``."""
+        self._penalised = True
+        penalty = self.pruner.penalty()
+        return next(self.network.parameters()).new_zeros(()) if penalty is None else penalty
+
+    def gradients(self) -> None:
+        """Let the method read the gradients.
+
+        `update` does so too. Call it after ``backward`` only if the loop clears the gradients
+        before `update`.
+        """
+        self._read_gradients = True
+        self.pruner.gradients()
+
+    def skip(self) -> None:
+        """Forget the passes since the last update, for a batch that was given up half-way."""
+        self._recorder.clear()
+        self._penalised = self._read_gradients = False
+
+    def update(self, progress: float, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Record the batches since the last update, prune if that is due, and apply the masks.
+
+        Call it after every batch, after the optimizer step if there is one. Gradients may
+        accumulate over several batches, and a closure may run the network several times.
+        Forward passes in evaluation mode are not recorded.
 
         Parameters
         ----------
@@ -158,140 +326,205 @@ class Attachment:
         Raises
         ------
         ValueError
-            If progress is outside [0, 1], or a layer did not run `steps` times since the last
-            update.
+            If progress is outside [0, 1] or goes back, the layers did not run as often as `steps`
+            says, or the method needs gradients or a penalty that it did not get.
         RuntimeError
             If `detach` or `compact` was called before.
         """
-        if not self._hooks:
+        if not self.attached:
             raise RuntimeError(
                 "update() was called after detach() or compact(): attach to the network again"
             )
         if not 0 <= progress <= 1:
             raise ValueError(f"progress must be in [0, 1], not {progress}")
-        if not self.pruner.finished:
-            self.pruner.observe(self._activity())
-        self._clear_activity()
-        masks = self.pruner.masks(progress)
+        if optimizer is not None:
+            self._optimizer = weakref.ref(optimizer)
+        finished = getattr(self.pruner, "finished", False)
+        if not finished:
+            self._feed()
+        self._recorder.clear()
+        self._penalised = self._read_gradients = False
+        for restart in self.restarts:
+            if self._progress < restart <= progress and optimizer is not None:
+                optimizer.state.clear()
+        self._progress = progress
+        masks = self.pruner.masks(progress) if self.pruner.due(progress) else None
+        self._apply(self._shared(masks), optimizer)
+        self._recorder.recording = not getattr(self.pruner, "finished", False)
+
+    def _feed(self) -> None:
+        """Give the method what it needs of the batches since the last update."""
+        info = self.pruner.info
+        if info.needs_activity:
+            for activity in self._recorder.batches(self._sure):
+                self.pruner.observe(activity)
+        if info.needs_gradients and not self._read_gradients:
+            if all(p.grad is None for p in self.network.parameters()):
+                raise ValueError(
+                    f"method '{info.name}' reads gradients, and there are none: call update() "
+                    "before zero_grad(), or gradients() after backward()"
+                )
+            self.pruner.gradients()
+        if type(self.pruner).penalty is not Pruner.penalty and not self._penalised:
+            raise ValueError(
+                f"method '{info.name}' has a penalty: add penalty() of the attachment to the loss"
+            )
+
+    def _shared(self, masks: Masks | None) -> Masks | None:
+        """Let all processes of a distributed training use the masks of the first one."""
+        distributed = torch.distributed
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return masks
+        box = [masks]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def _apply(self, masks: Masks | None, optimizer: torch.optim.Optimizer | None) -> None:
         if masks is not None:
             self.masks = masks
             self._device_masks = masks.to(next(self.network.parameters()).device)
         self._device_masks.project(self.network, optimizer)
 
+    def _learning_rate(self, progress: float) -> float:
+        optimizer = self._optimizer() if self._optimizer is not None else None
+        if optimizer is None:
+            raise ValueError(
+                f"method '{self.pruner.info.name}' needs the learning rate: give the optimizer to "
+                "attach() and update()"
+            )
+        return float(optimizer.param_groups[0]["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the method and the masks, to go on later or elsewhere.
+
+        It has tensors, numbers and strings only, so ``torch.load`` accepts it. Save the state of
+        the network and of the optimizer besides.
+        """
+        masks = {key: dict(getattr(self.masks, key)) for key in ("parameters", "units", "steps")}
+        return {
+            "method": self.pruner.info.name,
+            "progress": self._progress,
+            "masks": masks,
+            "generator": self.pruner.context.generator.get_state(),
+            "pruner": pruner_state(self.pruner, self.network),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load a state of `state_dict`, and apply its masks.
+
+        Parameters
+        ----------
+        state
+            From an attachment of the same method to a network of the same shapes.
+
+        Raises
+        ------
+        ValueError
+            If the state belongs to another method or network.
+        """
+        name = self.pruner.info.name
+        if state["method"] != name:
+            raise ValueError(f"the state belongs to method '{state['method']}', not to '{name}'")
+        masks = Masks(**state["masks"])
+        for key, mask in masks.parameters.items():
+            if self.structure.shapes.get(key) != tuple(mask.shape):
+                raise ValueError(f"the state belongs to another network: '{key}' does not fit")
+        restore_pruner(self.pruner, self.network, state["pruner"])
+        self.pruner.context.generator.set_state(state["generator"])
+        self._progress = state["progress"]
+        self._recorder.clear()
+        self._recorder.recording = not getattr(self.pruner, "finished", False)
+        self._apply(masks, None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Attachment:
+        """Copy the attachment with its network; the copy records and prunes for itself."""
+        import copy
+
+        network = copy_of(self.network) if id(self.network) not in memo else memo[id(self.network)]
+        memo[id(self.network)] = network
+        cleaned = [m for m in network.modules() if m._forward_hooks]
+        for module in cleaned:
+            _drop_inert(module)
+        structure = self.structure
+        if self.units.cuts:
+            structure = find_units(
+                network, self.units.trace, self.units.states, self.units.kept
+            ).structure
+        units = replace(self.units, structure=structure)
+        old = self._recorder
+        recorder = Recorder(network, old.places, old.passes, old.steps)
+        pruner = unused(self.pruner)
+        handle = Attachment(network, pruner, units, recorder, self.steps, self._sure)
+        handle.restarts = self.restarts
+        context = self.pruner.context
+        probe = copy.copy(context.probe)
+        if isinstance(probe, LoopProbe):
+            probe.network = network
+        generator = torch.Generator()
+        fields = {"structure": structure, "generator": generator, "probe": probe}
+        rate = handle._learning_rate
+        pruner.begin(network, replace(context, **fields, learning_rate=rate))
+        handle.load_state_dict(copy.deepcopy(self.state_dict()))
+        if not self.attached:
+            handle.detach()
+        return handle
+
     def detach(self) -> None:
         """Remove the hooks. Pruned weights are zero now, but further training can change them."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
-        self._clear_activity()
+        self._recorder.remove()
+        self.attached = False
         torch.compiler.reset()  # graphs compiled before keep the breaks at the hooks
 
-    def compact(self) -> None:
+    def compact(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Remove the hooks, and remove pruned units from the network's layers, in place.
 
-        In evaluation mode the outputs stay those of the masked network. Make a new optimizer
-        afterwards: an existing one still holds the old parameters.
+        In evaluation mode the outputs stay those of the masked network. Parameters stay the same
+        objects, so an optimizer goes on: its state is cut too.
+
+        Parameters
+        ----------
+        optimizer
+            An optimizer of the network. None: the one that `update` got last.
+
+        Raises
+        ------
+        ValueError
+            If weights that the masks remove are not zero, because weights of another moment were
+            loaded. Then nothing is removed.
         """
-        if self._hooks:
-            self.detach()
-            remove_units(self.structure, self.masks)
-
-    def _clear_activity(self) -> None:
-        self._inputs: dict[str, list[Tensor]] = {x.name: [] for x in self.structure.layers}
-        self._outputs: dict[str, list[Tensor]] = {x.name: [] for x in self.structure.layers}
-        self._calls = dict.fromkeys(self._inputs, 0)
-
-    def _recording(self) -> bool:
-        return self.network.training and not self.pruner.finished
-
-    def _record_input(
-        self, layer: PrunableLayer, module: nn.Module, arguments: tuple[Any, ...], output: Any
-    ) -> None:
-        """Forward hook of a layer: record its input."""
-        if self._recording():
-            units = module.in_features if isinstance(module, nn.Linear) else module.in_channels
-            assert isinstance(units, int)
-            self._inputs[layer.name].append(_per_unit(arguments[0], layer, units))
-
-    def _record_output(
-        self,
-        layer: PrunableLayer,
-        emitter: Emitter,
-        module: nn.Module,
-        arguments: tuple[Any, ...],
-        output: Any,
-    ) -> None:
-        """Forward hook of the neuron module behind a layer: record the layer's neuron output."""
-        if self._recording():
-            if emitter.emits(self._calls[layer.name]):
-                emitted = _per_unit(first_tensor(output), layer, layer.shape[0])
-                self._outputs[layer.name].append(emitted)
-            self._calls[layer.name] += 1
-
-    def _activity(self) -> Activity:
-        """Return the recorded inputs and outputs of all layers since the last update."""
-        activity = {}
-        for name, inputs in self._inputs.items():
-            outputs = self._outputs[name]
-            if not len(inputs) == len(outputs) == self.steps:
+        if not self.attached:
+            return
+        parameters = dict(self.network.named_parameters())
+        for name, mask in self.masks.parameters.items():
+            if bool((parameters[name].detach()[~mask.to(parameters[name].device)] != 0).any()):
                 raise ValueError(
-                    f"layer '{name}' ran {len(inputs)} times in training mode since the last "
-                    f"update, and its neurons {len(outputs)} times, not steps={self.steps} times: "
-                    "call update() once after every batch, and attach() with the right steps"
+                    f"'{name}' has weights where the masks have none: weights of another moment "
+                    "were loaded; load the state_dict() of the attachment of that moment too"
                 )
-            activity[name] = (torch.stack(inputs), torch.stack(outputs))
-        return Activity(activity)
+        remembered = self._optimizer() if self._optimizer is not None else None
+        self.detach()
+        self._cut(self.network, optimizer or remembered)
+
+    def compact_copy(self, network: nn.Module) -> None:
+        """Mask a copy of the network, such as its moving average, and remove pruned units from it.
+
+        Call it before or after `compact`.
+
+        Parameters
+        ----------
+        network
+            A copy that has the dense shapes, changed in place.
+        """
+        self._device_masks.project(network)
+        self._cut(network, None)
+
+    def _cut(self, network: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+        cut_units(network, self.units.cuts, self.units.counted, self.masks.units, optimizer)
 
 
-def _check(
-    network: nn.Module,
-    pruner: DPAP,
-    readout: str,
-    density: float | None,
-    granularity: str,
-    steps: int,
-) -> None:
-    """Raise ValueError if the arguments of `attach` do not fit together."""
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, not {steps}")
-    layers = [layer.name for layer in prunable_layers(network, "")]
-    if readout not in layers:
-        raise ValueError(f"readout '{readout}' is not one of the network's layers {layers}")
-    if len(layers) == 1:
-        raise ValueError(f"there is nothing to prune: '{readout}' is the only layer")
-    if density is not None and not 0 < density <= 1:
-        raise ValueError(f"density must be in (0, 1], not {density}")
-    if "spatio-temporal" in (granularity, *pruner.info.granularities):
-        raise ValueError(
-            "single time steps cannot be pruned outside the benchmark: use the pruner dpap.DPAP, "
-            "with granularity 'structured' or 'hybrid'"
-        )
-    if granularity not in pruner.info.granularities:
-        known = ", ".join(pruner.info.granularities)
-        raise ValueError(f"granularity must be one of {known}, not '{granularity}'")
+def _drop_inert(module: nn.Module) -> None:
+    from dpap.attachment.recording import Hook
 
-
-def _eager(hook: Hook) -> Hook:
-    """Exclude a hook from compiled graphs, which would be specialised on the number of batches."""
-    eager: Hook = torch.compiler.disable(torch.no_grad()(hook))
-    return eager
-
-
-def _per_unit(activity: Tensor, layer: PrunableLayer, units: int) -> Tensor:
-    """Sum activity over feature maps, to [B, units] in float32.
-
-    DPAP counts a channel as one population (`baselines.shared.activity`). Besides, sums need little
-    memory, and in-place operations of the network do not change them.
-
-    Parameters
-    ----------
-    activity
-        [B, units, ...map], or the same with flattened maps. For a linear layer [B, ..., units].
-    layer
-        The layer that reads or produces the activity.
-    units
-        Number of units.
-    """
-    if layer.kind == "linear":
-        return activity.reshape(len(activity), -1, units).sum(1, dtype=torch.float32)
-    return activity.reshape(len(activity), units, -1).sum(2, dtype=torch.float32)
+    for key, hook in list(module._forward_hooks.items()):
+        if isinstance(hook, Hook) and hook.note is None:
+            del module._forward_hooks[key]

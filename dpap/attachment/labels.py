@@ -71,16 +71,26 @@ _BATCH_NORMS = {
 
 
 class Ties:
-    """Union-find over labels; a smaller label represents those that are tied to it."""
+    """Union-find over labels; a smaller label represents those that are tied to it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    known
+        Parents that labels have from the start, by label: ties of an earlier trace.
+    """
+
+    def __init__(self, known: Sequence[int] = ()) -> None:
         self.parents = [0]
+        self.known = known
 
     def new(self, number: int) -> Tensor:
-        """Return new labels, [number]."""
+        """Return new labels, [number]; those that are tied already have one label."""
         first = len(self.parents)
-        self.parents.extend(range(first, first + number))
-        return torch.arange(first, first + number)
+        labels = range(first, first + number)
+        self.parents.extend(self.known[x] if x < len(self.known) else x for x in labels)
+        if not self.known:
+            return torch.arange(first, first + number)
+        return torch.tensor([self.root(x) for x in labels], dtype=torch.long)
 
     def root(self, label: int) -> int:
         """Return the label that represents this one."""
@@ -164,11 +174,13 @@ class LabelMode(TorchDispatchMode):
     ----------
     network
         The network; its weights and buffers are recognised by their storage.
+    known
+        Ties of an earlier trace of this network, see `Ties`.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, known: Sequence[int] = ()) -> None:
         super().__init__()
-        self.trace = Trace()
+        self.trace = Trace(Ties(known))
         #: The modules that are being called, innermost last.
         self.calling: list[tuple[str, nn.Module]] = []
         self._sources: dict[int, tuple[str, Tensor]] = {}

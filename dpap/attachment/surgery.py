@@ -172,7 +172,7 @@ def _correct(module: nn.Module) -> None:
         module.groups = module.in_channels if depthwise and module.groups > 1 else module.groups
         module.out_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.modules.conv._ConvNd):
-        depthwise = module.groups > 1 and module.weight.shape[1] == 1
+        depthwise = module.groups > 1 and module.groups == module.in_channels
         per_group = module.out_channels // module.groups
         module.out_channels = len(module.weight)
         module.groups = module.out_channels // per_group if depthwise else module.groups

@@ -90,6 +90,10 @@ class Units:
         Label -> (group, unit), for the elements of activities.
     trace
         The labels.
+    states
+        What the modules keep between passes.
+    kept
+        Layers whose units are kept.
     """
 
     structure: Structure
@@ -97,10 +101,19 @@ class Units:
     counted: Mapping[str, int]
     roots: Mapping[int, tuple[str, int]]
     trace: Trace
+    states: tuple[State, ...] = ()
+    kept: tuple[str, ...] = ()
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the network keeps something between passes."""
+        return bool(self.states)
 
 
 @torch.no_grad()
-def trace_network(network: nn.Module, example: Any, forward: Forward) -> tuple[Trace, list[State]]:
+def trace_network(
+    network: nn.Module, example: Any, forward: Forward, known: Sequence[int] = ()
+) -> tuple[Trace, list[State]]:
     """Trace two passes of a network in evaluation mode. The second one sees the states of the first.
 
     Parameters
@@ -111,6 +124,8 @@ def trace_network(network: nn.Module, example: Any, forward: Forward) -> tuple[T
         Input of `forward`.
     forward
         Runs the network.
+    known
+        Ties of an earlier trace of a copy of this network.
 
     Returns
     -------
@@ -121,7 +136,7 @@ def trace_network(network: nn.Module, example: Any, forward: Forward) -> tuple[T
     at_rest(network)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    mode = LabelMode(network)
+    mode = LabelMode(network, known)
     removes = []
     for name, module in network.named_modules():
         enter = partial(_enter, mode, name)
@@ -248,7 +263,7 @@ def find_units(
     structure = Structure(prunable, parameter_shapes(network), tuple(groups))
     modules = dict(network.named_modules())
     counted = {path: _dense(modules[path], trace, path) for path in trace.counted}
-    return Units(structure, tuple(cuts), counted, places, trace)
+    return Units(structure, tuple(cuts), counted, places, trace, tuple(states), tuple(kept))
 
 
 def _components(outputs: Mapping[str, Tensor]) -> list[tuple[str, ...]]:

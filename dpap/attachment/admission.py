@@ -1,0 +1,179 @@
+"""Admission: whether a network, a method and the arguments of `attach` fit, before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from baselines.shared.activity import Activity
+from baselines.shared.contract import PruneContext, Pruner
+from baselines.shared.groups import Structure
+from baselines.shared.masks import Masks
+from dpap.attachment.methods import fresh
+from dpap.attachment.probe import LoopProbe
+
+_KINDS = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+def check_arguments(
+    pruner: Pruner, density: float | None, granularity: str, steps: int | None
+) -> None:
+    """Raise ValueError if the arguments of `attach` do not fit together."""
+    info = pruner.info
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    if density is not None and not 0 < density <= 1:
+        raise ValueError(f"density must be in (0, 1], not {density}")
+    if "spatio-temporal" in (granularity, *info.granularities):
+        raise ValueError(
+            "single time steps cannot be pruned outside the benchmark: use the pruner dpap.DPAP, "
+            "with granularity 'structured' or 'hybrid'"
+        )
+    if granularity not in info.granularities:
+        known = ", ".join(info.granularities)
+        raise ValueError(f"granularity must be one of {known}, not '{granularity}'")
+    if granularity == "none":
+        raise ValueError(f"method '{info.name}' prunes nothing: use another method")
+    if density is None and not info.emergent:
+        raise ValueError(f"method '{info.name}' finds no density of its own: give density=")
+
+
+def check_layers(network: nn.Module, readouts: Sequence[str], ignored: Sequence[str]) -> None:
+    """Raise ValueError if the layers of a network cannot be pruned as they are."""
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, _KINDS)}
+    for name, module in layers.items():
+        if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():
+            raise ValueError(
+                f"layer '{name}' is lazy and has no weight yet: run the network on an example "
+                "before attach()"
+            )
+    for readout in readouts:
+        if readout not in layers:
+            raise ValueError(
+                f"readout '{readout}' is not one of the network's layers {list(layers)}"
+            )
+    for path in ignored:
+        if not any(name == path or name.startswith(f"{path}.") for name in layers):
+            raise ValueError(f"ignore names '{path}', which is not a layer or has none inside")
+    prunable = [name for name in layers if name not in (*readouts, *ignored)]
+    if not prunable:
+        raise ValueError(
+            f"there is nothing to prune: '{readouts[0]}' is the only layer"
+            if len(layers) == 1
+            else "there is nothing to prune: all layers are readouts or ignored"
+        )
+    owner: dict[int, str] = {}
+    for name, module in layers.items():
+        if parametrize.is_parametrized(module) or "weight" not in module._parameters:
+            raise ValueError(
+                f"the weight of layer '{name}' is computed from other parameters: remove its "
+                "parametrization (remove_parametrizations) or its masks (prune.remove) first"
+            )
+        other = owner.setdefault(id(module.weight), name)
+        if other != name and not {name, other} <= {*readouts, *ignored}:
+            raise ValueError(
+                f"layers '{other}' and '{name}' share one weight: give each a weight of its own, "
+                f"or pass ignore=['{other}', '{name}']"
+            )
+
+
+def rehearse(
+    pruner: Pruner,
+    network: nn.Module,
+    structure: Structure,
+    granularity: Any,
+    density: float | None,
+    steps: int,
+    probe: LoopProbe,
+    example: Any,
+) -> None:
+    """Run a method on a copy of a network, so that it fails now rather than during training.
+
+    Parameters
+    ----------
+    pruner
+        The method; it does not change.
+    network
+        A copy of the network; its weights change.
+    structure
+        Layers and groups of the copy.
+    granularity, density, steps
+        As for the run.
+    probe
+        Passes of the copy.
+    example
+        Input of the network.
+
+    Raises
+    ------
+    ValueError
+        If the method fails, or returns masks that do not fit.
+    """
+    trial, name = fresh(pruner), pruner.info.name
+    generator = torch.Generator().manual_seed(0)
+    context = PruneContext(
+        structure, granularity, density, generator, steps, probe, learning_rate=lambda _: 1e-3
+    )
+    try:
+        trial.begin(network, context)
+        for progress in (0.0, 0.3, 0.6, 1.0):
+            if progress:
+                _one_batch(trial, network, structure, steps, generator)
+            if trial.due(progress):
+                masks = trial.masks(progress)
+                if masks is not None:
+                    _check_masks(masks, structure)
+                    masks.project(network)
+    except _Expected:
+        raise
+    except Exception as error:
+        text = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(
+            f"method '{name}' cannot prune this network ({type(error).__name__}: {text[:120]}): use "
+            "another method"
+        ) from error
+
+
+class _Expected(ValueError):
+    """An error whose message needs no addition."""
+
+
+def _one_batch(
+    trial: Pruner,
+    network: nn.Module,
+    structure: Structure,
+    steps: int,
+    generator: torch.Generator,
+) -> None:
+    device = next(network.parameters()).device
+    if trial.info.needs_activity:
+        pairs = {}
+        for layer in structure.layers:
+            module = network.get_submodule(layer.name)
+            inputs = getattr(module, "in_features", None) or module.in_channels
+            draw = [torch.rand(steps, 4, n, generator=generator) for n in (inputs, layer.outputs)]
+            pairs[layer.name] = (draw[0].to(device), draw[1].to(device))
+        trial.observe(Activity(pairs))
+    trial.penalty()
+    if trial.info.needs_gradients:
+        for parameter in network.parameters():
+            drawn = torch.randn(parameter.shape, generator=generator)
+            parameter.grad = drawn.to(parameter)
+        trial.gradients()
+
+
+def _check_masks(masks: Masks, structure: Structure) -> None:
+    for name, mask in masks.parameters.items():
+        wanted = structure.shapes.get(name)
+        if wanted is None or tuple(mask.shape) != tuple(wanted):
+            raise ValueError(f"mask '{name}' of shape {tuple(mask.shape)} fits no parameter")
+
+
+def rehearsal_batches(example: Any, classes: int) -> list[tuple[Tensor, Tensor]]:
+    """Batches of the example with made-up labels."""
+    assert isinstance(example, Tensor)
+    return [(example[:2], torch.arange(min(2, len(example))) % classes)]
