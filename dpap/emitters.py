@@ -118,17 +118,26 @@ def emitters(
     layers = tuple(layers)
     kinds = (*NEURONS, *(kind for kind in neurons if isinstance(kind, type)))
     tracer = _Tracer()
+    inside: dict[str, str] = {}  # path of a module inside a neuron module -> the neuron module
     with ExitStack() as stack:
         for name, module in modules.items():
             is_neuron = isinstance(module, kinds) or name in neurons or _is_spiking(module)
             hook = tracer.at_neuron(name) if is_neuron else None
+            if is_neuron:
+                inside.update({f"{name}.{part}".strip("."): name for part, _ in module.named_modules()})
             if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
                 hook = tracer.at_layer(name)
             if hook is not None:
                 stack.callback(module.register_forward_hook(hook).remove)
         stack.enter_context(tracer)
         forward()
-    return {layer: [*_places(layer, tracer)] for layer in layers}
+    found = {layer: [*_places(layer, tracer)] for layer in layers}
+    for layer in layers:
+        if layer in inside:  # a recurrent connection
+            name = inside[layer]
+            every = frozenset(range(tracer.calls.get(name, 1)))
+            found[layer].insert(0, Emitter(name, every, max(1, len(every))))
+    return found
 
 
 def _is_spiking(module: nn.Module) -> bool:
