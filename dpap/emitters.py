@@ -52,12 +52,15 @@ class Emitter:
     reads
         Whether `neuron` is a layer that reads the output, because no neuron module receives it:
         then the activity is the absolute input of this layer.
+    current
+        Whether `neuron` is the layer itself: then the activity is its absolute output.
     """
 
     neuron: str
     calls: frozenset[int]
     period: int
     reads: bool = False
+    current: bool = False
 
     def emits(self, call: int) -> bool:
         """Whether call number `call`, counted over all passes, emits the layer's output."""
@@ -112,7 +115,7 @@ def emitters(
     -------
     dict
         Layer -> where its activity may be recorded, the best place first: the neuron modules that
-        it reaches first, then the layers that read it.
+        it reaches first, then the layers that read it, then the layer itself.
     """
     modules = dict(network.named_modules())
     layers = tuple(layers)
@@ -151,6 +154,8 @@ def _places(layer: str, tracer: _Tracer) -> Iterator[Emitter]:
         for name in dict.fromkeys(name for name, _ in calls):
             numbers = frozenset(number for other, number in calls if other == name)
             yield Emitter(name, numbers, tracer.calls[name], reads)
+    period = tracer.calls.get(layer, 0)
+    yield Emitter(layer, frozenset(range(period)), period, current=True)
 
 
 class _Tracer(TorchFunctionMode):

@@ -16,6 +16,10 @@ from baselines.shared.masks import Masks
 from dpap.attachment.methods import fresh
 from dpap.attachment.probe import LoopProbe
 
+#: Methods whose scores take a unit for a row of the weight.
+_ROWS = {
+    *("dpap-compete", "dpap-trophic", "fpgm", "nisp", "sd_snn", "upr", "wanda"),
+}
 _KINDS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
@@ -28,7 +32,7 @@ def check_arguments(
         raise ValueError(f"steps must be at least 1, not {steps}")
     if density is not None and not 0 < density <= 1:
         raise ValueError(f"density must be in (0, 1], not {density}")
-    if "spatio-temporal" in (granularity, *info.granularities):
+    if granularity == "spatio-temporal" or set(info.granularities) == {"spatio-temporal"}:
         raise ValueError(
             "single time steps cannot be pruned outside the benchmark: use the pruner dpap.DPAP, "
             "with granularity 'structured' or 'hybrid'"
@@ -114,6 +118,13 @@ def rehearse(
         If the method fails, or returns masks that do not fit.
     """
     trial, name = fresh(pruner), pruner.info.name
+    transposed = [layer.name for layer in structure.layers if layer.transposed]
+    if transposed and name in _ROWS:
+        raise ValueError(
+            f"method '{name}' takes the rows of a weight for its units, and transposed convolution "
+            f"'{transposed[0]}' has them in columns: use another method, or pass "
+            f"ignore=['{transposed[0]}']"
+        )
     generator = torch.Generator().manual_seed(0)
     context = PruneContext(
         structure, granularity, density, generator, steps, probe, learning_rate=lambda _: 1e-3
@@ -128,18 +139,17 @@ def rehearse(
                 if masks is not None:
                     _check_masks(masks, structure)
                     masks.project(network)
-    except _Expected:
-        raise
     except Exception as error:
         text = (str(error).strip().splitlines() or [""])[0]
+        if isinstance(error, AttributeError):
+            raise ValueError(
+                f"method '{name}' reads parts that only the benchmark's own networks have ({text}): "
+                "use another method"
+            ) from error
         raise ValueError(
             f"method '{name}' cannot prune this network ({type(error).__name__}: {text[:120]}): use "
             "another method"
         ) from error
-
-
-class _Expected(ValueError):
-    """An error whose message needs no addition."""
 
 
 def _one_batch(

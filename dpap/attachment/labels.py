@@ -63,7 +63,7 @@ _FRESH = {
     *("empty_strided", "sym_size", "is_same_size", "equal", "new_tensor", "bernoulli_"),
 }
 _FILLS = {"zero_", "fill_", "uniform_", "normal_", "random_", "bernoulli_"}
-_COPIES = {"clone", "_to_copy", "contiguous", "copy", "native_dropout", "lift_fresh_copy", "copy_"}
+_COPIES = {"_prelu_kernel", "clone", "_to_copy", "contiguous", "copy", "native_dropout", "lift_fresh_copy", "copy_"}
 _BATCH_NORMS = {
     *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
     *("cudnn_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update", "batch_norm"),
@@ -298,12 +298,14 @@ class LabelMode(TorchDispatchMode):
     def _hint_view(self, name: str, args: Any, results: list[Tensor]) -> None:
         """Note which axis of units a view divides, and into how many parts."""
         x = args[0]
-        if name in ("split", "split_with_sizes", "chunk", "unsafe_split", "unbind"):
+        if name in ("split", "split_with_sizes", "chunk", "unsafe_split"):
             parts = [self._value(r) for r in results]
             if len(parts) > 1 and all(p is not None and p.shape == parts[0].shape for p in parts):  # type: ignore[union-attr]
                 dim = args[2] if len(args) > 2 else 0
-                vectors = [_vector(p, dim) for p in parts if p is not None]
-                self._hint(torch.stack([v for v in vectors if v is not None]))
+                lines = [_vector(p, dim) for p in parts if p is not None and p.dim() > dim]
+                known = [line for line in lines if line is not None]
+                if len(known) == len(parts):
+                    self._hint(torch.stack(known))
         elif name in ("view", "_unsafe_view", "_reshape_alias", "unfold"):
             self._hint_reshape(x, results[0])
 

@@ -143,7 +143,7 @@ class LoopProbe:
 
     def linear(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         """Class scores of the network without neurons and batch norm."""
-        shadow = self._shadow()
+        shadow = self._shadow().to(inputs.dtype)
         for module in shadow.modules():
             if isinstance(module, (*NEURONS, nn.modules.batchnorm._BatchNorm, nn.Dropout)):
                 module.register_forward_hook(_pass_on)

@@ -247,8 +247,8 @@ class Recorder:
             if not self._active():
                 return
             if emitter.emits(self._calls[name]):
-                activity = first_tensor(arguments[0]).abs() if emitter.reads else output
-                activity = first_tensor(activity)
+                activity = first_tensor(arguments[0] if emitter.reads else output)
+                activity = activity.abs() if emitter.reads or emitter.current else activity
                 rows = _rows(activity, place.axis.dim, self.steps)
                 self.outputs[name].append(place.axis.sums(activity, rows))
             self._calls[name] += 1
@@ -293,9 +293,10 @@ class Recorder:
         for i in range(int(number)):
             pairs = {}
             for name in counts:
-                one, two = self._part(self.inputs[name], i, number), self._part(
-                    self.outputs[name], i, number
-                )
+                one = self._part(self.inputs[name], i, number)
+                two = self._part(self.outputs[name], i, number)
+                if len(one) not in (1, len(two)):  # a layer with more calls than its neurons
+                    one = one.mean(0, keepdim=True)
                 pairs[name] = (one, two)
             found.append(Activity(pairs))
         return found

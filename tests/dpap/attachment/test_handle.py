@@ -148,12 +148,13 @@ def test_hidden_membranes_do_not_connect_to_an_earlier_pass() -> None:
     assert all(lif.mem is before for lif, before in zip(leaky, membranes, strict=True))
 
 
-@pytest.mark.parametrize("ran", [STEPS - 1, 2 * STEPS])
-def test_a_wrong_number_of_steps_is_refused(ran: int) -> None:
+@pytest.mark.parametrize(("given", "ran"), [(STEPS, STEPS - 1), (STEPS, 6), (None, STEPS)])
+def test_a_wrong_number_of_steps_is_refused(given: int | None, ran: int) -> None:
     network, (x, _) = Spiking(), random_batch()
-    handle = attach(network, DPAP(), example=x[:1], readout="fc2", steps=STEPS)
+    handle = attach(network, DPAP(), example=x[:1], readout="fc2", steps=given)
     class_scores(network, x, ran)
-    with pytest.raises(ValueError, match=rf"'conv1' ran {ran} times .* not steps=4 times"):
+    wanted = given or 1
+    with pytest.raises(ValueError, match=rf"'conv1' ran {ran} times .* not steps={wanted} times"):
         handle.update(0.1)
 
 
@@ -309,7 +310,6 @@ def test_a_detached_network_compiles_to_one_graph() -> None:
     handle.detach()
     compiled(x)
     assert len(graphs) == 1
-    assert not any(handle._inputs.values())
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
