@@ -1,9 +1,13 @@
-"""Small networks of many kinds, and what becomes of each when a method is attached to it."""
+"""Small networks of many kinds, and what becomes of each when a method is attached to it.
+
+``python -m tests.helpers.architectures`` writes the table of docs/attach.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import snntorch as snn
@@ -556,3 +560,27 @@ def outcome(case: Case) -> str:
     assert masked.std(0).any(), "the test needs outputs that depend on the input"
     assert float((found - masked).abs().max()) < 1e-3 * float(masked.std()), case.name
     return "supported"
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "attach.md"
+BEGIN, END = "<!-- table: python -m tests.helpers.architectures -->", "<!-- end of table -->"
+
+
+def row(case: Case, found: str) -> str:
+    """The row of a case in the table, from its `outcome`."""
+    verdict, _, reason = found.partition(": ")
+    return f"| {case.name} | {verdict} | {reason.replace('|', '/').strip()} |"
+
+
+def main() -> None:
+    """Write the table of the page."""
+    rows = [row(case, outcome(case)) for case in CASES.values()]
+    head = ["| network | verdict | what `attach` says |", "| --- | --- | --- |"]
+    text = PAGE.read_text()
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    table = "\n".join([*head, *rows])
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
