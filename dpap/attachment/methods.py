@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ AnyPruner = TypeVar("AnyPruner", bound=Pruner)
 
 def method_names() -> list[str]:
     """Names of all installed methods."""
-    return sorted(_kinds())
+    return sorted(methods())
 
 
 def build_method(name: str, options: dict[str, Any]) -> Pruner:
@@ -39,7 +40,7 @@ def build_method(name: str, options: dict[str, Any]) -> Pruner:
     ValueError
         If the method or an option is unknown.
     """
-    kinds = _kinds()
+    kinds = methods()
     found = kinds.get(name) or kinds.get(name.replace("-", "_"))
     if found is None:
         raise ValueError(f"there is no method '{name}': use one of {', '.join(sorted(kinds))}")
@@ -82,7 +83,9 @@ def fresh(pruner: AnyPruner) -> AnyPruner:
     return type(pruner)(**{name: getattr(pruner, name) for name in names})
 
 
-def _kinds() -> dict[str, type[Pruner]]:
+@cache
+def methods() -> dict[str, type[Pruner]]:
+    """Every installed method by name: of this distribution, and of entry points."""
     modules = [
         f"baselines.{module.name}"
         for module in pkgutil.iter_modules(baselines.__path__)

@@ -146,7 +146,7 @@ class LoopProbe:
         shadow = self._shadow().to(inputs.dtype)
         for module in shadow.modules():
             if isinstance(module, (*NEURONS, nn.modules.batchnorm._BatchNorm, nn.Dropout)):
-                module.register_forward_hook(_pass_on)
+                module.eval().register_forward_hook(_pass_on)
         return self._pass(inputs, parameters, shadow)
 
     def example(self) -> Tensor:

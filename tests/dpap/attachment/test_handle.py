@@ -331,7 +331,7 @@ def test_automatic_mixed_precision(kind: str) -> None:
     assert {s.unit_survival.dtype for s in pruner.layers.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["spiking", "artificial"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["spiking", "artificial", "by name"])
 def test_examples_of_the_readme(example: str) -> None:
     torch.manual_seed(0)
     found: dict[str, Any] = {}
