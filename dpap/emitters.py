@@ -127,7 +127,9 @@ def emitters(
             is_neuron = isinstance(module, kinds) or name in neurons or _is_spiking(module)
             hook = tracer.at_neuron(name) if is_neuron else None
             if is_neuron:
-                inside.update({f"{name}.{part}".strip("."): name for part, _ in module.named_modules()})
+                inside.update(
+                    {f"{name}.{part}".strip("."): name for part, _ in module.named_modules()}
+                )
             if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
                 hook = tracer.at_layer(name)
             if hook is not None:

@@ -50,7 +50,10 @@ def check_layers(network: nn.Module, readouts: Sequence[str], ignored: Sequence[
     """Raise ValueError if the layers of a network cannot be pruned as they are."""
     layers = {n: m for n, m in network.named_modules() if isinstance(m, _KINDS)}
     for name, module in layers.items():
-        if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():
+        if (
+            isinstance(module, nn.modules.lazy.LazyModuleMixin)
+            and module.has_uninitialized_params()
+        ):
             raise ValueError(
                 f"layer '{name}' is lazy and has no weight yet: run the network on an example "
                 "before attach()"

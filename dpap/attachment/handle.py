@@ -171,7 +171,11 @@ def _layers_in(network: nn.Module, path: str) -> list[str]:
 
 
 def _units(
-    network: nn.Module, example: Any, forward: Callable[..., Any], kept: tuple[str, ...], chosen: str
+    network: nn.Module,
+    example: Any,
+    forward: Callable[..., Any],
+    kept: tuple[str, ...],
+    chosen: str,
 ) -> Units:
     """Units of the network, proven; for single weights the layers only."""
     if chosen != "unstructured":

@@ -63,7 +63,16 @@ _FRESH = {
     *("empty_strided", "sym_size", "is_same_size", "equal", "new_tensor", "bernoulli_"),
 }
 _FILLS = {"zero_", "fill_", "uniform_", "normal_", "random_", "bernoulli_"}
-_COPIES = {"_prelu_kernel", "clone", "_to_copy", "contiguous", "copy", "native_dropout", "lift_fresh_copy", "copy_"}
+_COPIES = {
+    "_prelu_kernel",
+    "clone",
+    "_to_copy",
+    "contiguous",
+    "copy",
+    "native_dropout",
+    "lift_fresh_copy",
+    "copy_",
+}
 _BATCH_NORMS = {
     *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
     *("cudnn_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update", "batch_norm"),
@@ -342,10 +351,16 @@ class LabelMode(TorchDispatchMode):
         x = args[0]
         if name in ("pixel_shuffle", "channel_shuffle", "native_channel_shuffle"):
             known = self._known(x)
-            vector = _vector(known, x.dim() - 3 if name == "pixel_shuffle" else 1) if known is not None else None
+            vector = (
+                _vector(known, x.dim() - 3 if name == "pixel_shuffle" else 1)
+                if known is not None
+                else None
+            )
             if vector is not None:
                 parts = args[1] ** 2 if name == "pixel_shuffle" else args[1]
-                folded = vector.view(-1, parts).T if name == "pixel_shuffle" else vector.view(parts, -1)
+                folded = (
+                    vector.view(-1, parts).T if name == "pixel_shuffle" else vector.view(parts, -1)
+                )
                 self._hint(folded)
 
     def _elementwise(self, name: str, tensors: Sequence[Tensor], out: Tensor) -> None:
@@ -538,7 +553,10 @@ class LabelMode(TorchDispatchMode):
             self.trace.ties.tie(inner_a.transpose(1, 2), inner_b)
         elif summed_a or summed_b:
             self._obstruct((one if summed_a else two,), "a product with what is no layer's weight")
-        for labels, same, lines, other in ((a, rows_same, rows, one), (b, columns_same, columns, two)):
+        for labels, same, lines, other in (
+            (a, rows_same, rows, one),
+            (b, columns_same, columns, two),
+        ):
             if not bool(labels.any()) or (other is one and summed_a) or (other is two and summed_b):
                 continue
             if not same:

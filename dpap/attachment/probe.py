@@ -136,7 +136,10 @@ class LoopProbe:
             loss = self._losses(score, labels[i : i + 1]).sum()
             found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
             rows.append(
-                [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights.values(), strict=True)]
+                [
+                    torch.zeros_like(w) if g is None else g
+                    for g, w in zip(found, weights.values(), strict=True)
+                ]
             )
         for name, parts in zip(weights, zip(*rows, strict=True), strict=True):
             yield name.removesuffix(".weight"), torch.stack(parts)

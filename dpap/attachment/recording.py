@@ -145,7 +145,10 @@ class Place:
 
 
 def find_places(
-    units: Units, found: Mapping[str, Sequence[Emitter]], rows: int, modules: Mapping[str, nn.Module]
+    units: Units,
+    found: Mapping[str, Sequence[Emitter]],
+    rows: int,
+    modules: Mapping[str, nn.Module],
 ) -> list[Place]:
     """Choose for each layer where its activity is recorded.
 
@@ -278,7 +281,9 @@ class Recorder:
             for place in self.places
         }
         if self.passes:
-            ran = {n / (c * self.passes) for n, m, c, e in counts.values() for n, c in ((n, c), (m, e))}
+            ran = {
+                n / (c * self.passes) for n, m, c, e in counts.values() for n, c in ((n, c), (m, e))
+            }
         else:
             ran = {float(n > 0) for n, *_ in counts.values()}
         number = ran.pop() if len(ran) == 1 else 0.0

@@ -42,9 +42,7 @@ class Net(nn.Module):
 
 
 def conv(i: int, o: int, k: int = 3, act: Activation = nn.ReLU, **options: Any) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(i, o, k, padding=k // 2, **options), nn.BatchNorm2d(o), act()
-    )
+    return nn.Sequential(nn.Conv2d(i, o, k, padding=k // 2, **options), nn.BatchNorm2d(o), act())
 
 
 def pooled(x: Tensor) -> Tensor:
@@ -170,9 +168,7 @@ class Attention(nn.Module):
         self.out, self.shape, self.softmax = nn.Linear(16, width), shape, softmax
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (
-            f(x).unflatten(-1, self.shape).transpose(1, 2) for f in (self.q, self.k, self.v)
-        )
+        q, k, v = (f(x).unflatten(-1, self.shape).transpose(1, 2) for f in (self.q, self.k, self.v))
         weights = q @ k.transpose(-2, -1) / 2
         weights = weights.softmax(-1) if self.softmax else weights
         out: Tensor = self.out((weights @ v).transpose(1, 2).flatten(2))
@@ -348,14 +344,26 @@ def _families() -> list[Case]:
             lambda a: Transformer(a, Attention((4, -1), softmax=False), norm=False),
             tokens,
         )
-        row("functional pooling and flatten", lambda a: Net(
-            lambda s, x: s.fc(functional.adaptive_avg_pool2d(s.a(x), 2).flatten(1)),
-            a=conv(3, 12, act=a), fc=nn.Linear(48, 5)))
+        row(
+            "functional pooling and flatten",
+            lambda a: Net(
+                lambda s, x: s.fc(functional.adaptive_avg_pool2d(s.a(x), 2).flatten(1)),
+                a=conv(3, 12, act=a),
+                fc=nn.Linear(48, 5),
+            ),
+        )
         row("grouped convolution", lambda a: chain(lambda: conv(16, 16, groups=4, act=a), act=a))
         row("depthwise convolution", lambda a: chain(lambda: conv(16, 16, groups=16, act=a), act=a))
-        row("concatenation of branches", lambda a: Net(
-            lambda s, x: s.fc(pooled(s.c(torch.cat([s.a(x), s.b(x)], 1)))),
-            a=conv(3, 8, act=a), b=conv(3, 6, act=a), c=conv(14, 10, act=a), fc=nn.Linear(10, 5)))
+        row(
+            "concatenation of branches",
+            lambda a: Net(
+                lambda s, x: s.fc(pooled(s.c(torch.cat([s.a(x), s.b(x)], 1)))),
+                a=conv(3, 8, act=a),
+                b=conv(3, 6, act=a),
+                c=conv(14, 10, act=a),
+                fc=nn.Linear(10, 5),
+            ),
+        )
     return rows
 
 
@@ -385,92 +393,249 @@ def _parts() -> list[Case]:
 
     weight = parametrizations.weight_norm
     rows = [
-        Case("depthwise convolution, multiplier 2", lambda: chain(lambda: conv(16, 32, groups=16), 32)),
-        Case("transposed convolution", lambda: chain(
-            lambda: nn.Sequential(nn.ConvTranspose2d(16, 8, 2, 2), nn.ReLU()), 8)),
-        Case("transposed convolution, groups", lambda: chain(
-            lambda: nn.Sequential(nn.ConvTranspose2d(16, 8, 2, 2, groups=2), nn.ReLU()), 8)),
+        Case(
+            "depthwise convolution, multiplier 2",
+            lambda: chain(lambda: conv(16, 32, groups=16), 32),
+        ),
+        Case(
+            "transposed convolution",
+            lambda: chain(lambda: nn.Sequential(nn.ConvTranspose2d(16, 8, 2, 2), nn.ReLU()), 8),
+        ),
+        Case(
+            "transposed convolution, groups",
+            lambda: chain(
+                lambda: nn.Sequential(nn.ConvTranspose2d(16, 8, 2, 2, groups=2), nn.ReLU()), 8
+            ),
+        ),
         Case("PixelShuffle", lambda: chain(lambda: nn.PixelShuffle(2), 4)),
         Case("PixelUnshuffle", lambda: chain(lambda: nn.PixelUnshuffle(2), 64)),
         Case("ChannelShuffle", lambda: chain(lambda: nn.ChannelShuffle(2))),
-        Case("chunk and concatenation (C2f)", lambda: Net(
-            halves, a=conv(3, 16), b=conv(8, 8), fc=nn.Linear(16, 5))),
-        Case("gated linear unit by chunk", lambda: Net(
-            glu, a=nn.Linear(10, 32), b=nn.Linear(16, 12), fc=nn.Linear(12, 5)), vector),
+        Case(
+            "chunk and concatenation (C2f)",
+            lambda: Net(halves, a=conv(3, 16), b=conv(8, 8), fc=nn.Linear(16, 5)),
+        ),
+        Case(
+            "gated linear unit by chunk",
+            lambda: Net(glu, a=nn.Linear(10, 32), b=nn.Linear(16, 12), fc=nn.Linear(12, 5)),
+            vector,
+        ),
         Case("BatchNorm without affine", lambda: chain(lambda: nn.BatchNorm2d(16, affine=False))),
         Case("GroupNorm", lambda: chain(lambda: nn.GroupNorm(4, 16))),
         Case("GroupNorm(1)", lambda: chain(lambda: nn.GroupNorm(1, 16))),
         Case("GroupNorm without affine", lambda: chain(lambda: nn.GroupNorm(4, 16, affine=False))),
         Case("GroupNorm, one channel per group", lambda: chain(lambda: nn.GroupNorm(16, 16))),
-        Case("InstanceNorm, running statistics", lambda: chain(
-            lambda: nn.InstanceNorm2d(16, affine=True, track_running_stats=True))),
+        Case(
+            "InstanceNorm, running statistics",
+            lambda: chain(lambda: nn.InstanceNorm2d(16, affine=True, track_running_stats=True)),
+        ),
         Case("LayerNorm", lambda: mlp(lambda: nn.LayerNorm(16)), vector, "5"),
-        Case("LayerNorm without affine", lambda: mlp(
-            lambda: nn.LayerNorm(16, elementwise_affine=False)), vector, "5"),
+        Case(
+            "LayerNorm without affine",
+            lambda: mlp(lambda: nn.LayerNorm(16, elementwise_affine=False)),
+            vector,
+            "5",
+        ),
         Case("LayerNorm over channels and map", lambda: chain(lambda: nn.LayerNorm([16, 8, 8]))),
-        Case("ConvNeXt's LayerNorm, channels last", lambda: chain(lambda: Net(
-            lambda s, x: s.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), norm=nn.LayerNorm(16)))),
+        Case(
+            "ConvNeXt's LayerNorm, channels last",
+            lambda: chain(
+                lambda: Net(
+                    lambda s, x: s.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+                    norm=nn.LayerNorm(16),
+                )
+            ),
+        ),
         Case("PReLU with a weight per channel", lambda: chain(lambda: nn.PReLU(16))),
-        Case("parameter per channel (layer scale)", lambda: chain(
-            lambda: Scaled("parameter", 1, 16, 1, 1))),
+        Case(
+            "parameter per channel (layer scale)",
+            lambda: chain(lambda: Scaled("parameter", 1, 16, 1, 1)),
+        ),
         Case("buffer per channel", lambda: chain(lambda: Scaled("buffer", 16, 1, 1))),
-        Case("tensor attribute per channel", lambda: chain(lambda: Scaled("attribute", 16, 1, 1)),
-             refused="'a.0'"),
-        Case("channels last, flattened", lambda: Net(
-            lambda s, x: s.fc(s.h(s.a(x).permute(0, 2, 3, 1).flatten(1)).relu()),
-            a=conv(3, 12), h=nn.Linear(768, 16), fc=nn.Linear(16, 5))),
-        Case("linear layer, transposed to a neuron", lambda: Net(
-            lambda s, x: s.fc(s.r(s.n(s.a(x).transpose(1, 2))).mean(2)),
-            a=nn.Linear(6, 12), n=nn.BatchNorm1d(12), r=nn.ReLU(), fc=nn.Linear(12, 5)), (7, 6)),
-        Case("Conv1d", lambda: nn.Sequential(nn.Conv1d(6, 12, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1),
-             nn.Flatten(), nn.Linear(12, 5)), (6, 9), "4"),
-        Case("Conv3d", lambda: nn.Sequential(nn.Conv3d(2, 12, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1),
-             nn.Flatten(), nn.Linear(12, 5)), (2, 5, 5, 5), "4"),
+        Case(
+            "tensor attribute per channel",
+            lambda: chain(lambda: Scaled("attribute", 16, 1, 1)),
+            refused="'a.0'",
+        ),
+        Case(
+            "channels last, flattened",
+            lambda: Net(
+                lambda s, x: s.fc(s.h(s.a(x).permute(0, 2, 3, 1).flatten(1)).relu()),
+                a=conv(3, 12),
+                h=nn.Linear(768, 16),
+                fc=nn.Linear(16, 5),
+            ),
+        ),
+        Case(
+            "linear layer, transposed to a neuron",
+            lambda: Net(
+                lambda s, x: s.fc(s.r(s.n(s.a(x).transpose(1, 2))).mean(2)),
+                a=nn.Linear(6, 12),
+                n=nn.BatchNorm1d(12),
+                r=nn.ReLU(),
+                fc=nn.Linear(12, 5),
+            ),
+            (7, 6),
+        ),
+        Case(
+            "Conv1d",
+            lambda: nn.Sequential(
+                nn.Conv1d(6, 12, 3),
+                nn.ReLU(),
+                nn.AdaptiveAvgPool1d(1),
+                nn.Flatten(),
+                nn.Linear(12, 5),
+            ),
+            (6, 9),
+            "4",
+        ),
+        Case(
+            "Conv3d",
+            lambda: nn.Sequential(
+                nn.Conv3d(2, 12, 3),
+                nn.ReLU(),
+                nn.AdaptiveAvgPool3d(1),
+                nn.Flatten(),
+                nn.Linear(12, 5),
+            ),
+            (2, 5, 5, 5),
+            "4",
+        ),
         Case("interpolation", lambda: chain(lambda: nn.Upsample(scale_factor=2, mode="bilinear"))),
         Case("padding", lambda: chain(lambda: nn.ReflectionPad2d(1))),
-        Case("functional activations", lambda: Net(
-            lambda s, x: s.fc(functional.relu(s.b(functional.relu(s.a(x))))),
-            a=nn.Linear(10, 16), b=nn.Linear(16, 12), fc=nn.Linear(12, 5)), vector),
-        Case("linear bottleneck without activation", lambda: nn.Sequential(
-            nn.Linear(10, 16), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 5)), vector, "3"),
-        Case("shared layer, called twice", lambda: Net(
-            lambda s, x: s.fc(pooled(s.b(s.b(s.a(x))))), a=conv(3, 8), b=twice, fc=nn.Linear(8, 5))),
-        Case("two readouts", lambda: Net(
-            lambda s, x: s.fc(s.a(x).relu()) + 0 * s.aux(s.a(x).relu()).sum(1, keepdim=True),
-            a=nn.Linear(10, 16), fc=nn.Linear(16, 5), aux=nn.Linear(16, 3)), vector,
-            options={"readout": ("fc", "aux")}),
-        Case("einsum", lambda: Net(
-            lambda s, x: s.fc(torch.einsum("bc,bc->bc", s.a(x).relu(), s.b(x).relu())),
-            a=nn.Linear(10, 16), b=nn.Linear(10, 16), fc=nn.Linear(16, 5)), vector),
-        Case("GRU behind a layer", lambda: Net(
-            lambda s, x: s.fc(s.gru(s.a(x).relu())[0][:, -1]),
-            a=nn.Linear(6, 8), gru=nn.GRU(8, 8, batch_first=True), fc=nn.Linear(8, 5)), (7, 6)),
-        Case("frozen layer", lambda: Net(
-            lambda s, x: s.fc(s.b(s.a.requires_grad_(False)(x).relu()).relu()),
-            a=nn.Linear(10, 16), b=nn.Linear(16, 12), fc=nn.Linear(12, 5)), vector),
+        Case(
+            "functional activations",
+            lambda: Net(
+                lambda s, x: s.fc(functional.relu(s.b(functional.relu(s.a(x))))),
+                a=nn.Linear(10, 16),
+                b=nn.Linear(16, 12),
+                fc=nn.Linear(12, 5),
+            ),
+            vector,
+        ),
+        Case(
+            "linear bottleneck without activation",
+            lambda: nn.Sequential(
+                nn.Linear(10, 16), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 5)
+            ),
+            vector,
+            "3",
+        ),
+        Case(
+            "shared layer, called twice",
+            lambda: Net(
+                lambda s, x: s.fc(pooled(s.b(s.b(s.a(x))))),
+                a=conv(3, 8),
+                b=twice,
+                fc=nn.Linear(8, 5),
+            ),
+        ),
+        Case(
+            "two readouts",
+            lambda: Net(
+                lambda s, x: s.fc(s.a(x).relu()) + 0 * s.aux(s.a(x).relu()).sum(1, keepdim=True),
+                a=nn.Linear(10, 16),
+                fc=nn.Linear(16, 5),
+                aux=nn.Linear(16, 3),
+            ),
+            vector,
+            options={"readout": ("fc", "aux")},
+        ),
+        Case(
+            "einsum",
+            lambda: Net(
+                lambda s, x: s.fc(torch.einsum("bc,bc->bc", s.a(x).relu(), s.b(x).relu())),
+                a=nn.Linear(10, 16),
+                b=nn.Linear(10, 16),
+                fc=nn.Linear(16, 5),
+            ),
+            vector,
+        ),
+        Case(
+            "GRU behind a layer",
+            lambda: Net(
+                lambda s, x: s.fc(s.gru(s.a(x).relu())[0][:, -1]),
+                a=nn.Linear(6, 8),
+                gru=nn.GRU(8, 8, batch_first=True),
+                fc=nn.Linear(8, 5),
+            ),
+            (7, 6),
+        ),
+        Case(
+            "frozen layer",
+            lambda: Net(
+                lambda s, x: s.fc(s.b(s.a.requires_grad_(False)(x).relu()).relu()),
+                a=nn.Linear(10, 16),
+                b=nn.Linear(16, 12),
+                fc=nn.Linear(12, 5),
+            ),
+            vector,
+        ),
         Case("ignored layer", lambda: mlp(nn.Identity), vector, "5", options={"ignore": ["0"]}),
-        Case("heads of fixed size, kept", lambda: Transformer(nn.ReLU, Attention((-1, 4))), (7, 6),
-             options={"ignore": ["attention.q", "attention.k", "attention.v"]}),
-        Case("heads of fixed size and number", lambda: Transformer(nn.ReLU, Attention((4, 4))), (7, 6),
-             refused="'attention.q'"),
-        Case("mean over channels (CBAM)", lambda: chain(lambda: Net(
-            lambda s, x: x * torch.sigmoid(x.mean(1, keepdim=True)))), refused="'mean'"),
-        Case("softmax over units", lambda: mlp(lambda: nn.Softmax(1)), vector, "5", refused="softmax"),
-        Case("slice of channels", lambda: Net(
-            lambda s, x: s.fc(pooled(s.b(s.a(x)[:, :4]))),
-            a=conv(3, 8), b=conv(4, 8), fc=nn.Linear(8, 5)), refused="'a.0'"),
-        Case("sorted units", lambda: mlp(lambda: Net(lambda s, x: x.sort(1)[0])), vector, "5",
-             refused="'sort'"),
-        Case("weight norm", lambda: Net(
-            lambda s, x: s.fc(s.a(x).relu()), a=weight(nn.Linear(10, 16)), fc=nn.Linear(16, 5)),
-            vector, refused="computed"),
+        Case(
+            "heads of fixed size, kept",
+            lambda: Transformer(nn.ReLU, Attention((-1, 4))),
+            (7, 6),
+            options={"ignore": ["attention.q", "attention.k", "attention.v"]},
+        ),
+        Case(
+            "heads of fixed size and number",
+            lambda: Transformer(nn.ReLU, Attention((4, 4))),
+            (7, 6),
+            refused="'attention.q'",
+        ),
+        Case(
+            "mean over channels (CBAM)",
+            lambda: chain(lambda: Net(lambda s, x: x * torch.sigmoid(x.mean(1, keepdim=True)))),
+            refused="'mean'",
+        ),
+        Case(
+            "softmax over units", lambda: mlp(lambda: nn.Softmax(1)), vector, "5", refused="softmax"
+        ),
+        Case(
+            "slice of channels",
+            lambda: Net(
+                lambda s, x: s.fc(pooled(s.b(s.a(x)[:, :4]))),
+                a=conv(3, 8),
+                b=conv(4, 8),
+                fc=nn.Linear(8, 5),
+            ),
+            refused="'a.0'",
+        ),
+        Case(
+            "sorted units",
+            lambda: mlp(lambda: Net(lambda s, x: x.sort(1)[0])),
+            vector,
+            "5",
+            refused="'sort'",
+        ),
+        Case(
+            "weight norm",
+            lambda: Net(
+                lambda s, x: s.fc(s.a(x).relu()), a=weight(nn.Linear(10, 16)), fc=nn.Linear(16, 5)
+            ),
+            vector,
+            refused="computed",
+        ),
         Case("torch.nn.utils.prune", masked, refused="computed"),
         Case("tied weights", tied, vector, "7", refused="share one weight"),
-        Case("lazy layer", lambda: nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 5)),
-             vector, "2", refused="lazy"),
-        Case("layer that is not used", lambda: Net(
-            lambda s, x: s.fc(s.a(x).relu()), a=nn.Linear(10, 16), fc=nn.Linear(16, 5),
-            spare=nn.Linear(4, 4)), vector, refused="not used"),
+        Case(
+            "lazy layer",
+            lambda: nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 5)),
+            vector,
+            "2",
+            refused="lazy",
+        ),
+        Case(
+            "layer that is not used",
+            lambda: Net(
+                lambda s, x: s.fc(s.a(x).relu()),
+                a=nn.Linear(10, 16),
+                fc=nn.Linear(16, 5),
+                spare=nn.Linear(4, 4),
+            ),
+            vector,
+            refused="not used",
+        ),
         Case("wrong input", lambda: mlp(nn.Identity), (9,), "5", refused="does not run"),
     ]
     return rows
@@ -484,30 +649,83 @@ def _spiking() -> list[Case]:
     vector = (10,)
     hidden = {"init_hidden": True, "threshold": 0.3}
     return [
-        Case("snn.Leaky, learned threshold and leak", lambda: rows_of(lambda: snn.Leaky(
-            0.5, learn_threshold=True, learn_beta=True, **hidden)), vector, "2", options=four),
-        Case("snn.Leaky, a leak per neuron", lambda: rows_of(lambda: snn.Leaky(
-            torch.rand(16), learn_beta=True, **hidden)), vector, "2", options=four),
-        Case("snn.Leaky, a threshold per neuron", lambda: rows_of(lambda: snn.Leaky(
-            0.5, init_hidden=True, threshold=torch.rand(16), learn_threshold=True)), vector, "2",
-            options=four),
-        Case("snn.Synaptic", lambda: rows_of(lambda: snn.Synaptic(0.8, 0.5, **hidden)), vector, "2",
-             options=four),
-        Case("snn.Alpha", lambda: rows_of(lambda: snn.Alpha(0.8, 0.5, **hidden)), vector, "2",
-             options=four),
-        Case("snn.Lapicque", lambda: rows_of(lambda: snn.Lapicque(0.5, **hidden)), vector, "2",
-             options=four),
-        Case("snn.RLeaky, all to all", lambda: rows_of(lambda: snn.RLeaky(
-            0.5, linear_features=16, **hidden)), vector, "2", options=four),
-        Case("snn.RLeaky, one to one", lambda: rows_of(lambda: snn.RLeaky(
-            0.5, all_to_all=False, V=torch.rand(16), **hidden)), vector, "2", options=four),
-        Case("snn.RSynaptic", lambda: rows_of(lambda: snn.RSynaptic(
-            0.8, 0.5, linear_features=16, **hidden)), vector, "2", options=four),
+        Case(
+            "snn.Leaky, learned threshold and leak",
+            lambda: rows_of(
+                lambda: snn.Leaky(0.5, learn_threshold=True, learn_beta=True, **hidden)
+            ),
+            vector,
+            "2",
+            options=four,
+        ),
+        Case(
+            "snn.Leaky, a leak per neuron",
+            lambda: rows_of(lambda: snn.Leaky(torch.rand(16), learn_beta=True, **hidden)),
+            vector,
+            "2",
+            options=four,
+        ),
+        Case(
+            "snn.Leaky, a threshold per neuron",
+            lambda: rows_of(
+                lambda: snn.Leaky(
+                    0.5, init_hidden=True, threshold=torch.rand(16), learn_threshold=True
+                )
+            ),
+            vector,
+            "2",
+            options=four,
+        ),
+        Case(
+            "snn.Synaptic",
+            lambda: rows_of(lambda: snn.Synaptic(0.8, 0.5, **hidden)),
+            vector,
+            "2",
+            options=four,
+        ),
+        Case(
+            "snn.Alpha",
+            lambda: rows_of(lambda: snn.Alpha(0.8, 0.5, **hidden)),
+            vector,
+            "2",
+            options=four,
+        ),
+        Case(
+            "snn.Lapicque",
+            lambda: rows_of(lambda: snn.Lapicque(0.5, **hidden)),
+            vector,
+            "2",
+            options=four,
+        ),
+        Case(
+            "snn.RLeaky, all to all",
+            lambda: rows_of(lambda: snn.RLeaky(0.5, linear_features=16, **hidden)),
+            vector,
+            "2",
+            options=four,
+        ),
+        Case(
+            "snn.RLeaky, one to one",
+            lambda: rows_of(lambda: snn.RLeaky(0.5, all_to_all=False, V=torch.rand(16), **hidden)),
+            vector,
+            "2",
+            options=four,
+        ),
+        Case(
+            "snn.RSynaptic",
+            lambda: rows_of(lambda: snn.RSynaptic(0.8, 0.5, linear_features=16, **hidden)),
+            vector,
+            "2",
+            options=four,
+        ),
         Case("recurrent layer of its own", Recurrent, vector),
         Case("BatchNormTT2d", lambda: Timed(snn.BatchNormTT2d(12, 4)), options=four),
         Case("loop over time inside", lambda: Timed(nn.BatchNorm2d(12))),
-        Case("time folded into the batch", Multistep,
-             options={"folded": True, "steps": 4, "neurons": (Steps,)}),
+        Case(
+            "time folded into the batch",
+            Multistep,
+            options={"folded": True, "steps": 4, "neurons": (Steps,)},
+        ),
     ]
 
 

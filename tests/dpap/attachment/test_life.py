@@ -30,9 +30,7 @@ def start(method: Any = None, **options: Any) -> tuple[nn.Module, torch.optim.Op
     optimizer = torch.optim.Adam(network.parameters(), 5e-3)
     method = method or DPAP(updates=10)
     given = {"density": 0.4, "saliency": [batch(i) for i in range(3)]} | options
-    handle = attach(
-        network, method, example=batch(0)[0], readout="4", optimizer=optimizer, **given
-    )
+    handle = attach(network, method, example=batch(0)[0], readout="4", optimizer=optimizer, **given)
     return network, optimizer, handle
 
 
@@ -254,7 +252,9 @@ def test_a_forgotten_penalty_and_missing_gradients_are_refused() -> None:
 
 
 def test_saliency_needs_samples() -> None:
-    with pytest.raises(ValueError, match=r"'snip' needs training samples: give attach\(\) saliency"):
+    with pytest.raises(
+        ValueError, match=r"'snip' needs training samples: give attach\(\) saliency"
+    ):
         start("snip", saliency=None)
 
 
