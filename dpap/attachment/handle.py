@@ -16,7 +16,7 @@ from baselines.shared.masks import Masks
 from dpap.attachment.admission import check_arguments, check_layers, rehearsal_batches, rehearse
 from dpap.attachment.copies import copy_of
 from dpap.attachment.methods import build_method, unused
-from dpap.attachment.probe import Loss, LoopProbe, Saliency, Scores, default_scores
+from dpap.attachment.probe import LoopProbe, Loss, Saliency, Scores, default_scores
 from dpap.attachment.proof import proven_units, quiet
 from dpap.attachment.recording import Place, Recorder, find_places
 from dpap.attachment.saved import pruner_state, restore_pruner

@@ -244,7 +244,7 @@ class LabelMode(TorchDispatchMode):
     def _follow(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         name = func.overloadpacket.__name__
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        if not tensors or name in _FRESH and name not in _FILLS:
+        if not tensors or (name in _FRESH and name not in _FILLS):
             return
         results = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         if name in _FILLS:
@@ -478,16 +478,15 @@ class LabelMode(TorchDispatchMode):
                 rows = columns.repeat_interleave(outer)
             else:
                 ties.tie(given.repeat_interleave(outer), rows)
+        elif transposed and groups > 1:
+            ties.tie(given, columns)
+            folded = columns.view(groups, inner)
+            ties.tie(folded[:1].expand_as(folded), folded)
+            rows = rows.repeat(groups)
         else:
-            if transposed and groups > 1:
-                ties.tie(given, columns)
-                folded = columns.view(groups, inner)
-                ties.tie(folded[:1].expand_as(folded), folded)
-                rows = rows.repeat(groups)
-            else:
-                ties.tie(given, columns.repeat(groups))
-                folded = rows.view(groups, outer) if not transposed else rows.unsqueeze(0)
-                ties.tie(folded[:1].expand_as(folded), folded)
+            ties.tie(given, columns.repeat(groups))
+            folded = rows.view(groups, outer) if not transposed else rows.unsqueeze(0)
+            ties.tie(folded[:1].expand_as(folded), folded)
         if isinstance(bias, Tensor):
             self._tie_source(bias, rows)
         self._set(out, rows.view(1, -1, *[1] * (out.dim() - 2)).expand(out.shape))

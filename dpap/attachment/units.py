@@ -114,7 +114,7 @@ class Units:
 def trace_network(
     network: nn.Module, example: Any, forward: Forward, known: Sequence[int] = ()
 ) -> tuple[Trace, list[State]]:
-    """Trace two passes of a network in evaluation mode. The second one sees the states of the first.
+    """Trace two passes in evaluation mode; the second one sees the states of the first.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def _flat(value: Any) -> list[Any]:
     return [value]
 
 
-def find_units(
+def find_units(  # noqa: C901
     network: nn.Module, trace: Trace, states: Sequence[State], kept: Collection[str]
 ) -> Units:
     """Find the unit groups of a traced network.

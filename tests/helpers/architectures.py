@@ -392,7 +392,7 @@ def _parts() -> list[Case]:
         return net.append(nn.ReLU()).append(nn.Linear(16, 5))
 
     weight = parametrizations.weight_norm
-    rows = [
+    return [
         Case(
             "depthwise convolution, multiplier 2",
             lambda: chain(lambda: conv(16, 32, groups=16), 32),
@@ -638,7 +638,6 @@ def _parts() -> list[Case]:
         ),
         Case("wrong input", lambda: mlp(nn.Identity), (9,), "5", refused="does not run"),
     ]
-    return rows
 
 
 def _spiking() -> list[Case]:
