@@ -146,12 +146,12 @@ def rehearse(
         text = (str(error).strip().splitlines() or [""])[0]
         if isinstance(error, AttributeError):
             raise ValueError(
-                f"method '{name}' reads parts that only the benchmark's own networks have ({text}): "
-                "use another method"
+                f"method '{name}' reads parts that only the benchmark's own networks have "
+                f"({text}): use another method"
             ) from error
         raise ValueError(
-            f"method '{name}' cannot prune this network ({type(error).__name__}: {text[:120]}): use "
-            "another method"
+            f"method '{name}' cannot prune this network ({type(error).__name__}: {text[:120]}): "
+            "use another method"
         ) from error
 
 

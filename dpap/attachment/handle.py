@@ -201,7 +201,7 @@ def _places(
     steps: int | None,
     folded: bool,
 ) -> tuple[list[Place], int, bool]:
-    """Where the activity is recorded, forward passes per batch, and whether the network has states."""
+    """Where the activity is recorded, passes per batch, and whether the network has states."""
     names = [layer.name for layer in units.structure.layers]
     copy = copy_of(network)
     with quiet(copy), undisturbed(copy):

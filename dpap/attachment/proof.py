@@ -1,4 +1,4 @@
-"""The proof at attach: on a copy, random units die, and the compacted copy equals the masked one."""
+"""The proof at attach: on a copy, random units die; the compacted copy equals the masked one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units of a network of any kind: its groups and what they own, from the labels of a traced pass."""
+"""Units of a network of any kind: its groups and what they own, from the labels of a pass."""
 
 from __future__ import annotations
 
