@@ -51,7 +51,9 @@ chromium: ## install the browser for tests of the page (on Debian, as root)
 	fi
 
 repro: $(STAMP) ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded: every method
+	dpap-bench digest
 	dvc repro report@$(BOARD)
+	dpap-bench report --board $(BOARD)
 	dpap-bench sync
 	@dpap-bench report --board $(BOARD) --show
 
@@ -103,9 +105,9 @@ heirs: $(STAMP) ## compare DPAP with its repaired variants and write the tables 
 	dpap-bench sweep --board dpap-heirs
 	dpap-bench report --board dpap-heirs --update docs/dpap-heirs.md
 
-tune: $(STAMP) ## tune every method and write the best hyper-parameters to methods.yaml
+tune: $(STAMP) ## tune every method, write what is better to methods.yaml and the table to docs/tuning.md
 	dpap-bench tune --all
-	dpap-bench verify results/tuning --no-rerun --seal
+	dpap-bench tune --report --update docs/tuning.md
 
 ui: $(STAMP) ## serve MLflow on 127.0.0.1; PORT=5001 sets another port
 	dpap-bench sync --uri sqlite:///mlflow.db

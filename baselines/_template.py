@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, PrunerInfo
 from baselines.shared.gradual_pruner import GradualPruner
+from baselines.shared.selection import Scope
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Template(GradualPruner):
         granularities=("structured", "unstructured", "hybrid"),
     )
 
+    scope: Scope = "layer-wise"
     share: float = 1.0
 
     def __post_init__(self) -> None:

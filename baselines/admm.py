@@ -11,7 +11,8 @@ with a penalty factor rho that grows. Hard pruning and masked retraining follow.
 
 Adapted: one selection covers all layers. A unit consists of its filter and of the columns that
 read it, and its norm is divided by the mean norm of its group. Z and U are updated only a few
-times, because W must move between two updates. rho is large.
+times, because W must move between two updates: Adam moves a weight by the learning rate per step,
+whatever rho is. rho is large at the end, so that W is close to Z when it is pruned.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.shared.contract import PruneContext, PrunerInfo
+from baselines.shared.contract import PruneContext, PrunerInfo, Quantity
 from baselines.shared.dependency_graph import relative
 from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.masks import Masks
@@ -51,8 +52,8 @@ class ADMM(GradualPruner):
         tracks=("from-scratch", "post-training"),
     )
 
-    stop: float = 0.4
-    updates: int = 20
+    stop: float = 0.6
+    updates: int = 10
     rho: float = 0.01
     decades: float = 3.0
 
@@ -102,6 +103,11 @@ class ADMM(GradualPruner):
         scale = before / self.strength
         self.dual = {name: (moved[name] - z) * scale for name, z in self.pruned.items()}
         return self._keep_largest(weights) if self.finished else None
+
+    def fidelity(self) -> tuple[Quantity, ...]:
+        """Distance of the weights from their pruned copy when they are pruned."""
+        residual = self.residuals[-1] if self.residuals else 1.0
+        return (Quantity("||W - Z|| / ||W|| at the cut", residual, "converges to 0", most=0.3),)
 
     def _keep_largest(self, values: dict[str, Tensor]) -> Masks:
         """Keep the largest entries, or the units of largest norm, at the target density."""

@@ -7,9 +7,10 @@ zero is the target sparsity p: mu = log(2 * (1 - p)) / alpha for p >= 1/2. The D
 with this method.
 
 Adapted: the authors train for 2048 epochs with alpha = 1e-3. Here alpha is larger, so that the
-prior moves theta by about the size of a weight within the budget. The recipe's optimizer makes the
-gradient step. The authors do not control the final density. Here the connections with the largest
-theta are selected at `stop`, at the target density, and the rest of the budget trains them.
+prior moves theta by about the size of a weight within the budget: below 0.1 it does not act. The
+recipe's optimizer makes the gradient step. The authors do not control the final density. Here the
+connections with the largest theta are selected at `stop`, at the target density, and the rest of
+the budget trains them.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from baselines.shared.contract import PruneContext, PrunerInfo
+from baselines.shared.contract import PruneContext, PrunerInfo, Quantity
 from baselines.shared.hidden_weights import HiddenWeightPruner
 from baselines.shared.selection import Scope
 
@@ -75,3 +77,11 @@ class GradientRewiring(HiddenWeightPruner):
             self.hidden[name] = self.signs[name] * theta
             visible[name] = self.signs[name] * theta.relu()
         return visible
+
+    def fidelity(self) -> tuple[Quantity, ...]:
+        """Share of theta below zero when the connections are fixed."""
+        theta = torch.cat([theta.flatten() for theta in self.scores().values()])
+        below = float((theta < 0).double().mean())
+        asked = 1 - (self.context.density or 1.0)
+        paper = f"{100 * asked:.0f} % (sparsity of the prior)"
+        return (Quantity("theta below zero at the cut", below, paper, least=0.75 * asked),)

@@ -20,7 +20,7 @@ from torch import Tensor
 from baselines.shared.contract import PrunerInfo
 from baselines.shared.dependency_graph import unit_scores
 from baselines.shared.gradual_pruner import GradualPruner
-from baselines.shared.lamp_scores import lamp
+from baselines.shared.lamp_scores import lamp, over_larger
 
 
 @dataclass
@@ -37,7 +37,9 @@ class Lamp(GradualPruner):
 
     def unit_scores(self) -> dict[str, Tensor]:
         """Group name -> scores [units]."""
-        return unit_scores(self.context.structure, tp.importance.LAMPImportance(p=2))
+        norms = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=None)
+        scores = unit_scores(self.context.structure, norms)
+        return {name: over_larger(score) for name, score in scores.items()}
 
     def weight_scores(self) -> dict[str, Tensor]:
         """Layer name -> scores of the weight's shape."""

@@ -97,7 +97,9 @@ class NDSNN(SparseTraining):
             dropped = max(dropped, present - left)
             grown = left - (present - dropped)
             grow = self._gradient(name)
-            self.kept[name] = drop_and_grow(self.kept[name], dropped, weight.abs(), grow, grown)
+            self.kept[name] = drop_and_grow(
+                self.kept[name], dropped, weight.abs(), grow, context.generator, grown
+            )
         return context.structure.masks(weights=self.kept)
 
     def number(self, layer: str, progress: float) -> int:

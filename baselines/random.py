@@ -11,6 +11,7 @@ from baselines.shared.contract import PruneContext, PrunerInfo
 from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.masks import Masks
 from baselines.shared.schedules import cubic_density
+from baselines.shared.selection import Scope
 
 #: Share of the (unit, time step) pairs that spatio-temporal pruning has silenced at `stop`. DPAP's
 #: joint form silences about as many: one in four steps.
@@ -21,13 +22,17 @@ SILENCED = 0.25
 class Random(GradualPruner):
     """Give units and weights random scores, drawn once before training.
 
-    The schedule is that of `magnitude`, so that only the criterion differs. Scope ``layer-wise``
-    gives each layer the same density of single weights, scope ``global`` does so up to chance, and
-    scope ``erk`` gives Erdos-Renyi-kernel densities. ``start = stop = 0`` with ``erk`` is static
-    sparse training, as in the paper.
+    Scope ``layer-wise`` gives all layers the same share of units, and the same density of single
+    weights. Under ``global`` the shares of units vary by chance from layer to layer, which costs
+    accuracy. ``start = stop = 0`` with ``erk`` is static sparse training, as in the paper.
 
     Granularity ``spatio-temporal`` prunes units and weights as ``hybrid`` does, and silences a
     quarter of the time steps of the units, along the same schedule.
+
+    Parameters
+    ----------
+    scope
+        As for all gradual methods.
     """
 
     info = PrunerInfo(
@@ -37,6 +42,8 @@ class Random(GradualPruner):
         granularities=("structured", "unstructured", "hybrid", "spatio-temporal"),
         tracks=("from-scratch", "post-training"),
     )
+
+    scope: Scope = "layer-wise"
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Draw the scores."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.shared.contract import PrunerInfo
+from baselines.shared.contract import PrunerInfo, Quantity
 from baselines.shared.schedules import cosine
 from baselines.shared.selection import Scope
 from baselines.shared.sparse_training import SparseTraining
@@ -63,3 +63,7 @@ class RigL(SparseTraining):
         gradient = self.latest[layer]
         assert gradient is not None
         return gradient.abs()
+
+    def fidelity(self) -> tuple[Quantity, ...]:
+        """Share of a layer's connections that the first exchange replaces."""
+        return (Quantity("share exchanged by the first update", self.fraction, "0.3", 0.01),)

@@ -120,7 +120,7 @@ class SDSNN(GradualPruner):
             kept = self._connected(layer.name, layer.shape)
             number = round(share * int(kept.sum()))
             growth = self.growth[layer.name].abs().cpu()
-            now = drop_and_grow(kept, number, width, growth)
+            now = drop_and_grow(kept, number, width, growth, self.context.generator)
             absent = growth / (1 + growth)
             score = torch.where(now, 1 + width, absent)
             scores[layer.name] = score.masked_fill(now & ~kept, torch.inf)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.shared.contract import PrunerInfo
-from baselines.shared.selection import Scope
+from baselines.shared.contract import PrunerInfo, Quantity
+from baselines.shared.selection import Scope, random_ranks
 from baselines.shared.sparse_training import SparseTraining
 
 
@@ -47,6 +47,11 @@ class SparseEvolutionaryTraining(SparseTraining):
         """Rank of each weight's magnitude among the weights of its sign, in [0, 1)."""
         scores = torch.zeros_like(weight)
         for same_sign in (weight > 0, weight < 0):
-            ranks = weight[same_sign].abs().argsort().argsort()
+            sizes = weight[same_sign].abs().detach().cpu()
+            ranks = random_ranks(sizes, self.context.generator).to(scores)
             scores[same_sign] = ranks / max(1, len(ranks))
         return scores
+
+    def fidelity(self) -> tuple[Quantity, ...]:
+        """Share of a layer's connections that the first exchange replaces."""
+        return (Quantity("share exchanged by the first update", self.fraction, "0.3", 0.01),)

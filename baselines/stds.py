@@ -50,8 +50,8 @@ class StateTransition(HiddenWeightPruner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.scope == "erk":
-            raise ValueError("scope must be global or layer-wise, not erk")
+        if self.scope not in ("global", "layer-wise"):
+            raise ValueError(f"scope must be global or layer-wise, not {self.scope}")
 
     def scores(self) -> dict[str, Tensor]:
         """Layer name -> abs(theta), of the weight's shape."""

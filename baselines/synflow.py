@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.shared.contract import PrunerInfo
+from baselines.shared.contract import PrunerInfo, Quantity
 from baselines.shared.gradual_pruner import GradualPruner
 from baselines.shared.selection import Scope
 
@@ -93,3 +93,10 @@ class SynFlow(GradualPruner):
         total = self.probe.linear(ones, leaves).sum()
         gradients = torch.autograd.grad(total, [leaves[name] for name in names])
         return {name: weights[name] * g for name, g in zip(names, gradients, strict=True)}
+
+    def fidelity(self) -> tuple[Quantity, ...]:
+        """Number of rounds, and whether one threshold holds for all layers."""
+        return (
+            Quantity("rounds", self.rounds, "100", least=30),
+            Quantity("one threshold for all layers (1: yes)", self.scope == "global", "1", 1),
+        )

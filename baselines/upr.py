@@ -2,12 +2,17 @@
 
 Synapses and neurons have soft masks sigmoid(tau * m). Their logits m are trained with the loss plus
 a penalty on synaptic operations. tau grows exponentially; at the end a mask is 1 where m > 0, and
-0 elsewhere.
+0 elsewhere. A connection is there if its synapse and the neuron that it reads are there.
 
-Adapted: the mask of a neuron multiplies the weights that read the neuron. A channel counts as one
-neuron. The readout reads all neurons, without masks. A connection costs one operation per spike
-that it carries; the authors' code does not count spikes. The authors do not control the final
-density. Here the largest masked weights are selected at `stop`, at the target density.
+Adapted: the mask of a neuron multiplies the weights that read the neuron. A linear layer reads
+neurons one by one; in front of a convolution, whose kernels read every place of a channel, the
+neurons of a channel share a mask. The readout reads all neurons, without masks. A connection costs
+one operation per spike that it carries; the authors' code does not count spikes. The authors choose
+one factor of the penalty, which determines the density. To meet a target density, here each layer
+has a factor in proportion to the square of (open connections / wanted connections). (Under one
+factor whole layers close here, because batch norm hides a common factor of a layer's weights.) At
+`stop` the connections with the largest m are selected, at the target density; m is that of the
+synapse or that of its neuron, whichever is smaller.
 """
 
 from __future__ import annotations
@@ -18,8 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
-from baselines.shared.contract import PruneContext, PrunerInfo
+from baselines.shared.allocation import RANKED, layer_densities
+from baselines.shared.contract import PruneContext, PrunerInfo, Quantity
 from baselines.shared.hidden_weights import HiddenWeightPruner
+from baselines.shared.selection import Scope
+
+#: Power of the share of open connections over the wanted share by which a penalty grows.
+POWER = 2
 
 
 class SoftMasks:
@@ -54,15 +64,25 @@ class SoftMasks:
         masks = {name: (tau * m).sigmoid() for name, m in self.weights.items()}
         return masks | {name: masks[name] * (tau * m).sigmoid() for name, m in self.units.items()}
 
+    def logits(self) -> dict[str, Tensor]:
+        """The smaller of the logits m of each synapse and of the neuron that it reads, by layer.
+
+        A connection is open if it is positive: then both masks are.
+        """
+        return {
+            name: torch.minimum(m, self.units[name]) if name in self.units else m
+            for name, m in self.weights.items()
+        }
+
     def step(
         self,
         slopes: dict[str, Tensor],
         spikes: dict[str, Tensor],
-        strength: float,
+        factors: dict[str, float],
         tau: float,
         rate: float,
     ) -> None:
-        """Make one optimizer step on the loss plus a penalty on synaptic operations.
+        """Make one optimizer step on the loss plus penalties on synaptic operations.
 
         Parameters
         ----------
@@ -70,9 +90,11 @@ class SoftMasks:
             Layer name -> gradient of the loss with respect to `open`, of the weight's shape.
         spikes
             Layer name -> number of spikes received from each input unit, [units]. Each spike costs
-            one synaptic operation per weight that reads the unit.
-        strength
-            Penalty if all masks are 1; it decreases with the share of operations that is masked.
+            one synaptic operation per weight that reads the unit. In a layer that is not there, all
+            weights cost the same.
+        factors
+            Layer name -> its penalty if all of its masks are 1; it decreases with the share of
+            operations that is masked.
         tau
             Sharpness of the sigmoid.
         rate
@@ -80,15 +102,13 @@ class SoftMasks:
         """
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.zero_grad()
-        total = sum(
-            float(counts.sum()) * self.weights[name][:, 0].numel()
-            for name, counts in spikes.items()
-        )
         opened = self.open(tau)
         gradients = []
         for name, mask in opened.items():
-            cost = spikes[name].view(1, -1, *[1] * (mask.dim() - 2)) / max(total, 1.0)
-            gradients.append(slopes[name] + strength * cost)
+            counts = spikes.get(name, mask.new_ones(mask.shape[1]))
+            total = float(counts.sum()) * mask[:, 0].numel()
+            cost = counts.view(1, -1, *[1] * (mask.dim() - 2)) / max(total, 1.0)
+            gradients.append(slopes[name] + factors[name] * cost)
         torch.autograd.backward(list(opened.values()), gradients)
         self.optimizer.step()
 
@@ -99,9 +119,12 @@ class EnergyPruning(HiddenWeightPruner):
 
     Parameters
     ----------
+    scope
+        Which share of its connections each layer keeps: ``layer-wise``, ``erk`` or
+        ``protect-small``.
     strength
-        Penalty if all synaptic operations are done, >= 0. 0.1 is too much: it closes whole layers,
-        because batch norm hides a common factor of a layer's weights.
+        Penalty of a layer that does all its operations, while it has as many connections as
+        wanted, > 0.
     first, last
         tau at progress 0 and at `stop`, 0 < first <= last.
     """
@@ -116,25 +139,34 @@ class EnergyPruning(HiddenWeightPruner):
         needs_gradients=True,
     )
 
-    strength: float = 0.01
+    stop: float = 0.5
+    scope: Scope = "erk"
+    strength: float = 1.0
     first: float = 5.0
     last: float = 1000.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.strength < 0 or not 0 < self.first <= self.last:
-            raise ValueError("need strength >= 0 and 0 < first <= last")
+        if self.strength <= 0 or not 0 < self.first <= self.last:
+            raise ValueError("need strength > 0 and 0 < first <= last")
+        if self.scope not in RANKED:
+            raise ValueError(f"scope must be one of {', '.join(RANKED)}, not {self.scope}")
 
     def begin(self, network: nn.Module, context: PruneContext) -> None:
         """Start with all masks at 1 / 2."""
         super().begin(network, context)
         self.soft = SoftMasks(self.hidden)
         self.tau = self.first
+        density = context.density or 1.0
+        self.wanted = layer_densities(context.structure, density, self.scope)
+        self.factors = dict.fromkeys(self.hidden, 0.0)  # of the penalties now
         self.rate = 0.0  # learning rate of the logits
 
     def observe(self, activity: Activity) -> None:
         """Count the spikes that each layer receives from each unit in this batch."""
-        self.spikes = {name: activity.received(name).detach().sum((0, 1)) for name in self.hidden}
+        self.spikes = {
+            name: activity.received(name).detach().sum((0, 1)) for name in self.soft.units
+        }
 
     def gradients(self) -> None:
         """Train the masks: one step on the loss plus the penalty."""
@@ -145,23 +177,36 @@ class EnergyPruning(HiddenWeightPruner):
             for name, weight in self.layer_weights().items()
             if weight.grad is not None
         }
-        self.soft.step(slopes, self.spikes, self.strength, self.tau, self.rate)
+        self.soft.step(slopes, self.spikes, self.factors, self.tau, self.rate)
 
     def scores(self) -> dict[str, Tensor]:
-        """Layer name -> absolute masked weights, of the weight's shape."""
-        masks = self.soft.open(self.tau)
-        return {name: (self.hidden[name] * mask).abs() for name, mask in masks.items()}
+        """Layer name -> the smaller of the logits of synapse and neuron, of the weight's shape."""
+        return {name: m.detach() for name, m in self.soft.logits().items()}
+
+    def opened(self) -> dict[str, float]:
+        """Layer name -> share of the connections whose two masks are open (m > 0), in [0, 1]."""
+        return {name: float((m > 0).double().mean()) for name, m in self.scores().items()}
 
     @torch.no_grad()
     def visible(self, progress: float) -> dict[str, Tensor]:
-        """Layer name -> hidden weights times their masks; without masks at `stop`.
+        """Layer name -> hidden weights times their masks; at `stop` these are 0 or 1.
 
-        At `stop` the connections are fixed, so kept weights need no soft mask.
+        Also sets the factors of the penalties, by the shares of open connections.
         """
+        for name, share in self.opened().items():
+            self.factors[name] = self.strength * (share / self.wanted[name]) ** POWER
         self.rate = self.context.learning_rate(progress)
         self.tau = self.first * (self.last / self.first) ** min(1.0, progress / self.stop)
         masks = self.soft.open(self.tau)
-        return {
-            name: hidden if self.finished else hidden * masks[name]
-            for name, hidden in self.hidden.items()
-        }
+        if self.finished:
+            masks = {name: (m > 0).to(m) for name, m in self.soft.logits().items()}
+        return {name: hidden * masks[name] for name, hidden in self.hidden.items()}
+
+    def fidelity(self) -> tuple[Quantity, ...]:
+        """Share of the connections that the masks close, before the exact selection."""
+        asked = 1 - (self.context.density or 1.0)
+        logits = torch.cat([m.flatten() for m in self.scores().values()])
+        closed = float((logits <= 0).double().mean())
+        return (
+            Quantity("masks closed (m <= 0) at the cut", closed, "all that is pruned", 0.8 * asked),
+        )

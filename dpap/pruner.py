@@ -109,6 +109,7 @@ class DPAP(Preset, Pruner):
             )
         self.clock = UpdateClock(self.updates)
         self.finished = False
+        self.survivals: dict[str, Tensor] | None = None
         hybrid = context.granularity != "structured" and self.prune != "units"
         self.layers = {
             layer.name: LayerState(
@@ -145,6 +146,10 @@ class DPAP(Preset, Pruner):
             if name in activity:
                 layer.observe(*activity.units(name))
 
+    def last_unit_scores(self) -> dict[str, Tensor] | None:
+        """Return the survival of units at the last update, inf if units are not pruned."""
+        return self.survivals
+
     def due(self, progress: float) -> bool:
         """Whether a survival update is due."""
         return not self.finished and self.clock.ahead(progress)
@@ -165,6 +170,7 @@ class DPAP(Preset, Pruner):
         if age < 0:
             return None
         units, synapses = self._survivals()
+        self.survivals = units
         target = self.context.density
         masks = (
             self._emergent(units, synapses)

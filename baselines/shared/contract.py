@@ -29,10 +29,19 @@ from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
 from baselines.shared.groups import Structure
-from baselines.shared.info import Granularity, PrunerInfo, Track
+from baselines.shared.info import Granularity, PrunerInfo, Quantity, Track
 from baselines.shared.masks import Masks
 
-__all__ = ["Activity", "Granularity", "Probe", "PruneContext", "Pruner", "PrunerInfo", "Track"]
+__all__ = [
+    "Activity",
+    "Granularity",
+    "Probe",
+    "PruneContext",
+    "Pruner",
+    "PrunerInfo",
+    "Quantity",
+    "Track",
+]
 
 
 class Probe(Protocol):
@@ -235,6 +244,17 @@ class Pruner:
             Inputs and outputs of every layer.
         """
 
+    def last_unit_scores(self) -> Mapping[str, Tensor] | None:
+        """Return the scores of units that the last masks were chosen by, for diagnostics.
+
+        Returns
+        -------
+        Mapping or None
+            Group name -> [units], the higher the more important; -inf for pruned units. None if
+            the method gives units no scores, or has not chosen yet.
+        """
+        return None
+
     def penalty(self) -> Tensor | None:
         """Return a scalar to add to the loss, or None."""
         return None
@@ -266,3 +286,11 @@ class Pruner:
             Share of the training budget that is spent, in [0, 1].
         """
         raise NotImplementedError
+
+    def fidelity(self) -> tuple[Quantity, ...]:
+        """Return figures of the run by which the method is what its name says.
+
+        Optional, and called after a run by ``python -m tools.fidelity`` only. What holds for any
+        method, such as the share of weights that came back, is measured without this.
+        """
+        return ()

@@ -31,8 +31,9 @@ class GradualPruner(Pruner):
     updates
         Number of mask updates per run, evenly spread over the run.
     scope
-        ``global`` compares scores across layers and ``layer-wise`` within each layer. ``erk``
-        (weights only) compares within each layer, at Erdos-Renyi-kernel densities.
+        How much each layer loses, as for `select`, in every granularity. ``global`` and ``lamp``
+        compare scores across layers. ``layer-wise``, ``erk`` and ``protect-small`` rank them within
+        each layer, at densities of their own.
     """
 
     start: float = 0.1
@@ -52,19 +53,17 @@ class GradualPruner(Pruner):
             The dense network.
         context
             What the method may use during this run.
-
-        Raises
-        ------
-        ValueError
-            If scope is ``erk`` and units are pruned.
         """
         super().begin(network, context)
-        if self.scope == "erk" and context.granularity != "unstructured":
-            raise ValueError("scope 'erk' is for single weights, not units: use another scope")
         self.clock = UpdateClock(self.updates)
         self.finished = False
         groups = context.structure.groups
         self.alive = {g.name: torch.ones(g.size, dtype=torch.bool) for g in groups}
+        self.last_scores: dict[str, Tensor] | None = None
+
+    def last_unit_scores(self) -> dict[str, Tensor] | None:
+        """Return the scores of units at the last update; None if single weights are pruned."""
+        return self.last_scores
 
     def unit_scores(self) -> dict[str, Tensor]:
         """Return scores of units: group name -> [units]; the highest are kept."""
@@ -102,8 +101,7 @@ class GradualPruner(Pruner):
             self.context.generator,
             units=None if granularity == "unstructured" else self._alive_scores(),
             weights=weights,
-            # Scores of units and scores of weights compare by rank only.
-            scope="layer-wise" if granularity == "hybrid" else self.scope,
+            scope=self.scope,
         )
         self.alive = dict(masks.units)
         return masks
@@ -143,9 +141,10 @@ class GradualPruner(Pruner):
         The weights of a pruned unit are zero, so it could not recover.
         """
         scores = self.unit_scores()
-        if self.info.regrows:
-            return scores
-        return {
-            name: score.cpu().masked_fill(~self.alive[name], -torch.inf)
-            for name, score in scores.items()
-        }
+        if not self.info.regrows:
+            scores = {
+                name: score.cpu().masked_fill(~self.alive[name], -torch.inf)
+                for name, score in scores.items()
+            }
+        self.last_scores = scores
+        return scores

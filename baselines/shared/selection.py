@@ -7,17 +7,62 @@ of kept units is found by bisection on the number of weights that remain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from baselines.shared.allocation import erk_densities
+from baselines.shared.allocation import (
+    RANKED,
+    Scope,
+    layer_densities,
+    unit_shares,
+    weights_of_units,
+)
 from baselines.shared.groups import Structure
+from baselines.shared.lamp_scores import over_larger
 from baselines.shared.masks import Masks
 
-Scope = Literal["global", "layer-wise", "erk"]
+__all__ = ["Scope", "Selected", "random_ranks", "select", "watch_selections"]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """One call of `select`.
+
+    Parameters
+    ----------
+    units, weights
+        The scores that it got; empty if it got none.
+    masks
+        What it kept.
+    """
+
+    units: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor]
+    masks: Masks
+
+
+_watcher: ContextVar[Callable[[Selected], None] | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watch_selections(seen: Callable[[Selected], None]) -> Iterator[None]:
+    """Report every call of `select` inside the context, so that scores can be measured.
+
+    Parameters
+    ----------
+    seen
+        Called after each selection. It must not change the tensors.
+    """
+    token = _watcher.set(seen)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 def select(
@@ -47,9 +92,21 @@ def select(
     weights
         Layer name -> scores of the weight's shape. Weights with score -inf are never kept.
     scope
-        ``global`` compares scores across layers. ``layer-wise`` compares ranks within a group or
-        layer, so that all of them lose about the same share. ``erk`` compares ranks too, and gives
-        the layers the densities of `erk_densities`; it is for weights only.
+        How scores of different layers, and of different groups, compare:
+
+        - ``global``: as they are.
+        - ``lamp``: each divided by the sum of the scores of its layer or group that are not
+          smaller (`over_larger`).
+        - ``layer-wise``: by rank, so that all layers keep the same density of weights, and all
+          groups the same share of units.
+        - ``erk``: by rank; layers keep the densities of `layer_densities`, and groups shares of
+          units in proportion to `unit_shares`. Small layers keep more.
+        - ``protect-small``: likewise, with other shares. If units and weights are selected
+          together, neurons whose weights are selected are not removed, and the layers without
+          selected weights keep `weights_of_units`.
+
+        Scores of units and scores of weights never compare with each other: with every other scope,
+        units and weights lose the same share.
     minimum_width
         Number of units that every group keeps.
     exact
@@ -68,7 +125,7 @@ def select(
     ------
     ValueError
         If the density is outside (0, 1], a score is NaN, neither `units` nor `weights` are given,
-        or `units` are given with scope ``erk``.
+        or a score is negative and the scope is ``lamp``.
     """
     if not 0 < density <= 1:
         raise ValueError(f"density must be in (0, 1], not {density}")
@@ -77,8 +134,6 @@ def select(
     for name, scores in [*(units or {}).items(), *(weights or {}).items()]:
         if bool(scores.isnan().any()):
             raise ValueError(f"the scores of '{name}' contain NaN")
-    if scope == "erk" and units:
-        raise ValueError("scope 'erk' is for single weights, not units: use another scope")
     target = round(density * structure.prunable)
     kept_units = (
         _select_units(structure, target, generator, units, weights or {}, scope, minimum_width)
@@ -90,21 +145,60 @@ def select(
         if weights
         else {}
     )
-    return structure.masks(kept_units, kept_weights)
+    masks = structure.masks(kept_units, kept_weights)
+    seen = _watcher.get()
+    if seen is not None:
+        seen(Selected(units or {}, weights or {}, masks))
+    return masks
 
 
-def _comparable(scores: Tensor, scope: Scope, share: float = 1.0) -> Tensor:
+def random_ranks(scores: Tensor, generator: torch.Generator) -> Tensor:
+    """Ranks from 0, the lowest score, upwards; equal scores are ranked at random.
+
+    No random number is drawn if all finite scores differ.
+
+    Parameters
+    ----------
+    scores
+        Scores, [n].
+    generator
+        Orders equal scores.
+
+    Returns
+    -------
+    Tensor
+        The ranks, int64 [n].
+    """
+    order = scores.argsort(stable=True)
+    finite = scores[order[scores[order].isfinite()]]
+    if bool((finite[1:] == finite[:-1]).any()):
+        random = torch.randperm(scores.numel(), generator=generator)
+        order = random[scores[random].argsort(stable=True)]
+    return torch.empty_like(order).scatter_(0, order, torch.arange(scores.numel()))
+
+
+def _comparable(
+    scores: Tensor, scope: Scope, generator: torch.Generator, share: float = 1.0
+) -> Tensor:
     """Make scores comparable across layers; infinite scores do not change.
 
-    Scope ``global`` returns the flattened scores. The other scopes return ranks within the layer,
-    in [-1, 0), divided by `share`: a common threshold then keeps parts of the layers that are
-    proportional to their shares.
+    Scope ``global`` returns the flattened scores, ``lamp`` normalises them. The other scopes return
+    ranks within the layer, in [-1, 0), divided by `share`: a common threshold then keeps parts of
+    the layers that are proportional to their shares. An infinite share keeps all that is left.
     """
     flat = scores.detach().cpu().double().flatten()
-    if scope == "global":
-        return flat
-    ranks = flat.argsort(stable=True).argsort() / flat.numel()
-    return torch.where(flat.isinf(), flat, (ranks.double() - 1) / share)
+    if scope not in RANKED:
+        return flat if scope == "global" else _normalised(flat)
+    ranks = (random_ranks(flat, generator) / flat.numel()).double() - 1
+    return torch.where(flat.isinf(), flat, ranks / share if share < torch.inf else torch.inf)
+
+
+def _normalised(flat: Tensor) -> Tensor:
+    """LAMP's normalisation of the finite scores; infinite scores do not change."""
+    finite = flat.isfinite()
+    scores = flat.clone()
+    scores[finite] = over_larger(flat[finite])
+    return scores
 
 
 def _order(scores: Tensor, generator: torch.Generator) -> Tensor:
@@ -134,38 +228,76 @@ def _select_units(
 
     If single weights are selected as well, this assumes that they lose the same share as the
     units, and keeps enough units to stay just above the target. `_select_weights` then meets the
-    target exactly.
+    target exactly. Under ``protect-small`` it counts only the layers that lose units alone.
     """
+    separate = bool(weights) and scope == "protect-small"
+    if separate:
+        density = target / structure.prunable
+        target = round(weights_of_units(structure, density, weights))
+    shares = unit_shares(structure, scope, weights) if scope in RANKED else {}
     parts = []
     for group in structure.groups:
-        scores = _comparable(units[group.name], scope)
+        share = shares.get(group.name, 1.0)
+        scores = _comparable(units[group.name], scope, generator, share)
         scores[_order(scores, generator)[:minimum_width]] = torch.inf
         parts.append(scores)
     merged = torch.cat(parts)
     order = _order(merged, generator)
-    sizes = [group.size for group in structure.groups]
     alive = int((merged > -torch.inf).sum())
     connected = {name: scores.detach().cpu() > -torch.inf for name, scores in weights.items()}
 
-    def keep(k: int) -> dict[str, Tensor]:
-        kept = torch.zeros(order.numel(), dtype=torch.bool)
-        kept[order[:k]] = True
-        return {g.name: part for g, part in zip(structure.groups, kept.split(sizes), strict=True)}
-
     def count(k: int) -> float:
-        kept = keep(k)
+        kept = _kept(structure, order[:k])
+        if separate or not weights:
+            return _unscored(structure, kept, weights)
         counts = structure.count(kept)
-        unscored = sum(n for layer, n in counts.items() if layer not in weights)
-        if not weights:
-            return unscored
         share = sum(counts[name] for name in weights) * k / order.numel()
-        return unscored + min(share, _connected(structure, kept, connected))
+        return _unscored(structure, kept, weights) + min(
+            share, _connected(structure, kept, connected)
+        )
 
     least = int((merged == torch.inf).sum())
     k = _smallest(count, target, least, alive)
-    if not weights and k > least and target - count(k - 1) < count(k) - target:
+    if (separate or not weights) and k > least and target - count(k - 1) < count(k) - target:
         k -= 1
-    return keep(k)
+    kept = _kept(structure, order[:k])
+    if not weights or k == least or _unscored(structure, kept, weights) <= target:
+        return kept
+    return _without_last(structure, target, order[:alive], k, connected)
+
+
+def _kept(structure: Structure, chosen: Tensor) -> dict[str, Tensor]:
+    """Kept units by group, from the indices of the chosen units among those of all groups."""
+    sizes = [group.size for group in structure.groups]
+    kept = torch.zeros(sum(sizes), dtype=torch.bool)
+    kept[chosen] = True
+    return {g.name: part for g, part in zip(structure.groups, kept.split(sizes), strict=True)}
+
+
+def _unscored(
+    structure: Structure, kept: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> int:
+    """Count the weights of the kept units in layers whose single weights are not selected."""
+    return sum(n for layer, n in structure.count(kept).items() if layer not in weights)
+
+
+def _without_last(
+    structure: Structure, target: int, order: Tensor, k: int, connected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Leave out unit k, for which the single weights cannot make up.
+
+    The next units are kept instead, until there are enough single weights.
+    """
+    chosen = order[: k - 1]
+    for unit in order[k:]:
+        kept = _kept(structure, chosen)
+        here = _unscored(structure, kept, connected) + _connected(structure, kept, connected)
+        if here >= target:
+            break
+        more = torch.cat([chosen, unit.view(1)])
+        if _unscored(structure, _kept(structure, more), connected) <= target:
+            chosen = more
+    return _kept(structure, chosen)
 
 
 def _connected(
@@ -197,15 +329,17 @@ def _select_weights(
     alive = structure.masks(kept_units).parameters
     counts = structure.count(kept_units)
     budget = target - sum(n for layer, n in counts.items() if layer not in weights)
-    if kept_units and not exact:
+    if kept_units and not exact and scope != "protect-small":
         units = torch.cat(list(kept_units.values()))
         budget = round(sum(counts[name] for name in weights) * float(units.double().mean()))
     layers = [layer for layer in structure.layers if layer.name in weights]
-    shares = erk_densities(structure, target / structure.prunable) if scope == "erk" else {}
+    shares: Mapping[str, float] = {}
+    if scope in ("erk", "protect-small"):
+        shares = layer_densities(structure, max(1, target) / structure.prunable, scope)
     unmasked = torch.ones((), dtype=torch.bool)
     parts = []
     for layer in layers:
-        ranked = _comparable(weights[layer.name], scope, shares.get(layer.name, 1.0))
+        ranked = _comparable(weights[layer.name], scope, generator, shares.get(layer.name, 1.0))
         available = alive.get(layer.weight, unmasked).expand(layer.shape).flatten()
         parts.append(ranked.masked_fill(~available, -torch.inf))
     scores = torch.cat(parts)

@@ -10,11 +10,16 @@ from torch import Tensor, nn
 from baselines.shared.contract import PruneContext, Pruner
 from baselines.shared.masks import Masks
 from baselines.shared.schedules import UpdateClock, check_window
-from baselines.shared.selection import Scope, select
+from baselines.shared.selection import Scope, random_ranks, select
 
 
 def drop_and_grow(
-    kept: Tensor, number: int, drop: Tensor, grow: Tensor, grown: int | None = None
+    kept: Tensor,
+    number: int,
+    drop: Tensor,
+    grow: Tensor,
+    generator: torch.Generator,
+    grown: int | None = None,
 ) -> Tensor:
     """Exchange connections of one layer.
 
@@ -30,6 +35,8 @@ def drop_and_grow(
     grow
         Scores of the weight's shape. The connections with the highest scores, among those that
         were absent before the call, are grown.
+    generator
+        Orders equal scores.
     grown
         Number of connections to grow, at most as many as are absent; None: as many as are dropped.
 
@@ -39,13 +46,13 @@ def drop_and_grow(
         Present connections after the exchange, bool of the weight's shape.
     """
     present = kept.flatten().clone()
-    absent = int((~present).sum())
-    number = min(number, int(present.sum()), absent if grown is None else number)
-    grown = number if grown is None else min(grown, absent)
-    drop_scores = drop.detach().cpu().flatten().double().masked_fill(~present, torch.inf)
-    grow_scores = grow.detach().cpu().flatten().double().masked_fill(present, -torch.inf)
-    present[drop_scores.topk(number, largest=False).indices] = False
-    present[grow_scores.topk(grown).indices] = True
+    absent, there = (~present).nonzero().flatten(), present.nonzero().flatten()
+    number = min(number, len(there), len(absent) if grown is None else number)
+    grown = number if grown is None else grown
+    dropped = random_ranks(drop.detach().cpu().flatten()[there], generator) < number
+    new = random_ranks(-grow.detach().cpu().flatten()[absent], generator) < grown
+    present[there[dropped]] = False
+    present[absent[new]] = True
     return present.view_as(kept)
 
 
@@ -117,7 +124,8 @@ class SparseTraining(Pruner):
         for name, weight in self.layer_weights().items():
             kept = self.kept[name]
             drop, grow = self.drop_scores(weight), self.grow_scores(name, weight.shape)
-            self.kept[name] = drop_and_grow(kept, self.number(name, progress), drop, grow)
+            number, generator = self.number(name, progress), self.context.generator
+            self.kept[name] = drop_and_grow(kept, number, drop, grow, generator)
         return self.context.structure.masks(weights=self.kept)
 
 

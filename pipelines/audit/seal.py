@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipelines.common.files import atomic_file, sha256
@@ -19,6 +19,17 @@ def _sealed(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS)
 
 
+def checksums(files: Mapping[str, Path]) -> str:
+    """Return one line for each file with its SHA-256, in the format of ``sha256sum``.
+
+    Parameters
+    ----------
+    files
+        Name of the file in its line -> the file.
+    """
+    return "".join(f"{sha256(path)}  {name}\n" for name, path in sorted(files.items()))
+
+
 def seal_folder(folder: Path) -> int:
     """Write the SHA-256 of all files of the records in a folder into its seal.
 
@@ -32,11 +43,10 @@ def seal_folder(folder: Path) -> int:
     BenchError
         If the seal cannot be written.
     """
-    files = _sealed(folder)
-    lines = [f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
+    files = {path.relative_to(folder).as_posix(): path for path in _sealed(folder)}
     with atomic_file(folder / SEAL) as out:
-        out.write("".join(lines).encode())
-    return sum(file.suffix == RECORD for file in files)
+        out.write(checksums(files).encode())
+    return sum(path.suffix == RECORD for path in files.values())
 
 
 def broken_seals(folder: Path) -> Iterator[tuple[Path, str]]:

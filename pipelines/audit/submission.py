@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from baselines.shared.info import Granularity
 from pipelines.audit.faults import Fault
 from pipelines.audit.faults import faults as record_faults
 from pipelines.audit.seal import SEAL, broken_seals, seal_folder
+from pipelines.boards.hyperparameters import Changes
 from pipelines.boards.params import Compute, Params
 from pipelines.common.errors import BenchError, InputError, first_fault
 from pipelines.common.files import atomic_file
@@ -38,9 +40,10 @@ class Submission(BaseModel):
         The board whose cells were run.
     names
         The submitted methods, each METHOD or METHOD:VARIANT.
-    compute, methods, variants
-        The contributor's entries in params.yaml: threads and device, and the hyper-parameters and
-        variants of the submitted methods.
+    compute, methods, granularities, tuned, variants
+        The contributor's entries in params.yaml and methods.yaml: threads and device, and the
+        hyper-parameters of the submitted methods, their values at single granularities, their tuned
+        values, and their variants.
     sources
         METHOD -> source file -> SHA-256 of what it means: comments and formatting do not count.
     code_digests
@@ -56,6 +59,8 @@ class Submission(BaseModel):
     names: tuple[str, ...]
     compute: Compute
     methods: dict[str, dict[str, Any]]
+    granularities: dict[str, dict[Granularity, dict[str, Any]]] = Field(default_factory=dict)
+    tuned: dict[str, Changes] = Field(default_factory=dict)
     variants: dict[str, dict[str, dict[str, Any]]]
     sources: dict[str, dict[str, str]]
     code_digests: dict[str, str]
@@ -104,6 +109,8 @@ def stage(
         names=names,
         compute=params.compute,
         methods={name: params.methods.get(name, {}) for name in methods},
+        granularities={n: params.granularities[n] for n in methods if n in params.granularities},
+        tuned={name: params.tuned[name] for name in methods if name in params.tuned},
         variants={name: params.variants[name] for name in methods if name in params.variants},
         sources={name: method_meanings(name) for name in methods},
         code_digests={
@@ -203,6 +210,10 @@ def _missing(submission: Submission, params: Params, store: Store) -> list[RunSp
             "boards": params.boards | {submission.board: board},
             "compute": submission.compute,
             "methods": params.methods | submission.methods,
+            "granularities": _replaced(
+                params.granularities, submission.granularities, submission.methods
+            ),
+            "tuned": _replaced(params.tuned, submission.tuned, submission.methods),
             "variants": params.variants | submission.variants,
         }
     )
@@ -211,6 +222,13 @@ def _missing(submission: Submission, params: Params, store: Store) -> list[RunSp
         return missing
     controls = merged.controls(submission.board, store, methods=submission.names)
     return [spec for spec in controls if not store.path(spec).exists()]
+
+
+def _replaced(
+    here: dict[str, Any], submitted: dict[str, Any], methods: Container[str]
+) -> dict[str, Any]:
+    """Return entries by method: the submitted ones, and those here of methods not submitted."""
+    return {name: entry for name, entry in here.items() if name not in methods} | submitted
 
 
 def _different_sources(method: str, files: dict[str, str]) -> Iterator[str]:

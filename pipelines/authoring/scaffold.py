@@ -10,13 +10,18 @@ from pathlib import Path
 import baselines
 from baselines._template import Template
 from pipelines.boards.hyperparameters import Entry, read_entries, write_entries
-from pipelines.boards.spaces import Range, Space
+from pipelines.boards.spaces import Choices, Range, Space
 from pipelines.common.errors import InputError
 from pipelines.common.files import atomic_file
 from pipelines.methods.catalogue import infos
 
 _TEMPLATE = Path(baselines.__path__[0]) / "_template.py"
-_SPACE: Space = {"stop": Range(low=0.3, high=0.9), "share": Range(low=0.0, high=1.0)}
+_SPACE: Space = {
+    "start": Range(low=0.0, high=0.3),
+    "stop": Range(low=0.3, high=0.9),
+    "scope": Choices(choices=("global", "layer-wise")),
+    "share": Range(low=0.0, high=1.0),
+}
 _DOCSTRING = '''"""{title}: describe here what it prunes and by which formula, and cite the paper.
 
 The contract is in baselines/shared/contract.py; ``dpap-bench check {name}`` checks this method.

@@ -1,77 +1,68 @@
-"""Search for hyper-parameters: the tree-structured Parzen estimator (TPE) of Optuna, seeded."""
+"""The settings of a search: the default of a method, and a Latin hypercube over its space.
+
+All settings are drawn before the first run, so no result changes which ones are tried. A hypercube
+covers the range of each hyper-parameter evenly, whatever the number of settings (McKay, Beckman,
+Conover 1979, doi 10.2307/1268522). Two methods whose spaces are equal try the same values.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Sequence
 from typing import Any
 
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from scipy.stats import qmc
 
-from pipelines.boards.spaces import Choices, Space
+from pipelines.boards.spaces import Choices, Range, Space
 from pipelines.common.errors import InputError, unknown
-from pipelines.methods.registry import method
+from pipelines.methods.registry import make, method
 
-#: Number of settings that are proposed together. The proposals depend on it, so it must not depend
-#: on the number of workers.
-BATCH = 4
 _SEED = 0
+#: Number of hypercubes that are drawn; the later ones replace settings that are there already.
+_HYPERCUBES = 20
 
 
-class Search:
-    """Proposes settings by TPE (Bergstra et al. 2011, NeurIPS 24), after a given first one.
+def draw_settings(
+    method_name: str, space: Space, default: dict[str, Any], count: int
+) -> list[dict[str, Any]]:
+    """Draw the settings of a search.
 
     Parameters
     ----------
-    name
+    method_name
         Name of the method.
     space
         Hyper-parameter -> what it may be.
-    start
+    default
         The first setting: all hyper-parameters. Those outside the space keep these values.
-    """
-
-    def __init__(self, name: str, space: Space, start: dict[str, Any]) -> None:
-        self.start = start
-        self.known = distributions(name, space)
-        self.asked: list[optuna.Trial] = []
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(seed=_SEED, n_startup_trials=BATCH)
-        self.study = optuna.create_study(direction="maximize", sampler=sampler)
-        self.study.enqueue_trial({option: start[option] for option in space})
-
-    def ask(self, count: int) -> list[dict[str, Any]]:
-        """Propose `count` settings, each with all hyper-parameters."""
-        self.asked = [self.study.ask(self.known) for _ in range(count)]
-        return [self.start | _rounded(trial.params) for trial in self.asked]
-
-    def tell(self, scores: Sequence[float]) -> None:
-        """Report the scores of the settings that the last `ask` returned, in the same order."""
-        for trial, score in zip(self.asked, scores, strict=True):
-            self.study.tell(trial, score)
-
-
-def distributions(name: str, space: Space) -> dict[str, BaseDistribution]:
-    """Convert a space to distributions of Optuna, by hyper-parameter.
-
-    Parameters
-    ----------
-    name
-        Name of the method.
-    space
-        Hyper-parameter -> what it may be.
+    count
+        Number of settings.
 
     Returns
     -------
-    dict
-        Hyper-parameter -> distribution.
+    list of dict
+        Settings with all hyper-parameters, each once. The method accepts all but perhaps the
+        default. They are fewer than `count` if the space has no more.
+        Numbers have three digits, so that people can read and type them.
+
+    Raises
+    ------
+    InputError
+        If the space does not fit the method.
+    """
+    types = option_types(method_name, space)
+    hypercube = qmc.LatinHypercube(len(space), rng=_SEED)
+    found = [default]
+    for point in (one for _ in range(_HYPERCUBES) for one in hypercube.random(count - 1).tolist()):
+        pairs = zip(space.items(), point, strict=True)
+        setting = default | {name: _value(values, types[name], u) for (name, values), u in pairs}
+        if len(found) < count and setting not in found and _is_valid(method_name, setting):
+            found.append(setting)
+    return found
+
+
+def option_types(name: str, space: Space) -> dict[str, Any]:
+    """Return the types of the hyper-parameters of a space.
 
     Raises
     ------
@@ -81,24 +72,32 @@ def distributions(name: str, space: Space) -> dict[str, BaseDistribution]:
     kind: type[Any] = method(name)
     types = typing.get_type_hints(kind)
     hints = {field.name: types[field.name] for field in dataclasses.fields(kind)}
-    found: dict[str, BaseDistribution] = {}
     for option, values in space.items():
         if option not in hints:
             raise unknown(f"option of method '{name}'", option, hints)
-        if isinstance(values, Choices):
-            found[option] = CategoricalDistribution(values.choices)
-        elif hints[option] is int:
-            found[option] = IntDistribution(round(values.low), round(values.high), log=values.log)
-        elif hints[option] is float:
-            found[option] = FloatDistribution(values.low, values.high, log=values.log)
-        else:
+        if isinstance(values, Range) and hints[option] not in (int, float):
             raise InputError(
-                f"tuning.spaces.{name}.{option} is a range, but the hyper-parameter is not a "
+                f"the space of {name}.{option} is a range, but the hyper-parameter is not a "
                 "number: give choices."
             )
-    return found
+    return {option: hints[option] for option in space}
 
 
-def _rounded(options: dict[str, Any]) -> dict[str, Any]:
-    """Round numbers to three digits, so that people can read and type them."""
-    return {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in options.items()}
+def _is_valid(method_name: str, setting: dict[str, Any]) -> bool:
+    """Whether the method accepts a setting; some values exclude each other."""
+    try:
+        make(method_name, setting)
+    except InputError:
+        return False
+    return True
+
+
+def _value(values: Range | Choices, kind: Any, u: float) -> Any:
+    """Return the value at the place `u`, in [0, 1), of a range or a list of choices."""
+    if isinstance(values, Choices):
+        return values.choices[int(u * len(values.choices))]
+    low, high = values.low, values.high
+    if kind is int:
+        high += 1  # both bounds can be chosen
+    value = low * (high / low) ** u if values.log else low + u * (high - low)
+    return int(value) if kind is int else float(f"{value:.3g}")

@@ -8,38 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from baselines.shared.info import Granularity
 from pipelines.boards.spaces import Space
 from pipelines.common.errors import InputError, first_fault
 from pipelines.common.files import atomic_file
 from pipelines.common.yaml import read_yaml, write_yaml
 
 METHODS = "methods.yaml"
+_ORDER = ("options", "granularities", "space", "tuned")
 _HEADING = """\
-The hyper-parameters of every method (options), what `dpap-bench tune` searches (space), and the
-trial that found the present options (tuned). `dpap-bench tune` and `dpap-bench new-method` write
-this file; values may be edited by hand, comments below this heading are lost."""
+The hyper-parameters of every method (options), those that have another value at one granularity
+(granularities), what `dpap-bench tune` searches (space), and the values that it found to be better,
+by kind of network and granularity (tuned). Values of tuned replace those of granularities, and
+these replace those of options. `dpap-bench tune` and `dpap-bench new-method` write this file;
+values may be edited by hand, comments below this heading are lost."""
 
-
-class Tuned(BaseModel):
-    """The trial of the hyper-parameter search that found the options.
-
-    Parameters
-    ----------
-    runs
-        Run ids of the best trial, one per seed; the records are in results/tuning.
-    validation
-        Mean validation accuracy of these runs, in [0, 1].
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    runs: tuple[str, ...]
-    validation: float = Field(ge=0, le=1)
+#: Kinds of networks: spiking and artificial.
+Kind = Literal["snn", "ann"]
+#: Kind of network -> granularity -> hyper-parameter -> value.
+Changes = dict[Kind, dict[Granularity, dict[str, Any]]]
 
 
 class Entry(BaseModel):
@@ -49,17 +41,32 @@ class Entry(BaseModel):
     ----------
     options
         All hyper-parameters.
+    granularities
+        Granularity -> hyper-parameters that have another value there.
     space
         Hyper-parameter -> the values that tuning may choose. Empty: the method is not tuned.
     tuned
-        The trial that found the options. None: the options were written by hand.
+        Kind of network -> granularity -> hyper-parameter -> the value that replaces the one of
+        `options` and `granularities`. Tuning writes it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     options: dict[str, Any] = Field(default_factory=dict)
+    granularities: dict[Granularity, dict[str, Any]] = Field(default_factory=dict)
     space: Space = Field(default_factory=dict)
-    tuned: Tuned | None = None
+    tuned: Changes = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _changes_options(self) -> Self:
+        parts = [("granularities", self.granularities)]
+        parts += [("tuned", by_granularity) for by_granularity in self.tuned.values()]
+        for key, by_granularity in parts:
+            for changes in by_granularity.values():
+                for name in changes:
+                    if name not in self.options:
+                        raise ValueError(f"{key} has '{name}', which is not among the options")
+        return self
 
 
 _ENTRIES = TypeAdapter(dict[str, Entry])
@@ -114,7 +121,7 @@ def write_entries(root: Path, entries: Mapping[str, Entry]) -> None:
         for name, entry in entries.items()
     }
     ordered = {
-        name: {key: fields[key] for key in ("options", "space", "tuned") if key in fields}
+        name: {key: fields[key] for key in _ORDER if key in fields}
         for name, fields in plain.items()
     }
     with atomic_file(root / METHODS) as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import msgspec
 import yaml
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from baselines.shared.info import Granularity, Track
 from pipelines.boards.board import Board, Place, fits
-from pipelines.boards.hyperparameters import METHODS, Entry, read_entries
+from pipelines.boards.hyperparameters import METHODS, Changes, Entry, read_entries
 from pipelines.boards.project import PARAMS
 from pipelines.boards.spaces import Tuning
 from pipelines.common.errors import InputError, first_fault, unknown
@@ -58,6 +58,10 @@ class Params(BaseModel):
         As in params.yaml.
     methods
         Method -> hyper-parameters, from methods.yaml.
+    granularities
+        Method -> granularity -> hyper-parameters that have another value there, from methods.yaml.
+    tuned
+        Method -> the values that tuning found, from methods.yaml; see `options`.
     tuning
         As in params.yaml, with the search spaces of methods.yaml. None: no method can be tuned.
     """
@@ -68,6 +72,8 @@ class Params(BaseModel):
     compute: Compute = Compute()
     workloads: dict[str, Workload]
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    granularities: dict[str, dict[Granularity, dict[str, Any]]] = Field(default_factory=dict)
+    tuned: dict[str, Changes] = Field(default_factory=dict)
     variants: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     tuning: Tuning | None = None
 
@@ -136,7 +142,7 @@ class Params(BaseModel):
             "granularity": granularity,
             "density": density,
             "seed": seed,
-            "options": self.methods.get(name, {}) | changes.get(variant, {}),
+            "options": self.options(name, workload, granularity) | changes.get(variant, {}),
             "variant": variant,
             "track": track,
             "threads": self.compute.threads,
@@ -149,6 +155,25 @@ class Params(BaseModel):
         if admit:
             check(spec)
         return spec
+
+    def options(self, name: str, workload: str, granularity: str) -> dict[str, Any]:
+        """Return the hyper-parameters of a method for one kind of network and one granularity.
+
+        Values of `tuned` replace those of `granularities`, and these replace those of `methods`.
+
+        Parameters
+        ----------
+        name
+            Name of the method.
+        workload
+            Name of the workload, whose kind of network counts.
+        granularity
+            What the method removes.
+        """
+        key = cast(Granularity, granularity)
+        own = self.granularities.get(name, {}).get(key, {})
+        found = self.tuned.get(name, {}).get(self.workloads[workload].network.kind, {})
+        return self.methods.get(name, {}) | own | found.get(key, {})
 
     def board(self, name: str) -> Board:
         """Return a board.
@@ -320,8 +345,9 @@ def _with_methods(fields: Any, entries: Mapping[str, Entry], path: Path) -> Any:
     """Add hyper-parameters and search spaces of methods.yaml to the fields of params.yaml."""
     if not isinstance(fields, dict):
         return fields
-    if "methods" in fields:
-        raise InputError(f"{path} has the key 'methods'; move hyper-parameters to {METHODS}.")
+    for key in ("methods", "granularities", "tuned"):
+        if key in fields:
+            raise InputError(f"{path} has the key '{key}'; move hyper-parameters to {METHODS}.")
     tuning = fields.get("tuning")
     if isinstance(tuning, dict):
         if "spaces" in tuning:
@@ -330,7 +356,12 @@ def _with_methods(fields: Any, entries: Mapping[str, Entry], path: Path) -> Any:
             )
         spaces = {name: entry.space for name, entry in entries.items() if entry.space}
         fields = fields | {"tuning": tuning | {"spaces": spaces}}
-    return fields | {"methods": {name: entry.options for name, entry in entries.items()}}
+    granularities = {n: entry.granularities for n, entry in entries.items() if entry.granularities}
+    return fields | {
+        "methods": {name: entry.options for name, entry in entries.items()},
+        "granularities": granularities,
+        "tuned": {name: entry.tuned for name, entry in entries.items() if entry.tuned},
+    }
 
 
 def load_params(root: Path, device: Device | None = None) -> Params:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -61,22 +62,56 @@ class Tuning(BaseModel):
 
     Parameters
     ----------
-    workload
-        Name of the workload that a trial trains.
+    workloads
+        Names of the workloads that trials train: one for each kind of network.
     density
         Target density of a trial.
-    trials
-        Number of trials of each method; the first has the present hyper-parameters.
-    seeds
-        Seeds of a trial; its score is the mean over them. No board may have one of these seeds.
+    settings
+        Number of settings that a search begins with; the first is the default of the method.
+    rungs
+        Numbers of seeds, rising. All settings are run with the first number of seeds, the better
+        half of them with the second number, and so on.
+    search_seeds
+        Seeds of the search, as many as the last rung has. No board may have one of these seeds.
+    confirmation_seeds
+        Seeds on which the setting that was found is compared with the default. Neither the search
+        nor a board may have one of these seeds.
     spaces
         Method -> hyper-parameter -> the values that tuning may choose; from methods.yaml.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    workload: str
+    workloads: tuple[str, ...] = Field(min_length=1)
     density: float = Field(gt=0, le=1)
-    trials: int = Field(ge=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    settings: int = Field(ge=2)
+    rungs: tuple[int, ...] = Field(min_length=1)
+    search_seeds: tuple[int, ...] = Field(min_length=1)
+    confirmation_seeds: tuple[int, ...] = Field(min_length=2)
     spaces: dict[str, Space] = Field(default_factory=dict)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds of trials."""
+        return self.search_seeds + self.confirmation_seeds
+
+    @property
+    def runs(self) -> int:
+        """Largest number of runs of one study: the search, and two settings to confirm it."""
+        left, before, runs = self.settings, 0, 2 * len(self.confirmation_seeds)
+        for seeds in self.rungs:
+            runs += left * (seeds - before)
+            left, before = (left + 1) // 2, seeds
+        return runs
+
+    @model_validator(mode="after")
+    def _seeds_are_distinct(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed is there twice; the search and its confirmation share none")
+        rises = all(one < other for one, other in pairwise((0, *self.rungs)))
+        if not rises or self.rungs[-1] != len(self.search_seeds):
+            raise ValueError(
+                f"rungs {list(self.rungs)} must rise to the number of search_seeds, "
+                f"{len(self.search_seeds)}"
+            )
+        return self

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,9 @@ from pipelines.cli.options import project_root
 from pipelines.common.errors import BenchError, InputError
 
 if TYPE_CHECKING:
-    from pipelines.authoring.tuning import Study
+    from pipelines.authoring.tuning import Study, Trials
     from pipelines.records.record import RunRecord
+    from pipelines.settings.spec import RunSpec
 
 Names = Annotated[
     list[str] | None,
@@ -88,93 +90,153 @@ def new_method(
     )
 
 
+class NetworkKind(StrEnum):
+    """Kind of network of a tuning workload."""
+
+    snn = "snn"
+    ann = "ann"
+
+
 def tune(
     methods: Names = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Tune every method that has a search space.")
     ] = False,
     granularity: Annotated[
-        str | None, typer.Option(help="Granularity of the trials; default: the method's first.")
+        str | None, typer.Option(help="Only this granularity; default: all of the method.")
     ] = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of trials; default: tuning.trials in params.yaml."),
+    kind: Annotated[
+        NetworkKind | None, typer.Option(help="Only this kind of network; default: both.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Search, but do not change methods.yaml.")
+        bool, typer.Option("--dry-run", help="Search and confirm, but do not change methods.yaml.")
     ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of processes; default: one per core.")
     ] = None,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Only print default against tuned setting, as Markdown."),
+    ] = False,
+    update: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --report: write the table into this document, between its markers."
+        ),
+    ] = None,
 ) -> None:
-    """Search the hyper-parameters of methods.
+    """Search the hyper-parameters of methods, and confirm what was found.
 
-    Trials are compared on the validation split. The best hyper-parameters are written to
-    methods.yaml. After an interruption, the same command continues.
+    Trials are compared on the validation split, by successive halving. A setting that beats the
+    default on fresh seeds is written to methods.yaml. After an interruption, the same command
+    continues.
     """
+    root = project_root()
+    folder = root / "results" / "tuning"
+    if report or update:
+        if methods or everything or not report:
+            raise InputError("--report is of all methods, and --update needs it: name no method.")
+        _report_tuning(folder, update)
+        return
     if bool(methods) == everything:
         raise InputError("name the methods to tune, or give --all.")
     from pipelines import data
-    from pipelines.authoring.tuning import Study, tuning_of
+    from pipelines.authoring.tuning import Trials, studies_of, tuning_of
     from pipelines.boards.params import load_params
-    from pipelines.common.errors import unknown
     from pipelines.engines.engine import default_workers
-    from pipelines.records.store import Store
 
-    root = project_root()
     params = load_params(root)
-    tuning = tuning_of(params)
-    for name in methods or ():
-        if name not in tuning.spaces:
-            raise unknown("method with a search space in methods.yaml", name, tuning.spaces)
-    if tuning.workload not in params.workloads:
-        raise unknown("workload", tuning.workload, params.workloads)
-    store = Store(root / "results" / "tuning")
+    trials = Trials(folder, tuning_of(params))
+    studies = studies_of(
+        params, trials, methods or (), granularity, None if kind is None else kind.value
+    )
+    for name in {study.workload for study in studies}:
+        data.fetch(params.workloads[name].data, root / "data")
     count = workers or default_workers(params.compute.threads, params.compute.device)
-    studies = [
-        Study(params, name, granularity, trials, store, root / "data", "processes", count)
-        for name in methods or tuning.spaces
-    ]
-    for study in studies:
-        study.require_space()  # report a fault in any study before the first one runs
-    data.fetch(params.workloads[tuning.workload].data, root / "data")
-    failed = _run(studies, None if dry_run else root)
+    _run_studies(studies, trials, root / "data", count)
+    failed = _keep_results(studies, folder, None if dry_run else root)
     if failed:
         raise BenchError(f"{', '.join(failed)} could not be tuned (see above).")
 
 
-def _run(studies: Sequence[Study], root: Path | None) -> list[str]:
-    """Run studies, write the best hyper-parameters to methods.yaml, return the names that failed.
+def _report_tuning(folder: Path, document: Path | None) -> None:
+    """Print the table of all results, or write it between the markers of a document."""
+    from pipelines.authoring.tuning_results import all_results, results_markdown
+    from pipelines.common.files import atomic_file
+    from pipelines.common.markers import replace_between
 
-    methods.yaml is not changed if `root` is None.
+    table = results_markdown(all_results(folder))
+    if document is None:
+        print(table, end="")
+        return
+    updated = replace_between(document.read_text(), "tuning", table)
+    if updated is None:
+        raise BenchError(
+            f"{document} has no lines '<!-- tuning -->' and '<!-- end of tuning -->'; add both "
+            "where the table should be."
+        )
+    with atomic_file(document) as file:
+        file.write(updated.encode())
+    print(f"Table of the tuning: {document}")
+
+
+def _run_studies(studies: Sequence[Study], trials: Trials, data_root: Path, workers: int) -> None:
+    """Run all missing trials, and show the progress.
+
+    The total is an upper bound: a search whose best setting is the default needs no confirmation.
     """
-    from pipelines.boards.hyperparameters import Tuned, read_entries, write_entries
+    from pipelines.authoring.tuning import run_trials
     from pipelines.cli.progress import Progress
+    from pipelines.engines.engine import run_cells
 
-    failed = []
-    runs_per_study = studies[0].runs
+    def compute(specs: Sequence[RunSpec]) -> Iterator[RunRecord]:
+        for store in (trials.search, trials.confirmation):
+            chosen = [spec for spec in specs if trials.store(spec) is store]
+            yield from run_cells(chosen, data_root, store, "processes", workers)
 
     def show(record: RunRecord) -> None:
         if record.status != "ok":
             progress.write(f"{record.status}: {record.spec.label()}: {record.message}")
         progress.advance(record.spec.label())
 
-    with Progress(len(studies) * runs_per_study, "tuning", "run") as progress:
-        for number, study in enumerate(studies, start=1):
-            try:
-                first, best = study.run(show)
-            except BenchError as error:
-                failed.append(study.name)
-                progress.write(f"{study.name}: {error}")
-                continue
-            # Trials that repeat others, or were refused, ran nothing; count them as done.
-            progress.advance(study.name, number * runs_per_study - progress.done)
-            found = f"trial {' '.join(best.run_ids)}, validation {100 * best.score:.1f} %"
-            if root is not None:
-                entries = read_entries(root)
-                tuned = Tuned(runs=best.run_ids, validation=round(best.score, 4))
-                changed = {"options": best.options, "tuned": tuned}
-                entry = entries[study.name].model_copy(update=changed)
-                write_entries(root, entries | {study.name: entry})
-            progress.write(f"{study.name}: {found}; before {100 * first.score:.1f} %", sys.stdout)
+    most = sum(study.runs_left for study in studies)
+    print(f"{len(studies)} studies, at most {most} runs to do", file=sys.stderr)
+    with Progress(most, "tuning", "run") as progress:
+        run_trials(studies, compute, show)
+
+
+def _keep_results(studies: Sequence[Study], folder: Path, root: Path | None) -> list[str]:
+    """Write the results of all studies and print them; return the studies that failed.
+
+    The records of the confirmations are sealed. methods.yaml is not changed if `root` is None.
+    """
+    from pipelines.audit.seal import seal_folder
+    from pipelines.authoring.tuning_results import (
+        one_line,
+        read_results,
+        result_of,
+        tuned_changes,
+        write_result,
+    )
+    from pipelines.boards.hyperparameters import read_entries, write_entries
+
+    failed = []
+    for study in studies:
+        try:
+            result = result_of(study)
+        except BenchError as error:
+            failed.append(str(study))
+            print(error, file=sys.stderr)
+            continue
+        write_result(folder, study, result)
+        print(f"{study}: {one_line(result)}")
+    confirmation = folder / "confirmation"
+    if confirmation.is_dir():
+        seal_folder(confirmation)
+    if root is not None:
+        entries = read_entries(root)
+        for name in {study.name for study in studies}:
+            tuned = tuned_changes(read_results(folder, name))
+            entries[name] = entries[name].model_copy(update={"tuned": tuned})
+        write_entries(root, entries)
     return failed

@@ -9,6 +9,7 @@ import typer
 from pipelines.cli import (
     authoring,
     canaries,
+    explaining,
     exporting,
     listing,
     planning,
@@ -48,6 +49,7 @@ for command in (
     publishing.show,
     planning.plan,
     exporting.export,
+    explaining.explain,
 ):
     app.command()(command)
 

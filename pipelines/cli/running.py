@@ -28,7 +28,7 @@ from pipelines.common.errors import BenchError, InputError
 from pipelines.engines.engine import Engine
 
 if TYPE_CHECKING:
-    from pipelines.boards.params import Params
+    from pipelines.boards.params import Params, Part
     from pipelines.records.store import Store
     from pipelines.settings.spec import RunSpec
 
@@ -66,12 +66,16 @@ def fetch(
 
 def _write_checksums(folder: Path, path: Path) -> None:
     """Write the checksums of all files of a data set in the format of ``sha256sum``."""
-    from pipelines.common.files import atomic_file, sha256
+    from pipelines.audit.seal import checksums
+    from pipelines.common.files import atomic_file
 
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    lines = [f"{sha256(file)}  {file.relative_to(folder.parent).as_posix()}\n" for file in files]
+    files = {
+        file.relative_to(folder.parent).as_posix(): file
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
     with atomic_file(path) as out:
-        out.write("".join(lines).encode())
+        out.write(checksums(files).encode())
 
 
 def run(
@@ -180,9 +184,9 @@ def sweep(
     params = load_params(root, device)
     store = board_store(root, board)
     params.board(board)
-    _make_folders(store, params, board, workload, method)
     count = workers or default_workers(params.compute.threads, params.compute.device)
     parts: Sequence[Part] = get_args(Part) if only is None else (only.value,)
+    _make_folders(store, params, board, workload, method, parts)
     found: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
     for part in parts:
@@ -209,6 +213,7 @@ def _make_folders(
     board: str,
     workloads: Sequence[str] | None,
     methods: Sequence[str] | None,
+    parts: Sequence[Part],
 ) -> None:
     """Create the output folders of a DVC stage; they must exist even if the stage has no cell.
 
@@ -216,7 +221,7 @@ def _make_folders(
     """
     folders = [store.checkpoints] if "post-training" in params.board(board).tracks else []
     for place in workloads or params.board(board).workloads:
-        folders.append(store.controls(place))
+        folders += [store.controls(place)] if "controls" in parts else []
         folders += [store.folder(place, name) for name in methods or ()]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)

@@ -128,6 +128,12 @@ SOURCES = {
         Size((1, 28, 28), 10, 55_000, 5_000, 10_000),
         member="FASHION_MNIST",
     ),
+    "fashion-tuning": Source(
+        "fashion_tuning",
+        "the first of Fashion-MNIST's training images, halved, for tuning alone",
+        Size((1, 14, 14), 10, 3_000, 2_000, 0),
+        member="FASHION_TUNING",
+    ),
     "mnist": Source(
         "mnist", "MNIST digits", Size((1, 28, 28), 10, 55_000, 5_000, 10_000), member="MNIST"
     ),

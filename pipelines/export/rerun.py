@@ -6,7 +6,7 @@ network bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ from pipelines.records.store import Store
 from pipelines.training import cell
 from pipelines.training.environment import environment
 from pipelines.training.machine import find_device
+from pipelines.training.trainer import Trainer
 
 #: Folders of records in results/. If several hold the same run, the first of them is read.
 RECORD_FOLDERS = ("boards", "local", "tuning")
@@ -74,7 +75,9 @@ def _parent(root: Path, record: RunRecord) -> RunRecord | None:
     return next(iter(followed or found), None)
 
 
-def rerun(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
+def rerun(
+    root: Path, record: RunRecord, on_masks: Callable[[Trainer, float], None] | None = None
+) -> tuple[RunRecord, Network]:
     """Run the cell of a record again, and keep its network.
 
     Parameters
@@ -83,6 +86,8 @@ def rerun(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
         The project's folder, with data sets, dense checkpoints and the parents of controls.
     record
         A record with an outcome.
+    on_masks
+        Called with the trainer and the progress when the method has given new masks.
 
     Returns
     -------
@@ -101,7 +106,7 @@ def rerun(root: Path, record: RunRecord) -> tuple[RunRecord, Network]:
     data.fetch(spec.settings.data, root / "data")
     try:
         network, outcome, status = cell.final_network(
-            spec, root / "data", checkpoints, _parent(root, record)
+            spec, root / "data", checkpoints, _parent(root, record), on_masks
         )
     except BenchError:
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pipelines.metrics import conventions
 from pipelines.metrics.metric import Axis, Metric
 from pipelines.metrics.numbers import count, decimal, percent
 from pipelines.records.outcome import Cost, Outcome
@@ -32,8 +33,8 @@ METRICS: dict[str, Metric] = {
         Metric(
             "test_accuracy",
             "accuracy %",
-            "Test accuracy of the last iterate: mean over seeds ± half-width of the 95 % t "
-            "interval.",
+            "Test accuracy of the last iterate: mean over seeds ± half-width of the 95 % "
+            "interval over seeds and test samples.",
             read=of_outcome(lambda outcome: outcome.test_accuracy),
             format=percent,
             bounds=(0, 1),
@@ -65,16 +66,43 @@ METRICS: dict[str, Metric] = {
         Metric(
             "flops",
             "FLOPs (2 x MACs)",
-            "Per sample over all time steps, dense hardware, after physical removal.",
+            "Per sample over all time steps, dense hardware, after physical removal; a static "
+            "first layer at each step.",
             read=of_cost(lambda cost: 2 * cost.macs),
             format=count,
             axis=Axis("FLOPs", "FLOPs per sample (2 x MACs, dense hardware)"),
         ),
         Metric(
+            "flops_static_once",
+            "FLOPs, static once",
+            "FLOPs with a static first layer computed once instead of at each time step.",
+            read=conventions.flops_static_once,
+            format=count,
+            column=False,
+        ),
+        Metric(
+            "dense_macs",
+            "dense MACs",
+            "Operations of the layers with analogue inputs, zeros included, per sample; a static "
+            "first layer at each step. In an artificial network these are all layers.",
+            read=conventions.dense_macs,
+            format=count,
+            column=False,
+        ),
+        Metric(
             "effective_macs",
             "effective MACs",
-            "MACs on nonzero weights and nonzero analogue inputs, per sample over all time steps.",
+            "MACs on nonzero weights and nonzero analogue inputs, per sample over all time steps; "
+            "a static first layer at each step.",
             read=of_cost(lambda cost: cost.effective_macs),
+            format=count,
+            column=False,
+        ),
+        Metric(
+            "effective_macs_static_once",
+            "effective MACs, static once",
+            "Effective MACs with a static first layer computed once.",
+            read=conventions.effective_macs_static_once,
             format=count,
             column=False,
         ),
@@ -85,6 +113,15 @@ METRICS: dict[str, Metric] = {
             read=of_cost(lambda cost: cost.synops),
             format=count,
             axis=Axis("SynOps", "SynOps per sample"),
+        ),
+        Metric(
+            "synops_static_once",
+            "SynOps, static once",
+            "SynOps with a static first layer computed once. They differ only where pixels are 0 "
+            "or 1, so that they are counted as spikes.",
+            read=conventions.synops_static_once,
+            format=count,
+            column=False,
         ),
         Metric(
             "membrane_updates",
@@ -124,10 +161,46 @@ METRICS: dict[str, Metric] = {
         Metric(
             "energy_nanojoule",
             "energy nJ",
-            "Proxy: 4.6 pJ per effective MAC, 0.9 pJ per SynOp; no memory traffic.",
+            "Proxy: 4.6 pJ per effective MAC, 0.9 pJ per SynOp; no memory traffic; a static first "
+            "layer at each step.",
             read=of_cost(lambda cost: cost.energy_nanojoule),
             format=lambda mean: decimal(mean, 1),
             axis=Axis("energy", "energy per sample, nJ (proxy)"),
+        ),
+        Metric(
+            "energy_nanojoule_static_once",
+            "energy nJ, static once",
+            "The same proxy with a static first layer computed once.",
+            read=conventions.energy_static_once,
+            format=lambda mean: decimal(mean, 1),
+            column=False,
+            axis=Axis("energy, static once", "energy per sample, nJ (static layer once)"),
+        ),
+        Metric(
+            "energy_nanojoule_dense_macs",
+            "energy nJ, dense MACs",
+            "The same proxy with 4.6 pJ per dense MAC, a static first layer computed once, and "
+            "0.9 pJ per SynOp.",
+            read=conventions.energy_dense_macs,
+            format=lambda mean: decimal(mean, 1),
+            column=False,
+        ),
+        Metric(
+            "storage_bytes_bitmap",
+            "bytes, bitmap",
+            "Parameters in float32, and a bitmap of the kept weights of each layer with masked "
+            "weights.",
+            read=conventions.storage_bitmap,
+            format=count,
+            column=False,
+        ),
+        Metric(
+            "storage_bytes_csr",
+            "bytes, CSR",
+            "Parameters in float32, and the CSR index of each layer with masked weights.",
+            read=conventions.storage_csr,
+            format=count,
+            column=False,
         ),
         Metric(
             "train_seconds",

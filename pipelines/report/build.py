@@ -12,6 +12,7 @@ from pipelines.boards.coverage import Coverage, coverage
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
+from pipelines.common.markers import replace_between
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.report.analysis.board_records import collect
@@ -22,14 +23,14 @@ from pipelines.report.analysis.standings import analyse
 from pipelines.report.charts.accuracy import accuracy_over_density, figure_name
 from pipelines.report.charts.critical_difference import critical_difference_diagram, diagram_name
 from pipelines.report.charts.vega import draw, save
+from pipelines.report.formats.latex import to_latex
+from pipelines.report.formats.markdown import table_markdown, to_markdown
 from pipelines.report.page.page import render
 from pipelines.report.page.sections import further_tables, make_sections
 from pipelines.report.tables.best import best_json, best_text
 from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import to_csv, to_json
-from pipelines.report.tables.latex import to_latex
 from pipelines.report.tables.literature import literature_table
-from pipelines.report.tables.markdown import table_markdown, to_markdown
 from pipelines.report.tables.paper import paper_tables
 from pipelines.report.tables.summary import summary_markdown
 
@@ -130,13 +131,22 @@ def _write(
         "md": to_markdown(board, [*matched, *further], analysis.critical_differences, covered),
         "tex": to_latex(board, [*matched, *further], covered),
         "html": render(
-            board, rows, matched, records, make_sections(board, analysis, beside), covered
+            board,
+            rows,
+            matched,
+            records,
+            make_sections(board, analysis, beside),
+            covered,
+            analysis.standings,
         ),
     }
     for ending, text in documents.items():
         with atomic_file(results / f"leaderboard.{ending}") as file:
             file.write(text.encode())
-    best = {"best.txt": best_text(rows, covered), "best.json": best_json(rows, covered)}
+    best = {
+        "best.txt": best_text(rows, analysis.standings, covered),
+        "best.json": best_json(rows, analysis.standings, covered),
+    }
     for name, text in best.items():
         with atomic_file(results / name) as file:
             file.write(text.encode())
@@ -191,8 +201,9 @@ def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
     tables = [*make_tables(rows, analysis.standings), *paper_tables(rows, records)]
     whole = "\n".join(f"**{t.title}.** {t.note}\n\n{table_markdown(t)}" for t in tables)
     document = path.read_text()
-    updated = _between(document, f"board: {board}", whole)
-    updated = _between(updated or document, f"summary: {board}", summary_markdown(rows)) or updated
+    updated = replace_between(document, f"board: {board}", whole)
+    summary = summary_markdown(rows)
+    updated = replace_between(updated or document, f"summary: {board}", summary) or updated
     if updated is None:
         raise BenchError(
             f"{path} has no lines '<!-- board: {board} -->' and '<!-- end of board: {board} -->'; "
@@ -200,11 +211,3 @@ def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
         )
     with atomic_file(path) as file:
         file.write(updated.encode())
-
-
-def _between(document: str, name: str, text: str) -> str | None:
-    """Replace the text between the markers of a document; None without markers of that name."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, found, rest = document.partition(begin)
-    _, closed, after = rest.partition(end)
-    return f"{before}{begin}\n\n{text}\n{end}{after}" if found and closed else None

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from pipelines.audit.seal import SEAL, checksums
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError, InputError
-from pipelines.common.files import atomic_file, sha256
+from pipelines.common.files import atomic_file
 from pipelines.records.store import board_folder, board_store
 from pipelines.report.analysis.board_records import collect
 from pipelines.report.build import build
@@ -23,7 +24,6 @@ from pipelines.report.page.page import style_sheet, templates
 
 #: Marks a folder as a site, which may be replaced; programs can read it.
 MANIFEST = "boards.json"
-SEAL = "SHA256SUMS"
 _PAGE = "leaderboard.html"
 
 
@@ -125,7 +125,7 @@ def _fill(params: Params, boards: Sequence[str], root: Path, folder: Path) -> in
     documents = {
         "index.html": _overview(entries, len(files)),
         MANIFEST: json.dumps([asdict(entry) for entry in entries], indent=1) + "\n",
-        SEAL: "".join(f"{sha256(path)}  {name}\n" for name, path in sorted(files.items())),
+        SEAL: checksums(files),
     }
     for name, text in documents.items():
         with atomic_file(folder / name) as file:

@@ -62,6 +62,8 @@ class _Run:
         The run that a control follows.
     on_epoch
         Called with the point of the curve after each epoch.
+    on_masks
+        Called with the trainer and the progress before new masks are applied.
     """
 
     spec: RunSpec
@@ -71,6 +73,7 @@ class _Run:
     start: Checkpoint | None = None
     parent: RunRecord | None = None
     on_epoch: Callable[[EpochPoint], None] | None = None
+    on_masks: Callable[[Trainer, float], None] | None = None
     trainer: Trainer | None = None
     status: Status = "ok"
     message: str = ""
@@ -112,6 +115,8 @@ class _Run:
             stream(spec.seed, f"batches{of_track}"),
             stream(spec.seed, f"augmentation{of_track}"),
         )
+        if self.on_masks is not None:
+            self.trainer.on_masks = partial(self.on_masks, self.trainer)
         self._warm_up()
         for point in self.trainer.epochs():  # the clock stands still in the body of this loop
             if self.on_epoch is not None:
@@ -227,10 +232,21 @@ def final_network(
     data_root: Path,
     checkpoints: Path | None = None,
     parent: RunRecord | None = None,
+    on_masks: Callable[[Trainer, float], None] | None = None,
 ) -> tuple[Network, Outcome, Status]:
-    """Run one cell and return its final network; unlike `run_cell`, raise the errors of the run."""
+    """Run one cell and return its final network; unlike `run_cell`, raise the errors of the run.
+
+    Parameters
+    ----------
+    spec, data_root, checkpoints, parent
+        As for `run_cell`.
+    on_masks
+        Called with the trainer and the progress when the method has given new masks, before they
+        are applied. It must not change the run.
+    """
     check_parent(spec, parent)
     run = _begin(spec, data_root, parent)
+    run.on_masks = on_masks
     if spec.track == "post-training" and checkpoints is not None:
         run.start = _start(spec, run.data, data_root, checkpoints)
     outcome = run.execute()

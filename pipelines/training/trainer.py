@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -105,6 +105,9 @@ class Trainer:
         The network in training, which live shrink makes smaller.
     result
         Result of the training so far.
+    on_masks
+        Called with the progress when the method has given new masks and before they are applied.
+        The parameters of the dense network are up to date; the function must not change them.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Trainer:
         self.total = torch.zeros(())  # sum of the losses of all samples in this epoch
         self.result = Training()
         self.recorder = TrajectoryRecorder(structure)
+        self.on_masks: Callable[[float], None] | None = None
 
     @property
     def trajectory(self) -> Trajectory:
@@ -243,6 +247,8 @@ class Trainer:
         require_finite(self.total.item(), self.meter)  # masks of NaN weights mean nothing
         self.live.sync()
         masks = self.pruner.masks(self.meter.progress)
+        if masks is not None and self.on_masks is not None:
+            self.on_masks(self.meter.progress)
         self.live.load()
         return masks
 

@@ -83,7 +83,7 @@ def test_weights_come_to_their_pruned_copy_and_retraining_recovers(
     made: list[ADMM] = []
 
     def keep(name: str, options: dict[str, float]) -> ADMM:
-        made.append(ADMM())  # rho grows as in the papers; the tuned one grows less
+        made.append(ADMM())
         return made[-1]
 
     monkeypatch.setattr(registry, "make", keep)
@@ -92,6 +92,9 @@ def test_weights_come_to_their_pruned_copy_and_retraining_recovers(
     assert record.status == "ok", record.message
     residuals = made[-1].residuals
     assert residuals[-1] < residuals[0] / 2, residuals
+    (residual,) = made[-1].fidelity()
+    assert residual.value == residuals[-1]
+    assert residual.holds
     after = next(p.validation_accuracy for p in record.curve if p.density < 1)
     assert record.outcome is not None
     assert record.curve[-1].validation_accuracy > max(after, 0.9)

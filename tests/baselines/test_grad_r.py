@@ -47,6 +47,19 @@ def test_connections_come_back_in_training() -> None:
     assert count_returns(weights) > 0
 
 
+def test_the_share_of_theta_below_zero_by_hand() -> None:
+    pruner = GradientRewiring(stop=1.0)
+    small_trainer(pruner)
+    for name, hidden in pruner.hidden.items():  # 36 and 192 weights; the first 57 get theta < 0
+        hidden.copy_(pruner.signs[name])
+    pruner.hidden["conv1"] *= -1
+    pruner.hidden["fc1"].view(-1)[:21] *= -1
+    (below,) = pruner.fidelity()
+    assert below.value == pytest.approx(57 / 228)
+    assert below.paper == "70 % (sparsity of the prior)"
+    assert not below.holds, "0.25 < 0.75 * 0.7"
+
+
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="alpha must be positive"):
         GradientRewiring(alpha=0.0)

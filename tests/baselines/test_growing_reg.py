@@ -35,6 +35,24 @@ def test_only_selected_units_are_penalised_and_removed() -> None:
         "fc1": [False, True],
     }
     assert pruner.penalty() is None
+    assert pruner.restarts() == (0.2,), "dense training has a learning-rate schedule of its own"
+
+
+def test_what_the_penalty_leaves_by_hand() -> None:
+    net = constant_network()
+    with torch.no_grad():
+        net.get_parameter("conv1.weight")[1] = 1
+        net.get_parameter("readout.weight")[:, 0] = 1
+    pruner = begin(GrowingReg(start=0.4, stop=0.8, updates=10), net)
+    pruner.masks(0.4)
+    for name in ("conv1", "fc1", "readout"):
+        with torch.no_grad():
+            net.get_parameter(f"{name}.weight").mul_(0.25)
+    pruner.masks(0.8)
+    dense, left = pruner.fidelity()
+    assert dense.value == 0.4
+    assert left.value == pytest.approx(0.25), "batch norm does not count"
+    assert left.holds
 
 
 def test_wrong_settings_are_refused() -> None:

@@ -26,6 +26,13 @@ def test_penalty_and_scores() -> None:
     assert pruner.unit_scores()["conv1"].tolist() == [0.5, 2]
     assert pruner.masks(0.5) is not None
     assert pruner.penalty() is None, "fine-tuning has no penalty"
+    trained, one_threshold, ratio = pruner.fidelity()
+    assert (trained.value, one_threshold.value) == (0.5, 1)
+    sizes = {"conv1": [0.5, 2.0], "fc1": [1.0, 1.0]}
+    kept = [s for n, u in pruner.alive.items() for s, k in zip(sizes[n], u, strict=True) if k]
+    pruned = [s for n, u in pruner.alive.items() for s, k in zip(sizes[n], u, strict=True) if not k]
+    expected = (sum(pruned) / len(pruned)) / (sum(kept) / len(kept))
+    assert ratio.value == pytest.approx(expected)
 
 
 def test_wrong_settings_are_refused() -> None:

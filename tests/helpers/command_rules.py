@@ -99,7 +99,9 @@ class Checker:
         if asked["verb"] == "run" and asked["method"] not in self.new_methods:
             self.run_ids.add(run_id(self.params, asked))
         ids = [*self.run_ids, "RUN_ID"]
-        if asked["verb"] == "export" and not any(known.startswith(asked["run"]) for known in ids):
+        if asked["verb"] in ("export", "explain") and not any(
+            known.startswith(asked["run"]) for known in ids
+        ):
             raise ValueError(f"no run above has the id {asked['run']}: {ids}")
 
     def make(self, words: Sequence[str], loose: bool) -> None:
@@ -150,8 +152,8 @@ class Checker:
             raise ValueError("only .venv/bin/activate is sourced")
 
     def copy(self, words: Sequence[str], loose: bool) -> None:
-        if not words[-1].startswith("results/local"):
-            raise ValueError("copies belong into results/local")
+        if not words[-1].startswith("build"):
+            raise ValueError("copies belong into build")
 
     def pre_commit(self, words: Sequence[str], loose: bool) -> None:
         if words != ["install"] or not (ROOT / ".pre-commit-config.yaml").exists():

@@ -196,5 +196,5 @@ def whole_page(params: Params, records: Sequence[RunRecord]) -> str:
     beside = literature(load_published(PUBLISHED), params, "embedded", rows)
     sections = make_sections("handmade", analysis, beside)
     shown = {section.anchor for section in sections}
-    assert {"ranks-hybrid", "synops", "areas", "time", "published"} <= shown
+    assert {"synops", "areas", "time", "costs", "published"} <= shown
     return render("handmade", rows, tables, records, sections)

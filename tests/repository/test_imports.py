@@ -72,7 +72,7 @@ def test_imports_run_down(packages: Path) -> None:
     [
         ("pipelines/records/record.py", "pipelines.training.cell"),
         ("pipelines/common/errors.py", "pipelines.settings.spec"),
-        ("pipelines/report/analysis/stats.py", "pipelines.report.page.page"),
+        ("pipelines/report/statistics/stats.py", "pipelines.report.page.page"),
         ("baselines/magnitude.py", "pipelines.training.trainer"),
         ("dpap/survival.py", "pipelines.common.errors"),
     ],

@@ -13,16 +13,19 @@ import yaml
 
 from pipelines.audit.faults import faults as record_faults
 from pipelines.audit.seal import SEAL
+from pipelines.authoring.tuning import tuning_of
+from pipelines.authoring.tuning_results import all_results
 from pipelines.boards.params import Params
 from pipelines.canaries.reference import FOLDER as CANARIES
 from pipelines.canaries.reference import path_of, read_references
-from pipelines.records.files import read_record
+from pipelines.records.files import PROVENANCE, read_record
 from pipelines.records.lineage import LINEAGE, read_accepted, read_lineage
 from pipelines.records.store import Store, board_store
 from tests.helpers.paths import ROOT
 
 RESULTS = ROOT / "results"
 TUNING = RESULTS / "tuning"
+CONFIRMATION = TUNING / "confirmation"
 PUBLISHED = RESULTS / "published.yaml"
 
 
@@ -41,8 +44,7 @@ def sealed_folders() -> list[Path]:
 
 
 def test_no_record_is_edited_removed_or_added() -> None:
-    """To seal after tuning: dpap-bench verify results/tuning --any-code --no-rerun --seal."""
-    assert TUNING in sealed_folders(), "results/tuning is not sealed"
+    """`dpap-bench tune` seals its records; other folders: dpap-bench verify FOLDER --seal."""
     faults = [
         f"{path.relative_to(ROOT)} {sentence}"
         for folder in sealed_folders()
@@ -55,7 +57,6 @@ def test_every_record_in_git_exists_and_is_sealed() -> None:
     """To seal a new folder: dpap-bench verify FOLDER --no-rerun --seal."""
     sealed = sealed_folders()
     records = in_git()
-    assert len(records) > 100
     for path in records:
         assert path.is_file(), f"{path.relative_to(ROOT)} is in git, but missing here"
         over = [folder for folder in sealed if folder in path.parents]
@@ -63,24 +64,53 @@ def test_every_record_in_git_exists_and_is_sealed() -> None:
 
 
 def test_a_record_is_at_the_path_of_its_cell() -> None:
-    """Trials are in results/tuning, runs of a board in results/boards/BOARD."""
+    """Confirmations of the tuning are in results/tuning, runs of a board in results/boards."""
     for path in in_git():
         top, board, *_ = path.relative_to(RESULTS).parts
         assert top in {"boards", "tuning"}, f"{path} is in no folder of records"
-        store = Store(TUNING) if top == "tuning" else board_store(ROOT, board)
+        store = Store(CONFIRMATION) if top == "tuning" else board_store(ROOT, board)
         record = read_record(path)
         assert store.path(record.spec) == path
         assert record.spec.tuning == (top == "tuning"), f"{path} is in the wrong folder"
 
 
-def test_trials_use_neither_the_seeds_of_boards_nor_the_test_split(params: Params) -> None:
-    seeds = {seed for board in params.boards.values() for seed in board.seeds}
-    files = sorted(TUNING.rglob("*.json"))
-    assert len(files) > 100
-    for path in files:
+def test_confirmations_use_fresh_seeds_and_no_test_split(params: Params) -> None:
+    seeds = tuning_of(params).confirmation_seeds
+    for path in (path for path in in_git() if CONFIRMATION in path.parents):
         record = read_record(path)
-        assert record.spec.seed not in seeds, f"{path.name} has a seed of a board"
+        assert record.spec.seed in seeds, f"{path.name} has a seed of a board or of the search"
         assert record.outcome is None or record.outcome.test_accuracy is None, path.name
+
+
+def test_the_results_of_the_tuning_agree_with_the_records_in_git() -> None:
+    """After tuning, add results/tuning to git; docs/tuning.md says what is in which file."""
+    records = {path.stem: path for path in in_git() if CONFIRMATION in path.parents}
+    named: set[str] = set()
+    for name, results in all_results(TUNING).items():
+        for result in (one for kinds in results.values() for one in kinds.values()):
+            if result.comparison is None:
+                continue
+            for runs, scores in (
+                (result.comparison.default_runs, result.comparison.default),
+                (result.comparison.found_runs, result.comparison.found),
+            ):
+                for run_id, score in zip(runs, scores, strict=True):
+                    assert run_id in records, f"{name}: the record of {run_id} is not in git"
+                    outcome = read_record(records[run_id]).outcome
+                    assert score == (round(outcome.validation_accuracy, 4) if outcome else 0.0)
+            named |= {*result.comparison.default_runs, *result.comparison.found_runs}
+    assert named == records.keys(), "a confirmation in git belongs to no result"
+
+
+def test_the_tuning_stays_small_in_git() -> None:
+    files = [path for path in in_git() if TUNING in path.parents]
+    size = sum(
+        file.stat().st_size
+        for path in files
+        for file in (path, path.with_suffix(PROVENANCE))
+        if file.exists()
+    )
+    assert size < 10_000_000
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,1 +1,1 @@
-"""Statistics over the records of a board: rows, comparisons, ranks, areas."""
+"""Analysis of the records of a board: rows, comparisons, ranks, areas, changes."""

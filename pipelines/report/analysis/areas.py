@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from math import log2
 
 from pipelines.report.analysis.rows import Row
-from pipelines.report.analysis.stats import Estimate, estimate
-from pipelines.report.analysis.synops_curves import Accuracies, Curve, synops_curves
+from pipelines.report.analysis.synops_curves import Curve, synops_curves
+from pipelines.report.statistics.scores import Terms, estimate_of
+from pipelines.report.statistics.stats import Estimate
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ def areas(rows: Sequence[Row], dense: Row | None) -> Areas | None:
     range. So it is a mean accuracy, and each halving of the density or SynOps has the same weight.
     Only seeds that have every point count.
     """
-    by_method: dict[str, dict[float, Accuracies]] = defaultdict(dict)
+    by_method: dict[str, dict[float, Terms]] = defaultdict(dict)
     for row in rows:
         if isinstance(row.target, float) and not row.is_reference and row.accuracies:
-            by_method[row.method][row.target] = row.accuracies
+            by_method[row.method][row.target] = [(1.0, row.scores)]
     if not by_method:
         return None
     densities = sorted(set.intersection(*(set(found) for found in by_method.values())))
@@ -85,7 +86,7 @@ def _synops_area(curve: Curve, common: tuple[float, float]) -> Estimate | None:
     return area(places, [place[1] for place in found if place is not None])
 
 
-def area(places: Sequence[float], accuracies: Sequence[Accuracies]) -> Estimate | None:
+def area(places: Sequence[float], accuracies: Sequence[Terms]) -> Estimate | None:
     """Mean height of a curve, by trapezoids over log2; None with one place or no common seed.
 
     Parameters
@@ -93,19 +94,15 @@ def area(places: Sequence[float], accuracies: Sequence[Accuracies]) -> Estimate 
     places
         Densities or SynOps, ascending.
     accuracies
-        Accuracy by seed at each place.
+        Accuracy at each place, as a weighted sum of rows.
     """
     if len(places) < 2:
         return None
-    seeds = sorted(set.intersection(*(set(found) for found in accuracies)))
     width = log2(places[-1] / places[0])
-    return estimate(
-        [
-            sum(
-                log2(places[i + 1] / places[i]) * (accuracies[i][s] + accuracies[i + 1][s]) / 2
-                for i in range(len(places) - 1)
-            )
-            / width
-            for s in seeds
-        ]
-    )
+    weights = [0.0] * len(places)
+    for i in range(len(places) - 1):
+        half = log2(places[i + 1] / places[i]) / 2 / width
+        weights[i] += half
+        weights[i + 1] += half
+    terms = zip(weights, accuracies, strict=True)
+    return estimate_of([(w * factor, scores) for w, one in terms for factor, scores in one])

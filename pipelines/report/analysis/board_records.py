@@ -35,7 +35,8 @@ def collect(specs: Sequence[RunSpec], store: Store, *, partial: bool = False) ->
         control followed an older run of its parent, or if runs of one workload and seed started
         from different checkpoints.
     """
-    found = [_present(spec, store) for spec in specs]
+    shown = _shown(specs)
+    found = [_present(spec, store, whole=id(spec) in shown) for spec in specs]
     missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
     if missing and not partial:
         raise BenchError(
@@ -48,21 +49,42 @@ def collect(specs: Sequence[RunSpec], store: Store, *, partial: bool = False) ->
     return records
 
 
-def _present(spec: RunSpec, store: Store) -> RunRecord | None:
+def _shown(specs: Sequence[RunSpec]) -> set[int]:
+    """Identities of the cells whose trajectory the cards show; a run id would cost a hash.
+
+    One run for each method, granularity, workload and track: that of the smallest target density
+    and the first seed.
+    """
+    first: dict[tuple[str, ...], RunSpec] = {}
+    for spec in specs:
+        if spec.control or spec.matched_to:
+            continue
+        key = (spec.workload, spec.track, spec.name, spec.granularity)
+        if key not in first or _order(spec) < _order(first[key]):
+            first[key] = spec
+    return {id(spec) for spec in first.values()}
+
+
+def _order(spec: RunSpec) -> tuple[float, int]:
+    return 2.0 if isinstance(spec.density, str) else spec.density, spec.seed
+
+
+def _present(spec: RunSpec, store: Store, *, whole: bool) -> RunRecord | None:
     record = store.find(spec)
-    return None if record is None or not store.follows(record) else _light(record, spec)
+    return None if record is None or not store.follows(record) else _light(record, spec, whole)
 
 
-def _light(record: RunRecord, spec: RunSpec) -> RunRecord:
+def _light(record: RunRecord, spec: RunSpec, whole: bool) -> RunRecord:
     """Drop what is not shown and share the spec, so that thousands of records fit in memory."""
     outcome = record.outcome
     if outcome is not None:
         cost = outcome.cost
-        if spec.control or spec.matched_to:  # the cards show layers of all other runs
+        if spec.control:  # controls are columns: their costs are not shown
             cost = replace(cost, layers={})
-        outcome = replace(outcome, cost=cost, confusion=None, correct=None)
+        outcome = replace(outcome, cost=cost, confusion=None)
     shared = spec if record.spec == spec else record.spec
-    return replace(record, spec=shared, outcome=outcome, trajectory=Trajectory())
+    trajectory = record.trajectory if whole else Trajectory()
+    return replace(record, spec=shared, outcome=outcome, trajectory=trajectory)
 
 
 def _check_rules(records: Sequence[RunRecord]) -> None:

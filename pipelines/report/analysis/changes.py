@@ -12,7 +12,8 @@ from pipelines.audit.comparison import timeless
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import Row, make_rows, row_key
 from pipelines.report.analysis.standings import analyse
-from pipelines.report.analysis.stats import Estimate, paired_difference
+from pipelines.report.statistics.scores import difference as paired_difference
+from pipelines.report.statistics.stats import Estimate
 
 #: Fields of a record that say where it comes from. They are compared apart from its results.
 _ORIGIN = frozenset(
@@ -133,7 +134,7 @@ def changes(old: Sequence[RunRecord], new: Sequence[RunRecord]) -> Changes:
         total += shared
         same_runs = old_runs[key].keys() == new_runs[key].keys()
         if shared.results or not same_runs or before[key].rank != row.rank:
-            difference = paired_difference(row.accuracies, before[key].accuracies)
+            difference = paired_difference(row.scores, before[key].scores)
             moved.append(Move(before[key], row, difference, shared))
     common = sum(key in before for key in after)
     return Changes(

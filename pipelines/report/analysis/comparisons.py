@@ -6,19 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import sqrt
-from statistics import fmean, variance
+from statistics import median
+
+import numpy as np
 
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
-from pipelines.report.analysis.stats import (
-    ALPHA,
-    Estimate,
-    detectable_difference,
-    differences,
-    estimate,
-    holm,
-    p_value,
-)
+from pipelines.report.statistics.scores import pair_differences
+from pipelines.report.statistics.stats import ALPHA, Estimate, half_width, holm, p_values
 
 #: Name of a row's shuffled control, with which it is compared besides other rows.
 OWN_SHUFFLE = "own shuffle"
@@ -26,7 +20,7 @@ OWN_SHUFFLE = "own shuffle"
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired t test between two rows at the same density, or a row and its shuffled control.
+    """A paired test between two rows at the same density, or a row and its shuffled control.
 
     Parameters
     ----------
@@ -60,25 +54,29 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Detectable:
-    """Smallest true difference that the tests of a table detect with probability 0.8.
+    """Smallest difference by which two rows of a table must differ to be separated.
 
     Parameters
     ----------
-    deviation
-        Standard deviation of the paired differences between rows, pooled over the table.
     seeds
-        Number of pairs in a comparison.
-    alone, corrected
-        For one test at level 0.05, and for the strictest test under Holm's correction; None
-        with too few seeds to compare.
+        Number of seeds in a comparison.
+    seed_error, item_error
+        Standard errors of the paired difference of two rows, by seeds and by test items: medians
+        over all pairs at the same density. `item_error` is None if some pair has none.
+    alone
+        The smallest difference if it were the only comparison, at level 0.05.
+    corrected
+        The smallest difference at the strictest level of Holm's correction, 0.05 / `tests`. A
+        difference that is larger is separated, whatever the other comparisons give.
     tests
-        Number of comparisons in the table.
+        Number of comparisons in the table; with fewer than five seeds, those that it would have.
     """
 
-    deviation: float
     seeds: int
+    seed_error: float
+    item_error: float | None
     alone: float
-    corrected: float | None
+    corrected: float
     tests: int
 
 
@@ -89,26 +87,46 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
     are not compared. The better row of a pair comes first.
     """
     family = [*_pairs(rows), *_shuffles(rows)]
-    p_values = [p_value(difference) for *_, difference in family]
+    p = _p_values([difference for *_, difference in family])
     return [
-        Comparison(method, other, matched, difference, p, corrected)
-        for (method, other, matched, difference), p, corrected in zip(
-            family, p_values, holm(p_values), strict=True
+        Comparison(method, other, matched, difference, alone, corrected)
+        for (method, other, matched, difference), alone, corrected in zip(
+            family, p, holm(p), strict=True
         )
     ]
 
 
+def _p_values(found: Sequence[Estimate]) -> list[float]:
+    """P value of each difference; those over equally many seeds are computed together."""
+    p = np.ones(len(found))
+    for seeds in {one.seeds for one in found}:
+        places = [i for i, one in enumerate(found) if one.seeds == seeds]
+        own = [found[i] for i in places]
+        p[places] = p_values(
+            np.array([one.mean for one in own]),
+            np.array([one.seed_error or 0.0 for one in own]),
+            np.array([one.item_error or 0.0 for one in own]),
+            seeds,
+        )
+    return [float(value) for value in p]
+
+
 def _pairs(rows: Sequence[Row]) -> Iterator[tuple[str, str, float | str, Estimate]]:
     for group in _groups(rows):
-        for one, two in combinations(group, 2):
-            if len(one.accuracies.keys() & two.accuracies.keys()) < RANKED:
-                continue
-            values = differences(one.accuracies, two.accuracies)
-            if fmean(values) < 0:
-                one, two, values = two, one, [-value for value in values]  # noqa: PLW2901
-            difference = estimate(values)
-            assert difference is not None
-            yield one.method, two.method, one.density_group, difference
+        for one, two, found in _differences(group):
+            if found.seeds >= RANKED:
+                first, second = (two, one) if found.mean < 0 else (one, two)
+                better = replace(found, mean=abs(found.mean))
+                yield first.method, second.method, one.density_group, better
+
+
+def _differences(group: Sequence[Row]) -> Iterator[tuple[Row, Row, Estimate]]:
+    """Every pair of rows of a group with their difference, unless they have no common seed."""
+    pairs = combinations(group, 2)
+    found = pair_differences([row.scores for row in group])
+    for (one, two), difference in zip(pairs, found, strict=True):
+        if difference is not None:
+            yield one, two, difference
 
 
 def _shuffles(rows: Sequence[Row]) -> Iterator[tuple[str, str, float | str, Estimate]]:
@@ -150,21 +168,28 @@ def ranked(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[Row]:
 def detectable(rows: Sequence[Row], tests: int) -> Detectable | None:
     """Smallest detectable difference of a table; None with fewer than three seeds or two rows.
 
-    The variance of the paired differences is averaged over all pairs at the same density.
+    Parameters
+    ----------
+    rows
+        Of the table.
+    tests
+        Number of its comparisons; 0 if there are too few seeds for them.
     """
-    pairs = [
-        differences(one.accuracies, two.accuracies)
-        for group in _groups(rows)
-        for one, two in combinations(group, 2)
-    ]
-    seeds = max(map(len, pairs), default=0)
+    found = [one for group in _groups(rows) for *_, one in _differences(group)]
+    seeds = max((one.seeds for one in found), default=0)
     if seeds < LISTED:
         return None
-    deviation = sqrt(fmean(variance(values) for values in pairs if len(values) == seeds))
+    pairs = [one for one in found if one.seeds == seeds]
+    errors = [(one.seed_error or 0.0, one.item_error) for one in pairs]
+    known = [items for _, items in errors if items is not None]
+    by_seed = median(one for one, _ in errors)
+    by_item = median(known) if len(known) == len(errors) else None
+    tests = tests or len(found)
     return Detectable(
-        deviation=deviation,
         seeds=seeds,
-        alone=detectable_difference(deviation, seeds),
-        corrected=detectable_difference(deviation, seeds, ALPHA / tests) if tests else None,
+        seed_error=by_seed,
+        item_error=by_item,
+        alone=float(half_width(by_seed, by_item or 0.0, seeds)),
+        corrected=float(half_width(by_seed, by_item or 0.0, seeds, ALPHA / tests)),
         tests=tests,
     )

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
-from pipelines.report.analysis.friedman import friedman, groups
 from pipelines.report.analysis.rows import RANKED, Row
-from pipelines.report.analysis.stats import ALPHA
+from pipelines.report.statistics.friedman import friedman, groups
+from pipelines.report.statistics.stats import ALPHA
 
-#: A block: workload, density and seed.
-_Block = tuple[str, float, int]
+#: Workloads that a diagram needs: with fewer blocks, ranks are never separated, or by chance.
+BLOCKS = 6
 
 
 @dataclass(frozen=True)
 class CriticalDifference:
-    """Friedman's test and Nemenyi's critical difference over blocks of workload, density and seed.
+    """Friedman's test and Nemenyi's critical difference over workloads, one block each.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ class CriticalDifference:
     methods, ranks
         Methods and their average ranks, best first.
     blocks
-        Number of blocks.
+        Number of blocks, which are workloads.
     statistic, p
         Of Friedman's test that all methods are equal.
     critical_difference
@@ -51,11 +52,12 @@ class CriticalDifference:
 
 
 def critical_differences(rows: Sequence[Row]) -> list[CriticalDifference]:
-    """Compute one per track and granularity with at least three methods and five seeds.
+    """Compute one per track and granularity with at least three methods, six workloads, five seeds.
 
-    A run that is not ok shares the last rank of its block, so a method gains nothing by failing
-    where it is weak. A method whose runs do not all have a record is left out, and so are emergent
-    rows, matched runs and the dense network.
+    A block is a workload: a method's accuracy there is the mean over densities and seeds, because
+    runs of one workload are no independent blocks. A method with a run that is not ok shares the
+    last rank of the block, so it gains nothing by failing where it is weak. A method whose runs do
+    not all have a record is left out, and so are emergent rows, matched runs and the dense network.
     """
     tables: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -76,13 +78,13 @@ def _differences(tables: dict[tuple[str, str], list[Row]]) -> Iterator[CriticalD
             if len(found) == len(places) and not any(row.missing for row in found)
         )
         runs = [sum(row.statuses.values()) for method in complete for row in own[method]]
-        if len(complete) < 3 or min(runs) < RANKED:
+        blocks = sorted({workload for workload, _ in places})
+        if len(complete) < 3 or min(runs) < RANKED or len(blocks) < BLOCKS:
             continue
-        scores = {method: _scores(own[method]) for method in complete}
-        blocks = sorted(set().union(*scores.values()))
-        if not blocks:
-            continue
-        table = [[scores[m].get(block, -np.inf) for m in complete] for block in blocks]
+        table = [
+            [_score([row for row in own[m] if row.workload == block]) for m in complete]
+            for block in blocks
+        ]
         result = friedman(np.array(table))
         order = sorted(range(len(complete)), key=lambda i: (result.ranks[i], complete[i]))
         methods = tuple(complete[i] for i in order)
@@ -103,11 +105,8 @@ def _differences(tables: dict[tuple[str, str], list[Row]]) -> Iterator[CriticalD
         )
 
 
-def _scores(rows: Sequence[Row]) -> dict[_Block, float]:
-    """Accuracy of a method by block, of the runs that are ok."""
-    return {
-        (row.workload, row.target, seed): accuracy
-        for row in rows
-        if isinstance(row.target, float)
-        for seed, accuracy in row.accuracies.items()
-    }
+def _score(rows: Sequence[Row]) -> float:
+    """Mean accuracy of a method in a workload; -inf if a run is not ok."""
+    if any(set(row.statuses) != {"ok"} or row.accuracy is None for row in rows):
+        return -np.inf
+    return fmean(row.accuracy.mean for row in rows if row.accuracy)

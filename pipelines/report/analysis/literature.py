@@ -11,7 +11,7 @@ from pipelines.data.catalogue import SOURCES
 from pipelines.methods.catalogue import infos
 from pipelines.report.analysis.published_results import Published, PublishedResult
 from pipelines.report.analysis.rows import Row
-from pipelines.report.analysis.stats import Estimate
+from pipelines.report.statistics.stats import Estimate
 from pipelines.settings.workload import Workload
 
 

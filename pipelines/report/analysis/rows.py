@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
+from pipelines.data.catalogue import SOURCES
 from pipelines.metrics.metric import Metric
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.records.record import RunRecord
-from pipelines.report.analysis.stats import Estimate, estimate, paired_difference
 from pipelines.report.analysis.time_to_target import TimeToTarget, target_of, time_to_target
+from pipelines.report.statistics.scores import Correct, Scores, difference, estimate_of
+from pipelines.report.statistics.stats import Estimate
+from pipelines.settings.layout import parse_layout
+from pipelines.settings.network import READOUT
 from pipelines.settings.spec import EMERGENT, RANDOM, RunSpec
 
 #: Seeds that a row needs to be listed, and to be ranked (RULES.md).
@@ -49,6 +54,12 @@ class Row:
         with too few seeds, or before `pipelines.report.analysis.comparisons.ranked`.
     missing, missing_controls
         Number of runs, and of their controls, that the board asks for and that have no record.
+    layer_densities, widths
+        Layer -> mean over the runs of its final density, in [0, 1], and of its number of units
+        after physical removal; without the readout, and widths without projection shortcuts.
+    correct
+        The test items that the runs had right; None if some record does not say it. JSON and CSV
+        leave it out.
     """
 
     workload: str
@@ -69,6 +80,14 @@ class Row:
     rank: int | None = None
     missing: int = 0
     missing_controls: int = 0
+    layer_densities: dict[str, float] = field(default_factory=dict)
+    widths: dict[str, float] = field(default_factory=dict)
+    correct: Correct | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def scores(self) -> Scores:
+        """Accuracies by seed, and the items that were right."""
+        return Scores(self.accuracies, self.correct)
 
     @property
     def key(self) -> RowKey:
@@ -105,24 +124,25 @@ def make_rows(records: Sequence[RunRecord], absent: Sequence[RunSpec] = ()) -> l
     missing_controls = Counter(row_key(spec) for spec in absent if spec.control)
     for key in (*missing, *missing_controls):
         groups[""].setdefault(key, [])
-    accuracies = {
-        control: {key: _accuracies(group) for key, group in found.items()}
+    scores = {
+        control: {key: _scores(group) for key, group in found.items()}
         for control, found in groups.items()
     }
+    none = Scores({})
     rows = []
     for key, group in groups[""].items():
         workload, track, _, method, target = key
         same = f"as {method}" if target == EMERGENT else target
         dense = (workload, track, "none", REFERENCE, 1.0)
         others = {
-            name: {} if method == name else accuracies[""].get((*key[:3], name, same), {})
+            name: none if method == name else scores[""].get((*key[:3], name, same), none)
             for name in (RANDOM, MAGNITUDE)
         }
-        others[REFERENCE] = accuracies[""].get(dense, {})
+        others[REFERENCE] = scores[""].get(dense, none)
         for control in ("shuffled", "reinit"):
-            others[control] = accuracies.get(control, {}).get(key, {})
+            others[control] = scores.get(control, {}).get(key, none)
         goal = target_of(groups[""].get(dense, ()))
-        row = _row(key, group, accuracies[""][key], others, goal)
+        row = _row(key, group, scores[""][key], others, goal)
         rows.append(replace(row, missing=missing[key], missing_controls=missing_controls[key]))
     workloads = dict.fromkeys([*(r.spec.workload for r in records), *(s.workload for s in absent)])
     order = {name: i for i, name in enumerate(workloads)}
@@ -155,9 +175,26 @@ def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:
     )
 
 
-def _accuracies(records: Sequence[RunRecord]) -> dict[int, float]:
-    found = {r.spec.seed: ACCURACY.read(r) for r in records if r.status == "ok"}
-    return {seed: accuracy for seed, accuracy in found.items() if accuracy is not None}
+def _scores(records: Sequence[RunRecord]) -> Scores:
+    """Results of the runs that are ok."""
+    found = [(r, ACCURACY.read(r)) for r in records if r.status == "ok"]
+    accuracies = {r.spec.seed: accuracy for r, accuracy in found if accuracy is not None}
+    return Scores(accuracies, _correct([r for r, accuracy in found if accuracy is not None]))
+
+
+def _correct(records: Sequence[RunRecord]) -> Correct | None:
+    """Collect the items that were right; None if a record does not say it."""
+    if not records:
+        return None
+    items = SOURCES[records[0].spec.settings.data].size.test
+    packed = {}
+    for record in records:
+        text = record.outcome.correct if record.outcome else None
+        bits = b"" if text is None else b64decode(text)
+        if len(bits) != (items + 7) // 8:
+            return None
+        packed[record.spec.seed] = bits
+    return Correct(packed, items)
 
 
 def of_one_machine(records: Sequence[RunRecord]) -> bool:
@@ -171,8 +208,8 @@ def of_one_machine(records: Sequence[RunRecord]) -> bool:
 def _row(
     key: RowKey,
     records: Sequence[RunRecord],
-    accuracies: dict[int, float],
-    others: dict[str, dict[int, float]],
+    scores: Scores,
+    others: dict[str, Scores],
     goal: float | None,
 ) -> Row:
     workload, track, granularity, method, target = key
@@ -185,20 +222,50 @@ def _row(
         method=method,
         target=target,
         statuses=dict(sorted(Counter(r.status for r in records).items())),
-        accuracies=accuracies,
-        accuracy=estimate(list(accuracies.values())),
-        drop=None if method == REFERENCE else paired_difference(others[REFERENCE], accuracies),
-        gain_over_random=paired_difference(accuracies, others[RANDOM]),
-        gain_over_magnitude=paired_difference(accuracies, others[MAGNITUDE]),
-        gain_over_shuffled=paired_difference(accuracies, others["shuffled"]),
-        gain_over_reinit=paired_difference(accuracies, others["reinit"]),
+        accuracies=dict(scores.accuracies),
+        correct=scores.correct,
+        accuracy=estimate_of([(1.0, scores)]),
+        drop=None if method == REFERENCE else difference(others[REFERENCE], scores),
+        gain_over_random=difference(scores, others[RANDOM]),
+        gain_over_magnitude=difference(scores, others[MAGNITUDE]),
+        gain_over_shuffled=difference(scores, others["shuffled"]),
+        gain_over_reinit=difference(scores, others["reinit"]),
         means={
             name: _mean(metric, good) if one_machine or not metric.one_machine else None
             for name, metric in METRICS.items()
             if metric is not ACCURACY
         },
         time_to_target=time_to_target(good, goal, one_machine),
+        layer_densities=_means_of_layers([layer_densities(r) for r in good]),
+        widths=_means_of_layers([widths(r) for r in good]),
     )
+
+
+def layer_densities(record: RunRecord) -> dict[str, float]:
+    """Final density of each layer of a run, the readout left out."""
+    layers = record.outcome.cost.layers if record.outcome else {}
+    return {name: layer.density for name, layer in layers.items() if name != READOUT}
+
+
+def widths(record: RunRecord) -> dict[str, float]:
+    """Units of each layer with neurons after physical removal; empty if the layout has none."""
+    if record.outcome is None:
+        return {}
+    layers = record.outcome.cost.layers.items()
+    names = [name for name, layer in layers if layer.firing_rate is not None]
+    try:
+        tokens = parse_layout(record.outcome.layout)
+    except ValueError:  # a record from somebody else
+        return {}
+    sizes = [float(token.size) for token in tokens if token.kind in ("conv", "fc")]
+    return dict(zip(names, sizes, strict=True)) if len(names) == len(sizes) else {}
+
+
+def _means_of_layers(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean by layer, if all runs have the same layers."""
+    if not found or any(one.keys() != found[0].keys() for one in found):
+        return {}
+    return {name: fmean(one[name] for one in found) for name in found[0]}
 
 
 def _mean(metric: Metric, records: Sequence[RunRecord]) -> float | None:

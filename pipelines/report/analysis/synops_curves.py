@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log2
 
 from pipelines.report.analysis.rows import MAGNITUDE, REFERENCE, Row
-from pipelines.report.analysis.stats import Estimate, estimate, paired_difference
+from pipelines.report.statistics.scores import Terms, estimate_of
+from pipelines.report.statistics.stats import Estimate
 from pipelines.settings.spec import RANDOM
 
 #: SynOps at which methods are compared, as shares of the dense network's.
 SHARES = (0.5, 0.25, 0.1, 0.05)
 
-#: Accuracy by seed, at one place of a curve.
-Accuracies = Mapping[int, float]
-
 
 @dataclass(frozen=True)
 class Curve:
-    """A method over SynOps: share of the dense network's SynOps -> (density, accuracy by seed)."""
+    """A method over SynOps: share of the dense network's SynOps -> (density, accuracy).
 
-    points: dict[float, tuple[float, Accuracies]]
+    An accuracy is a weighted sum of rows, so that its interval follows from the runs of these rows.
+    """
+
+    points: dict[float, tuple[float, Terms]]
 
     @property
     def ends(self) -> tuple[float, float]:
         """Fewest and most SynOps."""
         return min(self.points), max(self.points)
 
-    def at(self, share: float) -> tuple[float, Accuracies] | None:
+    def at(self, share: float) -> tuple[float, Terms] | None:
         """Interpolate density and accuracies, linearly in log SynOps; None beyond the ends.
 
         The density is interpolated in its logarithm, too.
@@ -41,11 +42,10 @@ class Curve:
             if low < share < high:
                 weight = log2(share / low) / log2(high / low)
                 (below, ours), (above, theirs) = self.points[low], self.points[high]
-                between = {
-                    seed: (1 - weight) * ours[seed] + weight * theirs[seed]
-                    for seed in ours
-                    if seed in theirs
-                }
+                between = [
+                    *((factor * (1 - weight), scores) for factor, scores in ours),
+                    *((factor * weight, scores) for factor, scores in theirs),
+                ]
                 return float(below ** (1 - weight) * above**weight), between
         return None
 
@@ -84,17 +84,21 @@ def synops_curves(rows: Iterable[Row], dense: Row | None) -> dict[str, Curve]:
     whole = _synops(dense)
     if not whole:
         return {}
-    points: dict[str, dict[float, tuple[float, Accuracies]]] = defaultdict(dict)
+    points: dict[str, dict[float, tuple[float, Terms]]] = defaultdict(dict)
     for row in rows:
         pruned = isinstance(row.target, float) and not row.is_reference
         synops, density = _synops(row), row.means["density"]
         if pruned and row.accuracies and synops and density:
-            points[row.method][synops / whole] = density, row.accuracies
+            points[row.method][synops / whole] = density, [(1.0, row.scores)]
     return {method: Curve(found) for method, found in points.items()}
 
 
 def _synops(row: Row | None) -> float | None:
     return None if row is None else row.means["synops"]
+
+
+def _minus(terms: Terms) -> Terms:
+    return [(-weight, scores) for weight, scores in terms]
 
 
 def at_equal_synops(rows: Sequence[Row], dense: Row | None) -> list[SynopsRow]:
@@ -107,14 +111,15 @@ def at_equal_synops(rows: Sequence[Row], dense: Row | None) -> list[SynopsRow]:
     for share in SHARES:
         found = {method: curve.at(share) for method, curve in curves.items()}
         there = {method: place for method, place in found.items() if place is not None}
-        controls = {name: there[name][1] if name in there else {} for name in (RANDOM, MAGNITUDE)}
-        for method, (density, accuracies) in there.items():
-            accuracy = estimate([accuracies[seed] for seed in sorted(accuracies)])
+        controls = {name: there[name][1] for name in (RANDOM, MAGNITUDE) if name in there}
+        for method, (density, terms) in there.items():
+            accuracy = estimate_of(terms)
             if accuracy is None:
                 continue
             gains = {
-                name: None if method == name else paired_difference(accuracies, control)
-                for name, control in controls.items()
+                name: estimate_of([*terms, *_minus(controls[name])])
+                for name in controls
+                if name != method
             }
             made.append(
                 SynopsRow(
@@ -123,9 +128,9 @@ def at_equal_synops(rows: Sequence[Row], dense: Row | None) -> list[SynopsRow]:
                     synops=share * whole,
                     density=density,
                     accuracy=accuracy,
-                    drop=paired_difference(dense.accuracies, accuracies),
-                    gain_over_random=gains[RANDOM],
-                    gain_over_magnitude=gains[MAGNITUDE],
+                    drop=estimate_of([(1.0, dense.scores), *_minus(terms)]),
+                    gain_over_random=gains.get(RANDOM),
+                    gain_over_magnitude=gains.get(MAGNITUDE),
                 )
             )
     return sorted(made, key=lambda row: (-row.share, -row.accuracy.mean, row.method))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from pipelines.records.record import RunRecord
-from pipelines.report.analysis.stats import Estimate, estimate
+from pipelines.report.statistics.stats import Estimate, estimate
 
 #: The target, as a share of the dense network's final validation accuracy (mean over seeds).
 TARGET_SHARE = 0.98

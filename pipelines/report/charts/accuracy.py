@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
+from pipelines.metrics.numbers import target
 from pipelines.metrics.table import METRICS
 from pipelines.report.analysis.rows import GRANULARITIES, Row
 from pipelines.report.charts.vega import Part, data, figure, layer, nominal, quantitative
@@ -108,6 +110,9 @@ def accuracy_over_density(
     points = _points(rows)
     dense = next((100 * r.accuracy.mean for r in rows if r.is_reference and r.accuracy), None)
     name = workload if track == "from-scratch" else f"{workload}, {track}"
+    targets = {row.target for row in rows if not row.is_reference}
+    if len(targets) == 1 and points:
+        return _one_density(points, dense, f"{name}, density {target(*targets)}", missing)
     methods = list(dict.fromkeys(p["method"] for p in points))
     domain = sorted(methods)
     colours = [PALETTE[i % len(PALETTE)] for i in range(len(domain))]
@@ -130,10 +135,45 @@ def accuracy_over_density(
     if dense is not None:
         layers.append(layer("rule", {"y": {"datum": dense}}, strokeDash=[4, 3]))
     return figure(
-        f"{name} (dashed: dense; bars: 95 % t interval over seeds"
-        f"{f'; {missing}' if missing else ''})",
+        f"{name} (dashed: dense; bars: 95 % interval{f'; {missing}' if missing else ''})",
         data=data(points),
         facet={"column": nominal("granularity", title=None, sort=list(GRANULARITIES))},
         spec={"layer": layers, **_SIZE},
         config={"legend": {"orient": "bottom"}},
+    )
+
+
+def _title(name: str, missing: str) -> str:
+    return f"{name} (dashed: dense; bars: 95 % interval{f'; {missing}' if missing else ''})"
+
+
+def _one_density(
+    points: Sequence[dict[str, Any]], dense: float | None, name: str, missing: str
+) -> Part:
+    """Make the figure of a board with one density: methods one below the other, the best first.
+
+    The order is that of the means over the granularities.
+    """
+    means: dict[str, list[float]] = {}
+    for point in points:
+        means.setdefault(point["method"], []).append(point["accuracy"])
+    order = sorted(means, key=lambda method: (-fmean(means[method]), method))
+    scale = {"zero": False, "nice": True}
+    place = {
+        "y": nominal("method", title=None, sort=order),
+        "x": quantitative("accuracy", title="test accuracy %", scale=scale),
+    }
+    interval = {"x": quantitative("low"), "x2": {"field": "high"}}
+    layers = [
+        layer("rule", place | interval, strokeWidth=1.5, color=PALETTE[0]),
+        layer("point", place | {"tooltip": _TOOLTIP}, filled=True, size=60, color=PALETTE[0]),
+    ]
+    if dense is not None:
+        layers.append(layer("rule", {"x": {"datum": dense}}, strokeDash=[4, 3]))
+    return figure(
+        _title(name, missing),
+        data=data(points),
+        facet={"column": nominal("granularity", title=None, sort=list(GRANULARITIES))},
+        spec={"layer": layers, "width": _SIZE["width"], "height": {"step": 24}},
+        resolve={"scale": {"y": "independent"}},
     )

@@ -48,7 +48,7 @@ def critical_difference_figure(one: CriticalDifference) -> Part:
         layer("text", text, of=legend, align="left", dy=-8),
     ]
     return figure(
-        f"{one.granularity}, {one.track}: {one.blocks} blocks of workload, density and seed",
+        f"{one.granularity}, {one.track}: {one.blocks} workloads",
         layer=layers,
         width=_WIDTH,
         height=_LANE * bottom,

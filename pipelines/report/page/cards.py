@@ -14,6 +14,8 @@ from pipelines.methods.catalogue import infos, source
 from pipelines.metrics.numbers import target
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import GRANULARITIES, REFERENCE
+from pipelines.report.page.curves import SERIES_COLOURS
+from pipelines.report.page.histories import Drawing, drawings
 from pipelines.settings.network import READOUT
 from pipelines.settings.spec import EMERGENT
 
@@ -39,12 +41,23 @@ class Remains:
 
 @dataclass(frozen=True)
 class Profile:
-    """The layers of one workload and track, the unpruned network first."""
+    """The layers of one workload and track.
+
+    Parameters
+    ----------
+    layers
+        Their names.
+    lines
+        What remains of them, the unpruned network first.
+    drawings
+        What one run of each granularity kept over its training, at the smallest density.
+    """
 
     workload: str
     track: str
     layers: tuple[str, ...]
     lines: tuple[Remains, ...]
+    drawings: tuple[Drawing, ...]
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,9 @@ def _profiles(
             continue
         before = [_remains("none", REFERENCE, dense[place], layers)] if place in dense else []
         after = [_remains(*key, lines[key], layers) for key in sorted(lines, key=_order)]
-        yield Profile(*place, layers, tuple(before + after))
+        own = [record for key in sorted(lines, key=_order) for record in lines[key]]
+        drawn = tuple(drawings(own, SERIES_COLOURS))
+        yield Profile(*place, layers, tuple(before + after), drawn)
 
 
 def _order(key: tuple[str, str]) -> tuple[int, float]:

@@ -35,8 +35,8 @@ def chart_data(rows: Sequence[Row]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``axes``, each with the name of its metric as ``key``; ``series``, the methods;
-        ``highlighted``, the methods that are highlighted at first; ``panels``, each with the
+        ``axes``, the first shown first, each with the name of its metric as ``key``; ``series``,
+        the methods; ``highlighted``, those that are highlighted at first; ``panels``, each with the
         unpruned accuracy and one point per row that has an accuracy. Accuracies and half-widths
         of intervals are in percent.
     """
@@ -58,8 +58,12 @@ def chart_data(rows: Sequence[Row]) -> dict[str, Any]:
         )
         panel["points"].append(_point(row, series.index(row.method)))
     few = len(series) <= SERIES_COLOURS
+    axes = [{"key": name} | asdict(axis) for name, axis in AXES.items()]
+    if len({row.target for row in rows if not row.is_reference}) == 1:
+        # All points lie at one density; the page begins with another axis, which any network has.
+        axes.sort(key=lambda axis: axis["key"] != "energy_nanojoule")
     return {
-        "axes": [{"key": name} | asdict(axis) for name, axis in AXES.items()],
+        "axes": axes,
         "series": series,
         "highlighted": [s for s in series if few or s in _FIRST],
         "panels": list(panels.values()),

@@ -24,6 +24,8 @@ class Origin:
     newest
         Day of the newest record, UTC; empty if no record says when it was made. The page has no
         other date, so a rebuild changes nothing.
+    rules
+        Version of the rules of the comparison.
     environments
         Description of each environment, and its number of runs.
     digests
@@ -32,6 +34,7 @@ class Origin:
     """
 
     newest: str
+    rules: int
     environments: tuple[tuple[str, int], ...]
     digests: tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -45,6 +48,7 @@ def make_origin(records: Sequence[RunRecord]) -> Origin:
     days = [record.started_at for record in records if record.started_at]
     return Origin(
         newest=f"{max(days):%Y-%m-%d}" if days else "",
+        rules=records[0].rules_version,
         environments=tuple(sorted(environments.items())),
         digests=tuple(sorted((digest, tuple(sorted(own))) for digest, own in digests.items())),
     )

@@ -1,4 +1,4 @@
-"""The overview: accuracies at the smallest densities, and the methods that beat random pruning."""
+"""The overview: the first rank at the smallest densities, and what beats random pruning."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.methods.catalogue import in_headlines
-from pipelines.report.analysis.rows import Row
+from pipelines.report.analysis.comparisons import Detectable
+from pipelines.report.analysis.rows import RANKED, Row
+from pipelines.report.analysis.standings import Standing
 from pipelines.settings.spec import RANDOM
 
 
@@ -19,14 +21,18 @@ class Glance:
     ----------
     dense, random
         Rows of the unpruned network and of random pruning; None if not on the board.
-    highest
-        Row with the highest mean accuracy; None if no run is ok. As in `above_random`, methods that
-        were written after an abstract only are left out.
+    first
+        Rows that share the best rank, the highest mean first; empty with few seeds. As in
+        `above_random`, methods that were written after an abstract only are left out.
+    ranked
+        Number of rows that have a rank.
     above_random
         Methods whose gain over random pruning, paired by seed, has a 95 % interval above zero;
         not corrected for the number of methods.
     methods
-        Number of methods that were compared with random pruning.
+        Number of methods that were compared with random pruning over at least five seeds.
+    smallest
+        Smallest detectable difference of the table; None with few seeds or one row.
     seeds
         Smallest number of runs of a row that has runs.
     """
@@ -37,27 +43,37 @@ class Glance:
     density: float
     dense: Row | None
     random: Row | None
-    highest: Row | None
+    first: tuple[Row, ...]
+    ranked: int
     above_random: tuple[str, ...]
     methods: int
+    smallest: float | None
     seeds: int
 
 
-def make_overview(rows: Sequence[Row]) -> list[Glance]:
+def make_overview(rows: Sequence[Row], standings: Sequence[Standing] = ()) -> list[Glance]:
     """Make one line per workload, track and granularity, in the order of the rows."""
+    smallest = {(s.workload, s.track, s.granularity): s.detectable for s in standings}
     dense = {(row.workload, row.track): row for row in rows if row.is_reference}
     groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         if isinstance(row.target, float) and not row.is_reference:
             groups[row.workload, row.track, row.granularity].append(row)
-    return [_glance(own, dense.get((own[0].workload, own[0].track))) for own in groups.values()]
+    return [_glance(own, dense.get(key[:2]), smallest.get(key)) for key, own in groups.items()]
 
 
-def _glance(rows: Sequence[Row], dense: Row | None) -> Glance:
+def smallest_differences(glances: Sequence[Glance]) -> tuple[float, float] | None:
+    """Smallest and largest of the smallest detectable differences of a board; None without any."""
+    found = [one.smallest for one in glances if one.smallest is not None]
+    return (min(found), max(found)) if found else None
+
+
+def _glance(rows: Sequence[Row], dense: Row | None, smallest: Detectable | None) -> Glance:
     density = min(row.target for row in rows if isinstance(row.target, float))
     own = [row for row in rows if row.target == density]
     shown = [row for row in own if in_headlines(row.method)]
-    ranked = [row for row in shown if row.accuracy]
+    best = min((row.rank for row in shown if row.rank is not None), default=None)
+    first = [row for row in shown if best is not None and row.rank == best]
     return Glance(
         workload=own[0].workload,
         track=own[0].track,
@@ -65,9 +81,11 @@ def _glance(rows: Sequence[Row], dense: Row | None) -> Glance:
         density=density,
         dense=dense,
         random=next((row for row in own if row.method == RANDOM), None),
-        highest=max(ranked, key=_accuracy, default=None),
+        first=tuple(sorted(first, key=_accuracy, reverse=True)),
+        ranked=sum(row.rank is not None for row in shown),
         above_random=tuple(sorted(row.method for row in shown if _is_above_random(row))),
-        methods=sum(row.gain_over_random is not None for row in shown),
+        methods=sum(_is_compared(row) for row in shown),
+        smallest=smallest.corrected if smallest else None,
         seeds=min((sum(row.statuses.values()) for row in own if row.statuses), default=0),
     )
 
@@ -76,6 +94,12 @@ def _accuracy(row: Row) -> float:
     return row.accuracy.mean if row.accuracy else 0.0
 
 
+def _is_compared(row: Row) -> bool:
+    return row.gain_over_random is not None and row.gain_over_random.seeds >= RANKED
+
+
 def _is_above_random(row: Row) -> bool:
     gain = row.gain_over_random
-    return gain is not None and gain.half_width is not None and gain.mean > gain.half_width
+    if not _is_compared(row) or gain is None or gain.half_width is None:
+        return False
+    return gain.mean > gain.half_width

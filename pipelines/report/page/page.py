@@ -18,13 +18,16 @@ from pipelines.boards.coverage import Coverage
 from pipelines.metrics.numbers import decimal, percent
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
+from pipelines.report.analysis.standings import Standing
+from pipelines.report.formats.markdown import PARTIAL
+from pipelines.report.formats.table import Table
 from pipelines.report.page.cards import make_cards
 from pipelines.report.page.curves import SERIES_COLOURS, chart_data, series_order
+from pipelines.report.page.histories import HEIGHT, WIDTH
 from pipelines.report.page.origin import make_origin, read_citation
-from pipelines.report.page.overview import make_overview
+from pipelines.report.page.overview import make_overview, smallest_differences
+from pipelines.report.tables.columns import plus_minus
 from pipelines.report.tables.density import COLUMNS
-from pipelines.report.tables.markdown import PARTIAL
-from pipelines.report.tables.table import Table
 
 _WEB = Path(__file__).parent / "web"
 #: Joined to one script in this order; each may use the ones before it.
@@ -129,6 +132,7 @@ def render(
     records: Sequence[RunRecord],
     sections: Sequence[Section] = (),
     covered: Coverage | None = None,
+    standings: Sequence[Standing] = (),
 ) -> str:
     """Render the page of a board.
 
@@ -146,6 +150,8 @@ def render(
         Further sections, between the board and the methods.
     covered
         Which cells of the board have a record; None: all.
+    standings
+        Comparisons of the rows of each table.
     """
     environment = templates()
     environment.filters |= {
@@ -153,11 +159,13 @@ def render(
         "sort_value": sort_value,
         "percent": percent,
         "decimal": decimal,
+        "plus_minus": plus_minus,
     }
     style = style_sheet()
     script = "\n".join((_WEB / name).read_text() for name in _SCRIPTS)
     methods = series_order(rows)
     origin = make_origin(records)
+    overview = make_overview(rows, standings)
     return environment.get_template("page.html.j2").render(
         board=board,
         columns=COLUMNS,
@@ -167,12 +175,14 @@ def render(
         settings={r.spec.workload: r.spec.settings for r in records},
         colours={name: i % SERIES_COLOURS for i, name in enumerate(methods)},
         chart=chart_data(rows),
-        overview=make_overview(rows),
+        overview=overview,
+        smallest=smallest_differences(overview),
         partial=covered if covered and covered.missing else None,
         partial_note=PARTIAL,
         listed=LISTED,
         ranked=RANKED,
         cards=make_cards(records),
+        drawn={"width": WIDTH, "height": HEIGHT},
         origin=origin,
         citation=read_citation(board, origin.newest),
         cells=len(records),

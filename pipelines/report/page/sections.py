@@ -1,4 +1,4 @@
-"""Sections of the page besides the board: average ranks, equal SynOps, areas, time, literature."""
+"""Sections of the page besides the board: ranks, equal SynOps, areas, time, costs, literature."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import LiteratureRow
 from pipelines.report.analysis.standings import Analysis
 from pipelines.report.charts.critical_difference import critical_difference_diagram
+from pipelines.report.formats.table import Table
 from pipelines.report.page.page import Section
+from pipelines.report.tables.costs import cost_tables
 from pipelines.report.tables.literature import literature_table
 from pipelines.report.tables.standings import area_tables, synops_tables
-from pipelines.report.tables.table import Table
 from pipelines.report.tables.timing import time_tables
 
 
 def further_tables(analysis: Analysis) -> list[Table]:
-    """Tables that follow the tables by density: time, equal SynOps, areas."""
+    """Tables that follow the tables by density: time, costs, equal SynOps, areas."""
     return [
         *time_tables(analysis.rows),
+        *cost_tables(analysis.rows),
         *synops_tables(analysis.standings),
         *area_tables(analysis.standings),
     ]
@@ -50,6 +52,13 @@ def make_sections(
             time_tables(analysis.rows),
         ),
     ]
+    sections += _of_tables(
+        "costs",
+        "Costs",
+        "Costs by the conventions that papers use: a static first layer computed at each time step "
+        "or once, MACs with zeros or without, and memory with the index of the kept weights.",
+        cost_tables(analysis.rows),
+    )
     if published:
         sections.append(
             Section(
@@ -76,10 +85,9 @@ def _ranks(one: CriticalDifference) -> Section:
     return Section(
         f"ranks-{one.granularity}{'' if not track else '-' + one.track}",
         f"Average ranks, {one.granularity}{track}",
-        "Friedman's test and Nemenyi's critical difference over blocks of workload, density and "
-        f"seed: statistic {one.statistic:.2f}, p = {one.p:.2g}. Methods joined by a bar are not "
-        "separated. Blocks of one workload are not independent, so the ranks in the tables do not "
-        "come from this test.",
+        f"Friedman's test and Nemenyi's critical difference over {one.blocks} workloads, one block "
+        f"each: statistic {one.statistic:.2f}, p = {one.p:.2g}. Methods joined by a bar are not "
+        "separated. The ranks in the tables come from tests over seeds instead.",
         figure=critical_difference_diagram(one),
         alternative=f"Average ranks, 1 is best: {places}; critical difference "
         f"{one.critical_difference:.2f}.",

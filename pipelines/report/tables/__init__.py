@@ -1,1 +1,1 @@
-"""Tables, and the formats in which they are written."""
+"""The tables of a board, and the documents that hold all of them."""

@@ -11,7 +11,8 @@ from pipelines.boards.coverage import Coverage
 from pipelines.common.alignment import align
 from pipelines.methods.catalogue import in_headlines
 from pipelines.metrics.numbers import MISSING, percent, target
-from pipelines.report.analysis.rows import Row
+from pipelines.report.analysis.rows import RANKED, Row
+from pipelines.report.analysis.standings import Standing
 
 _Table = tuple[str, str, str]
 
@@ -43,15 +44,29 @@ def best_rows(rows: Sequence[Row]) -> dict[_Table, dict[float, Row]]:
     return {key: dict(sorted(table.items(), reverse=True)) for key, table in found.items()}
 
 
-def best_text(rows: Sequence[Row], covered: Coverage | None = None) -> str:
+def _alike(rows: Sequence[Row], best: Row) -> int:
+    """Number of other rows that share the first rank at the density of a row."""
+    return sum(
+        row.rank == best.rank == 1
+        and row is not best
+        and (row.key[:3], row.target) == (best.key[:3], best.target)
+        for row in rows
+    )
+
+
+def best_text(
+    rows: Sequence[Row], standings: Sequence[Standing] = (), covered: Coverage | None = None
+) -> str:
     """Return one aligned line for each table: the method of the highest mean at each density.
 
     Accuracies are test accuracies in percent, mean over seeds and half-width of the 95 % interval.
-    Where cells are missing, they are counted in total and in a column of their own.
+    Behind it, the number of other methods that share its rank; then the smallest detectable
+    difference of the table. Where cells are missing, they are counted in total and in a column of
+    their own.
 
     Parameters
     ----------
-    rows
+    rows, standings
         Of a board.
     covered
         Which cells of the board have a record; None: all.
@@ -62,13 +77,16 @@ def best_text(rows: Sequence[Row], covered: Coverage | None = None) -> str:
         if one.granularity != "none":  # a table may have no row yet
             found.setdefault((one.workload, one.track, one.granularity), {})
     densities = sorted({density for table in found.values() for density in table}, reverse=True)
+    smallest = _smallest(standings)
     head = ["workload", "granularity", *(f"density {target(d)}" for d in densities)]
+    head += ["smallest difference"] if smallest else []
     head += ["missing"] if partial else []
     lines = [
         [
             _name(workload, track),
             granularity,
-            *(_cell(table.get(density)) for density in densities),
+            *(_cell(table.get(density), rows) for density in densities),
+            *([percent(smallest.get((workload, track, granularity)), 1)] if smallest else []),
             *([partial.counts(workload, track, granularity)] if partial else []),
         ]
         for (workload, track, granularity), table in found.items()
@@ -78,10 +96,14 @@ def best_text(rows: Sequence[Row], covered: Coverage | None = None) -> str:
         for row in rows
         if row.is_reference and row.accuracy is not None
     ]
-    heading = (
-        "Highest mean test accuracy of each table, in % (± 95 % interval over seeds). Where\n"
-        "intervals overlap, this is no ranking: the page says what is separated."
-    )
+    heading = "Highest mean test accuracy of each table, in % ± half-width of the 95 % interval."
+    if any(row.rank for row in rows):
+        heading += "\n(+2): two other methods share its rank."
+    if smallest:
+        heading += (
+            "\nSmallest difference: by how many points two rows must differ to be separated"
+            f"\n({RANKED} seeds are needed)."
+        )
     unpruned = f"Unpruned: {'; '.join(dense)}." if dense else ""
     if partial:
         heading = f"Partial board: {partial.sentence}.\n\n{heading}"
@@ -97,7 +119,18 @@ def _dense_missing(covered: Coverage) -> Iterator[str]:
             yield f"Unpruned, {_name(one.workload, one.track)}: {one.sentence}."
 
 
-def best_json(rows: Sequence[Row], covered: Coverage | None = None) -> str:
+def _smallest(standings: Sequence[Standing]) -> dict[_Table, float]:
+    """Smallest detectable difference by table."""
+    return {
+        (one.workload, one.track, one.granularity): one.detectable.corrected
+        for one in standings
+        if one.detectable
+    }
+
+
+def best_json(
+    rows: Sequence[Row], standings: Sequence[Standing] = (), covered: Coverage | None = None
+) -> str:
     """Return the same as a JSON document, for ``dvc metrics show`` and ``dvc exp show``."""
     document: dict[str, Any] = {}
     if covered and covered.missing:
@@ -105,13 +138,23 @@ def best_json(rows: Sequence[Row], covered: Coverage | None = None) -> str:
     for row in rows:
         if row.is_reference and row.accuracy is not None:
             name = _name(row.workload, row.track)
-            document.setdefault(name, {})["dense"] = {"test_accuracy": row.accuracy.mean}
-    for (workload, track, granularity), table in best_rows(rows).items():
+            document.setdefault(name, {})["dense"] = _numbers(row)
+    smallest = _smallest(standings)
+    for key, table in best_rows(rows).items():
+        workload, track, granularity = key
         for density, row in table.items():
-            assert row.accuracy is not None
             place = document.setdefault(_name(workload, track), {}).setdefault(granularity, {})
-            place[target(density)] = {"best": row.method, "test_accuracy": row.accuracy.mean}
+            place[target(density)] = {"best": row.method} | _numbers(row)
+            if key in smallest:
+                place["smallest_difference"] = smallest[key]
     return json.dumps(document, indent=1) + "\n"
+
+
+def _numbers(row: Row) -> dict[str, float]:
+    assert row.accuracy is not None
+    half = row.accuracy.half_width
+    numbers = {"test_accuracy": row.accuracy.mean}
+    return numbers if half is None else numbers | {"half_width": half}
 
 
 def _name(workload: str, track: str) -> str:
@@ -124,5 +167,8 @@ def _accuracy(row: Row) -> str:
     return f"{percent(row.accuracy.mean, 1)}{'' if half is None else f' ± {percent(half, 1)}'}"
 
 
-def _cell(row: Row | None) -> str:
-    return MISSING if row is None else f"{row.method} {_accuracy(row)}"
+def _cell(row: Row | None, rows: Sequence[Row]) -> str:
+    if row is None:
+        return MISSING
+    alike = _alike(rows, row)
+    return f"{row.method} {_accuracy(row)}{f' (+{alike})' if alike else ''}"

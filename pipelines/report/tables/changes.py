@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pipelines.metrics.numbers import MISSING, points
+from pipelines.metrics.numbers import MISSING
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.changes import Changes, Move, Shared
 from pipelines.report.analysis.rows import Row
-from pipelines.report.tables.columns import METHOD, TARGET, estimated, plus_minus
+from pipelines.report.formats.markdown import table_markdown
+from pipelines.report.formats.table import Column, R, Table
+from pipelines.report.tables.columns import METHOD, TARGET, compared, estimated, plus_minus
 from pipelines.report.tables.density import status
-from pipelines.report.tables.markdown import table_markdown
-from pipelines.report.tables.table import Column, R, Table
 
 
 def _rank(row: Row) -> str:
@@ -69,7 +69,7 @@ _MOVE_COLUMNS: tuple[Column[Move], ...] = (
         _arrow(lambda row: plus_minus(row.accuracy)),
         lambda m: m.new.accuracy.mean if m.new.accuracy else None,
     ),
-    estimated("difference", "New minus old accuracy, in points.", lambda m: m.difference, points),
+    compared("difference", "New minus old accuracy, in points.", lambda m: m.difference),
     Column(
         "rank",
         "Rank at the same density. Old → new.",

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.boards.coverage import Coverage
-from pipelines.metrics.numbers import MISSING, percent, points
+from pipelines.metrics.numbers import MISSING, decimal, percent
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.comparisons import Detectable
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
 from pipelines.report.analysis.standings import Standing, tables_of
-from pipelines.report.analysis.stats import ALPHA, POWER
-from pipelines.report.tables.columns import METHOD, TARGET, estimated, gain, metric_column
-from pipelines.report.tables.table import Column, Table
+from pipelines.report.formats.table import Column, Table
+from pipelines.report.statistics.stats import ALPHA
+from pipelines.report.tables.columns import (
+    METHOD,
+    SAME_ALLOCATION,
+    TARGET,
+    compared,
+    estimated,
+    gain,
+    metric_column,
+    of_layers,
+)
 
 
 def status(row: Row) -> str:
@@ -47,19 +56,19 @@ COLUMNS: tuple[Column[Row], ...] = (
     TARGET,
     metric_column(_DENSITY),
     estimated(ACCURACY.title, ACCURACY.help, lambda row: row.accuracy),
-    Column(
+    compared(
         "drop",
-        "Dense accuracy minus this accuracy, in points, paired by seed.",
-        lambda row: points(row.drop.mean) if row.drop else MISSING,
-        lambda row: row.drop.mean if row.drop else None,
+        "Dense accuracy minus this accuracy, in points, paired by seed, ± half-width.",
+        lambda row: row.drop,
     ),
     gain("over random", "random", "random pruning at the same density", optional=False),
     gain("over magnitude", "magnitude", "magnitude pruning at the same density"),
     gain(
-        "over own shuffle",
+        SAME_ALLOCATION,
         "shuffled",
-        "its shuffled control, which keeps as many units and weights per layer at each moment, "
-        "chosen at random",
+        "its shuffled control, which keeps as many units and weights in each layer at each moment "
+        "(the same allocation), but chosen at random: the effect of which ones, without that of "
+        "how many",
     ),
     gain(
         "over reinit",
@@ -70,6 +79,20 @@ COLUMNS: tuple[Column[Row], ...] = (
         metric_column(metric)
         for metric in METRICS.values()
         if metric.column and metric not in (_DENSITY, ACCURACY)
+    ),
+    of_layers(
+        "layer densities %",
+        "Final density of each layer, from the input to the output: mean over seeds. Which share "
+        "each layer keeps is the allocation.",
+        lambda row: row.layer_densities,
+        lambda share: percent(share, 0 if share >= 0.1 else 1),
+    ),
+    of_layers(
+        "widths",
+        "Channels or neurons of each layer after physical removal, from the input to the output: "
+        "mean over seeds.",
+        lambda row: row.widths,
+        lambda units: decimal(units, 0),
     ),
     _RUNS,
 )
@@ -83,33 +106,41 @@ def _note(rows: Sequence[Row], found: Detectable | None) -> str:
         note = (
             f"{seeds} to {most} seeds: a row needs {LISTED} to be listed and {RANKED} to be ranked."
         )
-        return note + _detectable(found)
-    if seeds < LISTED:
+    elif seeds < LISTED:
         return f"{seeds} seeds: too few to list; {LISTED} are needed."
-    if seeds < RANKED:
-        note = (
-            f"{seeds} seeds: listed by mean accuracy, not ranked ({RANKED} are needed); "
-            "neighbours whose intervals overlap are not separated."
-        )
+    elif seeds < RANKED:
+        note = f"{seeds} seeds: not ranked ({RANKED} are needed), so no row is better than another."
     else:
         note = (
-            "Listed by mean accuracy; rows share a rank unless a paired t test separates them, "
+            "Listed by mean accuracy; rows share a rank unless a paired test separates them, "
             "corrected for all comparisons of the table (Holm)."
         )
-    return note + _detectable(found)
+    return f"{_detectable(found)} {note}{_without_items(rows)}".strip()
 
 
 def _detectable(found: Detectable | None) -> str:
+    """Say by how much two rows must differ."""
     if found is None:
         return ""
-    corrected = (
-        f", {percent(found.corrected)} as the strictest of {found.tests} comparisons"
-        if found.corrected is not None
-        else ""
-    )
+    errors = f"standard error {percent(found.seed_error)} by {found.seeds} seeds"
+    if found.item_error is not None:
+        errors += f" and {percent(found.item_error)} by test samples"
     return (
-        f" Smallest detectable difference of two rows (power {POWER:g}, alpha {ALPHA:g}, paired, "
-        f"{found.seeds} seeds): {percent(found.alone)} points{corrected}."
+        f"Smallest detectable difference: {percent(found.corrected)} points ({errors}, level "
+        f"{ALPHA:g} / {found.tests} comparisons)."
+    )
+
+
+def _without_items(rows: Sequence[Row]) -> str:
+    """Say it if the choice of the test samples is in no interval."""
+    several = [row for row in rows if len(row.accuracies) > 1]
+    old = [row for row in several if row.correct is None]
+    if not old:
+        return ""
+    which = "Intervals" if len(old) == len(several) else f"The intervals of {len(old)} rows"
+    return (
+        f" {which} are those of the seeds alone, because the records do not say which test samples "
+        "were right."
     )
 
 

@@ -21,18 +21,22 @@ from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.analysis.literature import LiteratureRow
 from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.standings import Analysis, Standing
-from pipelines.report.analysis.stats import Estimate
+from pipelines.report.statistics.stats import Estimate
 from pipelines.report.tables.density import status
 
 #: Raised when a field is removed or changes its meaning; new fields alone do not raise it.
 #: 2: ranks, standings, critical differences, times to a target, literature.
-SCHEMA_VERSION = 2
+#: 3: smallest detectable differences by the errors of seeds and test samples.
+SCHEMA_VERSION = 3
+
+#: Fields of a row that are published.
+_FIELDS = tuple(field for field in dataclasses.fields(Row) if field.name != "correct")
 
 
 def _fields(row: Row) -> dict[str, Any]:
     """Fields of a row by name, with one for each metric in place of `means`."""
     flat: dict[str, Any] = {}
-    for field in dataclasses.fields(row):
+    for field in _FIELDS:
         value = getattr(row, field.name)
         flat |= value if field.name == "means" else {field.name: value}
     return flat
@@ -41,7 +45,7 @@ def _fields(row: Row) -> dict[str, Any]:
 def _field_types() -> Iterator[tuple[str, Any]]:
     """Name, and type and default, of each field that `_fields` gives."""
     types = get_type_hints(Row)
-    for field in dataclasses.fields(Row):
+    for field in _FIELDS:
         if field.name == "means":
             for metric in METRICS.values():
                 if metric is not ACCURACY:

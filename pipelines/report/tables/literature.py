@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.metrics.numbers import MISSING, decimal, percent, points
+from pipelines.metrics.numbers import MISSING, decimal, points
 from pipelines.report.analysis.literature import LiteratureRow
-from pipelines.report.tables.table import Column, Table
+from pipelines.report.formats.table import Column, Table
+from pipelines.report.tables.columns import plus_minus, signed
 
 
 def _here(row: LiteratureRow) -> str:
@@ -14,9 +15,9 @@ def _here(row: LiteratureRow) -> str:
     ours = row.reproduced
     if ours is None:
         return row.reason
-    drop = f", drop {points(ours.drop.mean)}" if ours.drop else ""
+    drop = f", drop {signed(ours.drop)}" if ours.drop else ""
     return (
-        f"{percent(ours.accuracy.mean)} % at density {decimal(ours.density, 3)}{drop} "
+        f"{plus_minus(ours.accuracy)} % at density {decimal(ours.density, 3)}{drop} "
         f"({ours.method} on {ours.workload}, {ours.accuracy.seeds} seeds)"
     )
 

@@ -22,7 +22,7 @@ from pipelines.metrics.table import METRICS
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import GRANULARITIES, REFERENCE, Row
 from pipelines.report.analysis.time_to_target import first_epoch
-from pipelines.report.tables.table import Column, Table
+from pipelines.report.formats.table import Column, Table
 
 #: The dense network's mean final validation accuracy minus the fixed target.
 MARGIN = 0.02

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipelines.metrics.numbers import percent, points
+from pipelines.metrics.numbers import percent
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.areas import Area
 from pipelines.report.analysis.standings import Standing
 from pipelines.report.analysis.synops_curves import SynopsRow
-from pipelines.report.tables.columns import METHOD, estimated, gain
-from pipelines.report.tables.table import Column, Table
+from pipelines.report.formats.table import Column, Table
+from pipelines.report.tables.columns import METHOD, compared, estimated, gain
 
 _SYNOPS, _DENSITY = METRICS["synops"], METRICS["density"]
 
@@ -39,9 +39,7 @@ SYNOPS_COLUMNS: tuple[Column[SynopsRow], ...] = (
         "Interpolated between two densities of the method, seed by seed: mean ± half-width.",
         lambda row: row.accuracy,
     ),
-    estimated(
-        "drop", "Dense accuracy minus this accuracy, in points.", lambda row: row.drop, points
-    ),
+    compared("drop", "Dense accuracy minus this accuracy, in points.", lambda row: row.drop),
     gain("over random", "random", "random pruning at the same SynOps", optional=False),
     gain("over magnitude", "magnitude", "magnitude pruning at the same SynOps", optional=False),
 )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from statistics import fmean
+from collections.abc import Sequence
 
-from pipelines.metrics.numbers import MISSING, percent, points
-from pipelines.report.analysis.rows import Row
+from pipelines.metrics.numbers import MISSING
+from pipelines.report.analysis.rows import RANKED, Row
+from pipelines.report.tables.columns import SAME_ALLOCATION, plus_minus, signed
 
 
 def summary_markdown(rows: Sequence[Row]) -> str:
-    """Write tables of accuracy with the gain over random pruning in brackets, best methods first.
+    """Write tables of accuracy ± half-width, with the gain over random pruning in brackets.
 
-    Rows without a target density are left out. The last column is the gain over the own shuffled
-    control, mean over the densities.
+    Rows without a target density are left out. Methods are sorted by their rank at the smallest
+    density, and by name where they share it; with fewer than five seeds by name alone, and without
+    gains. The last column is the gain over the shuffled control (the same allocation) at the
+    smallest density, if the board has such controls.
     """
     tables: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     dense = {(r.workload, r.track): r for r in rows if r.is_reference}
@@ -24,7 +26,7 @@ def summary_markdown(rows: Sequence[Row]) -> str:
     parts = []
     for (workload, track, granularity), own in tables.items():
         reference = dense.get((workload, track))
-        unpruned = f" Unpruned: {_accuracy(reference)} %." if reference else ""
+        unpruned = f" Unpruned: {plus_minus(reference.accuracy)} %." if reference else ""
         parts.append(f"**{workload}, {granularity}, {track}.**{unpruned}\n\n{_table(own)}")
     return "\n".join(parts)
 
@@ -35,29 +37,27 @@ def _table(rows: Sequence[Row]) -> str:
     for row in rows:
         assert isinstance(row.target, float)
         methods[row.method][row.target] = row
-    order = sorted(methods, key=lambda name: (-_mean_accuracy(methods[name].values()), name))
-    header = ["method", *(f"density {d:g}" for d in densities), "over own shuffle"]
+    last = densities[-1]
+    ranks = {name: found[last].rank for name, found in methods.items() if last in found}
+    ranked = any(rank is not None for rank in ranks.values())
+    order = sorted(methods, key=lambda name: (ranks.get(name) or len(rows) + 1, name))
+    header = ["method", *([f"rank at {last:g}"] if ranked else [])]
+    shuffled = any(row.gain_over_shuffled for row in rows)
+    header += [f"density {d:g}" for d in densities]
+    header += [f"{SAME_ALLOCATION} at {last:g}"] if shuffled else []
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name in order:
-        cells = [_cell(methods[name].get(density)) for density in densities]
-        lines.append([name, *cells, _over_shuffle(methods[name].values())])
+        found = methods[name]
+        rank = [str(ranks.get(name) or MISSING)] if ranked else []
+        cells = [_cell(found.get(density)) for density in densities]
+        gain = found[last].gain_over_shuffled if last in found else None
+        lines.append([name, *rank, *cells, *([signed(gain)] if shuffled else [])])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def _accuracy(row: Row | None) -> str:
-    return percent(row.accuracy.mean) if row and row.accuracy else MISSING
-
-
-def _mean_accuracy(rows: Iterable[Row]) -> float:
-    found = [r.accuracy.mean for r in rows if r.accuracy]
-    return fmean(found) if found else 0.0
-
-
 def _cell(row: Row | None) -> str:
-    gain = row.gain_over_random if row else None
-    return _accuracy(row) + (f" ({points(gain.mean)})" if gain else "")
-
-
-def _over_shuffle(rows: Iterable[Row]) -> str:
-    found = [r.gain_over_shuffled.mean for r in rows if r.gain_over_shuffled]
-    return points(fmean(found)) if found else MISSING
+    if row is None:
+        return MISSING
+    gain = row.gain_over_random
+    behind = f" ({signed(gain)})" if gain is not None and gain.seeds >= RANKED else ""
+    return plus_minus(row.accuracy) + behind

@@ -9,8 +9,8 @@ from pipelines.metrics.table import METRICS
 from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.standings import tables_of
 from pipelines.report.analysis.time_to_target import TARGET_SHARE
+from pipelines.report.formats.table import Column, Table
 from pipelines.report.tables.columns import METHOD, TARGET, metric_column
-from pipelines.report.tables.table import Column, Table
 
 
 def _latency(name: str) -> Column[Row]:

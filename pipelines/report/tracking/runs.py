@@ -16,8 +16,8 @@ from pipelines.report.analysis.rows import Row
 from pipelines.report.charts.confusion import confusion_figure
 from pipelines.report.charts.layers import layers_figure
 from pipelines.report.charts.vega import draw
+from pipelines.report.formats.markdown import table_markdown
 from pipelines.report.tables.density import make_tables
-from pipelines.report.tables.markdown import table_markdown
 from pipelines.report.tables.run_line import one_line
 from pipelines.report.tracking.experiments import Entry, Group
 from pipelines.settings.spec import RunSpec

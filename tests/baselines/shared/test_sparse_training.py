@@ -16,26 +16,40 @@ from tests.helpers.small_runs import (
     count_returns,
     masks_and_weights,
 )
+from tests.helpers.structures import generator
 
 
 def test_drop_and_grow_by_hand() -> None:
     kept = torch.tensor([[True, True, False], [True, False, False]])
     drop = torch.tensor([[0.5, 0.1, 0.0], [0.9, 0.0, 0.0]])
     grow = torch.tensor([[9.0, 9.0, 1.0], [9.0, 2.0, 3.0]])
-    after = drop_and_grow(kept, 1, drop, grow)
+    after = drop_and_grow(kept, 1, drop, grow, generator())
     assert after.tolist() == [[True, False, False], [True, False, True]]
-    assert drop_and_grow(kept, 0, drop, grow).equal(kept)
-    assert drop_and_grow(kept, 99, drop, grow).equal(~kept)
+    assert drop_and_grow(kept, 0, drop, grow, generator()).equal(kept)
+    assert drop_and_grow(kept, 99, drop, grow, generator()).equal(~kept)
     whole = torch.ones(2, 2, dtype=torch.bool)
-    assert drop_and_grow(whole, 1, torch.rand(2, 2), torch.rand(2, 2)).equal(whole)
+    assert drop_and_grow(whole, 1, torch.rand(2, 2), torch.rand(2, 2), generator()).equal(whole)
+
+
+def test_three_seeds_exchange_different_connections_of_equal_score() -> None:
+    kept, zeros = torch.arange(100) < 50, torch.zeros(100)
+    found = [drop_and_grow(kept, 10, zeros, zeros, generator(seed)) for seed in range(3)]
+    assert all(int(after.sum()) == 50 and int((after & kept).sum()) == 40 for after in found)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not found[one][:50].equal(found[other][:50]), "dropped"
+        assert not found[one][50:].equal(found[other][50:]), "grown"
 
 
 def test_fewer_connections_can_grow_than_are_dropped() -> None:
     kept = torch.tensor([True, True, True, False, False])
     drop = grow = torch.tensor([0.5, 0.1, 0.9, 2.0, 3.0])
-    assert drop_and_grow(kept, 2, drop, grow, 1).int().tolist() == [0, 0, 1, 0, 1]
-    assert drop_and_grow(kept, 2, drop, grow, 0).int().tolist() == [0, 0, 1, 0, 0]
-    assert drop_and_grow(kept, 0, drop, grow, 9).int().tolist() == [1, 1, 1, 1, 1]
+
+    def after(number: int, grown: int) -> list[int]:
+        return drop_and_grow(kept, number, drop, grow, generator(), grown).int().tolist()
+
+    assert after(2, 1) == [0, 0, 1, 0, 1]
+    assert after(2, 0) == [0, 0, 1, 0, 0]
+    assert after(0, 9) == [1, 1, 1, 1, 1]
 
 
 SPARSE: dict[str, Any] = {

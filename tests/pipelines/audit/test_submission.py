@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.audit.seal import SEAL, seal_folder
 from pipelines.boards.params import load_params
 from pipelines.common import archives
 from pipelines.engines.engine import run_cells
-from pipelines.records.files import PROVENANCE
+from pipelines.records.files import PROVENANCE, read_record
 from pipelines.records.store import Store
 from tests.helpers.paths import ROOT
 from tests.helpers.projects import copy_settings
@@ -133,10 +134,13 @@ def _edit_manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path
 
 def _add_a_trial(folder: Path) -> None:
     """Add a tuning trial to the records."""
-    trial = min((ROOT / "results" / "tuning" / "digits-snn" / METHOD).glob("*.json"))
-    to = folder / "records" / "digits-snn" / METHOD / trial.name
-    to.parent.mkdir(parents=True)
-    shutil.copy(trial, to)
+    path = min((folder / "records").rglob("*.json"))
+    record = read_record(path)
+    assert record.outcome is not None
+    outcome = replace(record.outcome, test_accuracy=None, test_loss=None)
+    spec = replace(record.spec, tuning=True)
+    trial = replace(record, spec=spec, run_id=spec.run_id, outcome=outcome)
+    Store(folder / "records").write(trial)
     seal_folder(folder)
 
 
@@ -153,6 +157,18 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "other options": (
         _edit_manifest(lambda manifest: manifest["methods"][METHOD].update(updates=7)),
         "promises digits-ann magnitude",
+    ),
+    "other tuned values": (
+        _edit_manifest(
+            lambda manifest: manifest.update(tuned={METHOD: {"ann": {"hybrid": {"updates": 7}}}})
+        ),
+        "promises digits-ann magnitude hybrid",
+    ),
+    "other values at one granularity": (
+        _edit_manifest(
+            lambda manifest: manifest.update(granularities={METHOD: {"hybrid": {"updates": 7}}})
+        ),
+        "promises digits-ann magnitude hybrid",
     ),
     "other source": (
         _edit_manifest(

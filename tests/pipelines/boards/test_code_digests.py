@@ -25,9 +25,10 @@ def test_each_method_of_a_board_has_the_joint_digest_of_its_cells(params: Params
     for board in ("embedded", "post-training"):
         bare = {name.partition(":")[0] for name in params.board(board).methods}
         assert set(found[board]) == bare
-        kinds = {kind_of(cell) for cell in params.cells(board, admit=False) if cell.method == "lth"}
-        if kinds:
-            assert joint_digest(kinds).startswith(found[board]["lth"])
+        cells = params.cells(board, admit=False)
+        kinds = {kind_of(cell) for cell in cells if cell.method == "magnitude"}
+        assert kinds
+        assert joint_digest(kinds).startswith(found[board]["magnitude"])
 
 
 def test_data_sets_with_readers_of_their_own_differ(params: Params) -> None:

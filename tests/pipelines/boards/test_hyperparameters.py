@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.boards.hyperparameters import METHODS, Entry, Tuned, read_entries, write_entries
+from pipelines.boards.hyperparameters import METHODS, Entry, read_entries, write_entries
 from pipelines.boards.spaces import Choices, Range
 from pipelines.common.errors import InputError
 from tests.helpers.paths import ROOT
@@ -21,11 +21,12 @@ ENTRIES = {
             "deep": {"a": [1, None, True]},
             "name": "0.1",
         },
+        granularities={"hybrid": {"scope": "off"}},
         space={
             "rate": Range(low=1e-6, high=0.1, log=True),
             "scope": Choices(choices=("on", "off")),
         },
-        tuned=Tuned(runs=("0123456789012345", "1e10"), validation=0.9444),
+        tuned={"snn": {"hybrid": {"rate": 1e-4}}, "ann": {"structured": {"scope": "off", "p": 3}}},
     ),
     "alpha": Entry(options={}),
     "my-method": Entry(options={"text": "a long text " * 20}),
@@ -64,8 +65,11 @@ def test_an_empty_file_has_no_entries(tmp_path: Path) -> None:
         ("lth: {option: {}}\n", "lth.option: Extra inputs are not permitted"),
         ("lth: {space: {p: {low: 2, high: 1}}}\n", "low 2 must be less than high 1"),
         ("lth: {space: {p: {choices: [1]}}}\n", "lth.space.p"),
-        ("lth: {tuned: {runs: [a], validation: 94.4}}\n", "lth.tuned.validation: Input should be"),
-        ("lth: {tuned: {validation: 0.9}}\n", "lth.tuned.runs: Field required"),
+        ("lth: {tuned: {rnn: {hybrid: {}}}}\n", "lth.tuned.rnn"),
+        ("lth: {tuned: {snn: {units: {}}}}\n", "lth.tuned.snn.units"),
+        ("lth: {tuned: {snn: {hybrid: {p: 1}}}}\n", "has 'p', which is not among the options"),
+        ("lth: {granularities: {units: {}}}\n", "lth.granularities.units"),
+        ("lth: {granularities: {hybrid: {p: 1}}}\n", "granularities has 'p', which is not among"),
     ],
 )
 def test_a_mistake_is_refused_in_one_sentence(tmp_path: Path, text: str, reason: str) -> None:

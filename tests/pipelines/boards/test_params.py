@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from pipelines.boards.hyperparameters import Entry, read_entries, write_entries
 from pipelines.boards.params import Params, load_params, read_density
 from pipelines.common.errors import InputError
 from pipelines.records.store import Store
@@ -39,7 +40,8 @@ def refusal(project: Path, old: str, new: str) -> str:
         ("boards:", "boards: [", "is not valid YAML"),
         ("compute:", "compute: {}\ncompute:", "key 'compute' in line"),
         ("seeds: [0, 1, 2]", "seeds: &three [0, 1, 2]\n    tracks: *three", "by an alias"),
-        ("trials: 12", "trials: 0", "tuning.trials: Input should be greater than or equal to 1"),
+        ("settings: 10", "settings: 1", "tuning.settings: Input should be greater than or equal"),
+        ("rungs: [2, 5, 8]", "rungs: [5, 2, 8]", "must rise to the number of search_seeds, 8"),
     ],
 )
 def test_a_mistake_is_refused(project: Path, old: str, new: str, reason: str) -> None:
@@ -50,6 +52,8 @@ def test_a_mistake_is_refused(project: Path, old: str, new: str, reason: str) ->
     ("old", "new", "key"),
     [
         ("boards:", "methods: {magnitude: {p: 2}}\nboards:", "'methods'"),
+        ("boards:", "tuned: {magnitude: {}}\nboards:", "'tuned'"),
+        ("boards:", "granularities: {magnitude: {}}\nboards:", "'granularities'"),
         ("\ntuning:\n", "\ntuning:\n  spaces: {}\n", "'tuning.spaces'"),
     ],
 )
@@ -76,8 +80,8 @@ def test_a_board_is_the_whole_grid(params: Params) -> None:
     cells = params.cells("quick")
     board = params.board("quick")
     assert len({cell.run_id for cell in cells}) == len(cells) == params.size("quick")
-    # dense; random and magnitude at 3 granularities; grand, admm and dpap at 2.
-    each = 2 * (1 + (2 * 3 + 3 * 2) * len(board.densities))
+    # dense; random and magnitude at 3 granularities; lamp, admm and dpap at 2.
+    each = 1 + (2 * 3 + 3 * 2) * len(board.densities)
     assert len(cells) == len(board.seeds) * each
     assert all(sum(cell.seed == seed for cell in cells) for seed in board.seeds)
 
@@ -85,6 +89,37 @@ def test_a_board_is_the_whole_grid(params: Params) -> None:
 def test_a_method_that_needs_spikes_has_cells_on_spiking_workloads_only(params: Params) -> None:
     cells = params.cells("embedded", methods=["dpap-st", "sca"])
     assert {c.workload for c in cells} == {"digits-snn"}
+
+
+def test_tuned_values_hold_for_one_kind_of_network_and_one_granularity(project: Path) -> None:
+    entries = read_entries(project)
+    before = load_params(project)
+    tuned = {"snn": {"structured": {"stop": 0.7, "p": 2}}, "ann": {"hybrid": {"stop": 0.8}}}
+    fields = entries["magnitude"].model_dump() | {"tuned": tuned}
+    write_entries(project, entries | {"magnitude": Entry.model_validate(fields)})
+    params = load_params(project)
+    base = params.methods["magnitude"]
+    assert base == before.methods["magnitude"]
+
+    def options(workload: str, granularity: str, name: str = "magnitude") -> dict[str, Any]:
+        return params.spec(workload, name, granularity, 0.25, 0).options
+
+    assert options("digits-snn", "structured") == base | {"stop": 0.7, "p": 2}
+    assert options("fashion-snn", "structured") == base | {"stop": 0.7, "p": 2}
+    hybrid = base | entries["magnitude"].granularities["hybrid"]
+    assert options("digits-ann", "hybrid") == hybrid | {"stop": 0.8}
+    assert options("digits-snn", "hybrid") == hybrid
+    for workload, granularity in (("digits-snn", "unstructured"), ("digits-ann", "structured")):
+        assert options(workload, granularity) == base
+    one_shot = options("digits-snn", "structured", "magnitude:one-shot")
+    assert one_shot == base | {"start": 0.5, "stop": 0.5, "p": 2}, "a variant comes last"
+
+    kept = {cell.run_id for cell in params.cells("embedded")}
+    moved = [cell for cell in before.cells("embedded") if cell.run_id not in kept]
+    assert {(cell.method, cell.workload, cell.granularity) for cell in moved} == {
+        ("magnitude", "digits-snn", "structured"),
+        ("magnitude", "digits-ann", "hybrid"),
+    }, "the other cells keep their run ids"
 
 
 class AllReached:
@@ -128,11 +163,11 @@ def test_without_records_there_are_no_matched_runs_and_no_controls(
     assert params.controls("embedded", empty) == []
 
 
-def test_the_quick_board_is_part_of_the_embedded_one(params: Params) -> None:
-    quick, embedded = (
-        {cell.run_id for cell in params.cells(name)} for name in ("quick", "embedded")
-    )
-    assert quick < embedded
+def test_the_quick_board_has_more_seeds_of_cells_of_the_embedded_one(params: Params) -> None:
+    embedded = {cell.run_id for cell in params.cells("embedded")}
+    seeds = params.board("embedded").seeds
+    assert {cell.run_id for cell in params.cells("quick") if cell.seed in seeds} < embedded
+    assert len(params.board("quick").seeds) >= 8
 
 
 def test_part_of_a_board(params: Params) -> None:
@@ -154,3 +189,20 @@ def test_a_density_is_read_from_the_command_line() -> None:
         read_density("dpap:hebb", None)
     with pytest.raises(InputError, match="'half' is neither a number"):
         read_density("dpap", "half")
+
+
+def test_a_hyper_parameter_may_differ_at_one_granularity(project: Path) -> None:
+    text = "magnitude:\n  options: {start: 0.1, stop: 0.6, updates: 100, scope: global, p: 1}\n"
+    text += "  granularities:\n    hybrid: {scope: erk, p: 2}\n"
+    text += "  tuned:\n    ann:\n      hybrid: {p: 1}\n"
+    (project / "methods.yaml").write_text(text)
+    params = load_params(project)
+
+    def options(name: str, granularity: str, workload: str = "digits-snn") -> tuple[str, int]:
+        found = params.spec(workload, name, granularity, 0.1, 0).options
+        return found["scope"], found["p"]
+
+    assert options("magnitude", "structured") == ("global", 1)
+    assert options("magnitude", "hybrid") == ("erk", 2)
+    assert options("magnitude", "hybrid", "digits-ann") == ("erk", 1), "a tuned value replaces it"
+    assert options("magnitude:global", "hybrid") == ("global", 2), "a variant replaces both"

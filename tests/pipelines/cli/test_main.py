@@ -38,7 +38,11 @@ def smaller(text: str) -> str:
         ("epochs: 15", "epochs: 1"),
         ("[digits-snn, digits-ann]", "[digits-ann]"),
         ("[0.5, 0.25, 0.1, 0.05]", "[0.5]"),
-        ("[dense, random, magnitude, grand, admm]", "[dense, random, magnitude]"),
+        (
+            "[digits-snn]\n    baselines: [dense, random, magnitude, lamp, admm]",
+            "[digits-ann]\n    baselines: [dense, random, magnitude]",
+        ),
+        (f"[0.1]\n    seeds: {[*range(20)]}", "[0.5]\n    seeds: [0, 1]"),
         ("[0, 1, 2]", "[0, 1]"),
     ]:
         assert old in text

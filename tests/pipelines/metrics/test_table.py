@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 
 from pipelines.boards.params import Params, load_params
 from pipelines.metrics.table import METRICS
+from pipelines.records.outcome import LayerCost
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store, board_store
 from pipelines.report.analysis.rows import Row
@@ -34,13 +36,23 @@ EXPECTED = {
     "density": 0.5,
     "parameters": 60,
     "flops": 2 * 1000,
+    "flops_static_once": 2 * (400 / 4 + 600),
+    "dense_macs": 400,
     "effective_macs": 10.0,
+    "effective_macs_static_once": 10 / 4,
     "synops": 200.0,
+    "synops_static_once": 200.0,
     "membrane_updates": 64,
     "activation_sparsity": 0.75,
     "connection_sparsity": 0.5,
     "timestep_sparsity": 0.125,
     "energy_nanojoule": 0.2,
+    "energy_nanojoule_static_once": (4.6 * 2.5 + 0.9 * 200) / 1000,
+    "energy_nanojoule_dense_macs": (4.6 * 100 + 0.9 * 200) / 1000,
+    # conv1 keeps 36 of 8 x 9 weights; conv2 all 16 x 72 that exist; fc1 64 of 32 x 64.
+    "storage_bytes_bitmap": 4 * 60 + (72 + 32 * 64) // 8,
+    # Places in rows of 9 and 64, and 9 and 33 row pointers to 36 and 64 weights.
+    "storage_bytes_csr": 4 * 60 + math.ceil((36 * 4 + 9 * 6 + 64 * 6 + 33 * 7) / 8),
     "train_seconds": 2.0,
     "samples_per_second": 100 / 2.0,
     "latency_milliseconds": 0.5,
@@ -50,11 +62,42 @@ EXPECTED = {
 }
 #: Figures that records of older code do not have, as those made by hand.
 OLDER = {"membrane_updates", "activation_sparsity", "connection_sparsity"}
+#: Figures that need the costs of the layers, which records made by hand do not have.
+OF_LAYERS = {
+    "flops_static_once",
+    "dense_macs",
+    "effective_macs_static_once",
+    "synops_static_once",
+    "energy_nanojoule_static_once",
+    "energy_nanojoule_dense_macs",
+    "storage_bytes_bitmap",
+    "storage_bytes_csr",
+}
 
 
-def with_cost(one: RunRecord, **figures: Any) -> RunRecord:
+def with_cost(one: RunRecord, layout: str = "x", **figures: Any) -> RunRecord:
     assert one.outcome is not None
-    return replace(one, outcome=replace(one.outcome, cost=replace(one.outcome.cost, **figures)))
+    cost = replace(one.outcome.cost, **figures)
+    return replace(one, outcome=replace(one.outcome, cost=cost, layout=layout))
+
+
+def layer(density: float, dense: int, macs: float = 0.0, acs: float = 0.0) -> LayerCost:
+    return LayerCost(
+        density=density,
+        dense_operations=dense,
+        effective_macs=macs,
+        effective_acs=acs,
+        firing_rate=0.1,
+    )
+
+
+#: Of `digits-snn`, 16C3-MP2-32C3-MP2-64FC, when half of its units are gone.
+LAYERS = {
+    "conv1": layer(36 / (16 * 9), 400, macs=10),
+    "conv2": layer(16 * 72 / (32 * 144), 500, acs=150),
+    "fc1": layer(64 / (64 * 128), 90, acs=40),
+    "readout": layer(1.0, 10, acs=10),
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +109,31 @@ def measured(params: Params) -> RunRecord:
         activation_sparsity=0.75,
         connection_sparsity=0.5,
         timestep_sparsity=0.125,
+        layers=LAYERS,
+        layout="8C3-MP2-16C3-MP2-32FC",
     )
 
 
 def test_every_value_is_that_of_the_record(measured: RunRecord) -> None:
-    assert {name: metric.read(measured) for name, metric in METRICS.items()} == EXPECTED
+    found = {name: metric.read(measured) for name, metric in METRICS.items()}
+    assert found == pytest.approx(EXPECTED)
+
+
+def test_events_and_artificial_networks_charge_the_first_layer_once(params: Params) -> None:
+    """A network without repeated input has one convention; in an artificial one all are MACs."""
+    artificial = {name: layer(1.0, 100, macs=50) for name in ("conv1", "readout")}
+    one = with_cost(record(params, "dense", 0, 0.9, workload="digits-ann"), layers=artificial)
+    assert METRICS["effective_macs_static_once"].read(one) == 100
+    assert METRICS["dense_macs"].read(one) == 200
+    assert METRICS["energy_nanojoule_dense_macs"].read(one) == pytest.approx(4.6 * 200 / 1000)
+    events = with_cost(record(params, "dense", 0, 0.9, workload="fashion-dvs"), layers=LAYERS)
+    assert METRICS["flops_static_once"].read(events) == 2 * 1000
+
+
+def test_a_layout_of_somebody_else_has_no_storage(measured: RunRecord) -> None:
+    strange = with_cost(measured, layout="8C3-MP2")
+    assert METRICS["storage_bytes_csr"].read(strange) is None
+    assert METRICS["storage_bytes_bitmap"].read(with_cost(measured, layout="?")) is None
 
 
 def test_names_are_free_and_bounds_hold_every_value(measured: RunRecord) -> None:
@@ -95,7 +158,7 @@ def test_a_run_without_outcome_or_time_has_no_figure(params: Params) -> None:
 def test_an_old_record_does_not_have_what_was_not_measured_then(params: Params) -> None:
     old = record(params, "magnitude", 0, 0.95)
     missing = {name for name, metric in METRICS.items() if metric.read(old) is None}
-    assert missing == OLDER
+    assert missing == OLDER | OF_LAYERS
 
 
 def documented() -> list[str]:
@@ -233,5 +296,5 @@ def test_an_added_metric_is_in_mlflow(added: tuple[Path, dict[str, Any]]) -> Non
     found = added[1]
     assert found["run"]["operation_share"] == pytest.approx(0.21)
     assert found["method"]["operation_share/structured"] == pytest.approx(0.21)
-    assert found["run"].keys() > METRICS.keys() - OLDER - {"density"}
+    assert found["run"].keys() > METRICS.keys() - OLDER - OF_LAYERS - {"density"}
     assert found["run"]["final_density"] == 0.5, "the name of the metric is that of the curve"

@@ -10,10 +10,8 @@ import pytest
 from pipelines.records.files import is_present_form, read_record, write_record
 from pipelines.records.record import SCHEMA_VERSION
 from pipelines.records.upgrade import upgrade
-from tests.helpers.paths import ROOT
 
 FOLDER = Path(__file__).with_name("versions")
-TUNING = ROOT / "results" / "tuning"
 
 
 @pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
@@ -56,9 +54,3 @@ def test_upgrade_leaves_its_argument_alone() -> None:
     old = {"schema_version": 3, "spec": {"twin_of": "dpap"}}
     assert upgrade(old) == {"schema_version": SCHEMA_VERSION, "spec": {"matched_to": "dpap"}}
     assert old == {"schema_version": 3, "spec": {"twin_of": "dpap"}}
-
-
-def test_all_tuning_trials_in_git_are_read() -> None:
-    paths = sorted(TUNING.rglob("*.json"))
-    assert paths
-    assert {read_record(path).spec.tuning for path in paths} == {True}

@@ -21,11 +21,11 @@ from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import analyse
 from pipelines.report.build import build, build_partial, update_tables
 from pipelines.report.charts.accuracy import accuracy_over_density
+from pipelines.report.formats.markdown import to_markdown
 from pipelines.report.page.curves import chart_data
 from pipelines.report.page.page import render
 from pipelines.report.tables.density import COLUMNS, make_tables
 from pipelines.report.tables.document import to_csv, to_json
-from pipelines.report.tables.markdown import to_markdown
 from pipelines.report.tables.paper import paper_tables
 from tests.helpers.handmade import PUBLISHED, fill, record
 

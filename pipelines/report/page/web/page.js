@@ -41,7 +41,7 @@ function prepare(article, panel) {
 function key() {
   const note = document.createElement("p");
   note.className = "note";
-  note.textContent = "Band or bar: 95 % t interval over seeds. Dashed grey: unpruned. Hollow: emergent "
+  note.textContent = "Band or bar: 95 % interval. Dashed grey: unpruned. Hollow: emergent "
     + "density, or a matched run at it. Methods that are not highlighted may lie outside the frame.";
   return note;
 }
@@ -76,7 +76,7 @@ function show() {
   else delete document.documentElement.dataset.theme;
   for (const name of [...CHOICES, "text"]) control(name).value = state[name];
   control("only").checked = state.only;
-  for (const holder of document.querySelectorAll(".workload, .card > .scroll")) {
+  for (const holder of document.querySelectorAll(".workload, .card > .scroll, .histories")) {
     holder.hidden = holder.dataset.workload !== state.workload;
   }
   const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);

@@ -11,8 +11,9 @@ from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
+from pipelines.records.trajectory import Moment, Trajectory
 from pipelines.report.analysis.board_records import collect
-from tests.helpers.handmade import control
+from tests.helpers.handmade import control, record
 
 
 def test_missing_cells_are_an_error_and_strays_are_not(
@@ -38,3 +39,20 @@ def test_a_control_of_another_parent_is_missing(records: list[RunRecord], tmp_pa
     store.write(replace(one, parent="0"))
     with pytest.raises(BenchError, match="magnitude-shuffled structured"):
         collect([one.spec], store)
+
+
+def test_one_run_of_each_method_keeps_its_trajectory(params: Params, tmp_path: Path) -> None:
+    """That of the smallest density and the first seed; cards draw it."""
+    store = Store(tmp_path)
+    moved = Trajectory(moments=(Moment(progress=0.5, units={"fc1": 3}),))
+    made = [
+        replace(record(params, name, seed, 0.9, density), trajectory=moved)
+        for name in ("random", "magnitude")
+        for density in (0.5, 0.1)
+        for seed in (1, 0)
+    ]
+    for one in made:
+        store.write(one)
+    found = collect([one.spec for one in made], store)
+    kept = [(r.spec.name, r.spec.density, r.spec.seed) for r in found if r.trajectory.moments]
+    assert kept == [("random", 0.1, 0), ("magnitude", 0.1, 0)]

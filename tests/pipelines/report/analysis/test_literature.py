@@ -16,8 +16,8 @@ from pipelines.records.store import Store
 from pipelines.report.analysis.literature import LiteratureRow, literature
 from pipelines.report.analysis.published_results import Published, PublishedResult, load_published
 from pipelines.report.analysis.rows import make_rows
+from pipelines.report.formats.markdown import table_markdown
 from pipelines.report.tables.literature import literature_table
-from pipelines.report.tables.markdown import table_markdown
 from pipelines.settings.network import NAMED
 from pipelines.settings.workload import Workload
 from tests.helpers.handmade import record
@@ -152,7 +152,9 @@ def test_our_row_of_the_nearest_density_stands_beside(paper: Params) -> None:
     assert ours.drop is not None
     assert ours.drop.mean == pytest.approx(0.01)
     text = table_markdown(literature_table("paper", [found]))
-    assert "98.00 % at density 0.400, drop +1.00 (dpap on mnist-snn, 2 seeds)" in text
+    assert (
+        "98.00 ± 0.00 % at density 0.400, drop +1.00 to +1.00 (dpap on mnist-snn, 2 seeds)" in text
+    )
     assert "Han et al. 2025; Table III" in text
     (other,) = one_of(paper, result(granularity="spatio-temporal"), rows=rows)
     assert other.reproduced is None, "granularities are never mixed"

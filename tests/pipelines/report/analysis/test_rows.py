@@ -16,12 +16,12 @@ from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.report.analysis.rows import make_rows
 from pipelines.report.analysis.standings import analyse
-from pipelines.report.analysis.stats import Estimate
+from pipelines.report.formats.markdown import table_markdown
 from pipelines.report.page.page import render
+from pipelines.report.statistics.stats import Estimate
 from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import to_csv, to_json
-from pipelines.report.tables.markdown import table_markdown
-from tests.helpers.handmade import control, record
+from tests.helpers.handmade import control, layered, record
 
 
 def test_rows(records: list[RunRecord]) -> None:
@@ -97,6 +97,25 @@ def test_matched_runs_stand_beside_the_emergent_row(
     assert rows["random", "0.5"].means["density"] == 0.5, "matched runs are rows of their own"
 
 
+def test_layer_densities_and_widths_are_means_over_seeds(params: Params) -> None:
+    found = []
+    for seed, layout in enumerate(("4C3-8FC", "5C3-10FC")):
+        one = layered(record(params, "magnitude", seed, 0.9, 0.1), 0.1 * (seed + 1))
+        assert one.outcome is not None
+        found.append(replace(one, outcome=replace(one.outcome, layout=layout)))
+    (row,) = make_rows(found)
+    # The layers have twice and half the density: 0.2 and 0.4, 0.05 and 0.1.
+    assert row.layer_densities == {"conv1": pytest.approx(0.3), "fc1": pytest.approx(0.075)}
+    assert row.widths == {"conv1": 4.5, "fc1": 9}
+    (table,) = make_tables([row])
+    assert "| 30 / 7.5 " in table_markdown(table)
+    assert "| 4 / 9 " in table_markdown(table)
+    document = json.loads(to_json("b", analyse([row]), found))
+    assert document["rows"][0]["widths"] == {"conv1": 4.5, "fc1": 9}
+    (unknown,) = make_rows([record(params, "magnitude", 0, 0.9, 0.1)])  # its layout is "x"
+    assert unknown.widths == {}
+
+
 def test_controls_are_a_column_and_no_rows(params: Params, records: list[RunRecord]) -> None:
     magnitude = [r for r in records if r.spec.method == "magnitude"]  # 0.95 at each seed
     shuffles = [
@@ -115,11 +134,11 @@ def test_controls_are_a_column_and_no_rows(params: Params, records: list[RunReco
     assert row.accuracy == next(r for r in before if r.method == "magnitude").accuracy
 
     (table,) = make_tables(rows)
-    assert "over own shuffle" in [c.title for c in table.columns]
+    assert "over same allocation" in [c.title for c in table.columns]
     assert "over reinit" not in [c.title for c in table.columns], "nobody has one"
-    assert "+2.00 ± 2.48" in table_markdown(table)
-    assert "over own shuffle" not in table_markdown(make_tables(before)[0])
-    assert "+2.00 ± 2.48" in render("b", rows, [table], [*records, *shuffles])
+    assert "-0.48 to +4.48" in table_markdown(table), "three seeds tell no direction"
+    assert "over same allocation" not in table_markdown(make_tables(before)[0])
+    assert "-0.48 to +4.48" in render("b", rows, [table], [*records, *shuffles])
     line = next(x for x in csv.DictReader(io.StringIO(to_csv(rows))) if x["method"] == "magnitude")
     assert float(line["gain_over_shuffled"]) == row.gain_over_shuffled.mean
     assert line["gain_over_reinit_half_width"] == ""

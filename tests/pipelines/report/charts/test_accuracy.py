@@ -12,8 +12,9 @@ from tests.helpers.handmade import record
 
 
 def test_the_legend_of_a_figure_has_what_is_in_it(params: Params) -> None:
-    runs = [record(params, "magnitude", 0, 0.95), record(params, "dpap", 0, 0.94, "emergent")]
-    one, both = (accuracy_over_density(make_rows(some), "digits-snn") for some in (runs[:1], runs))
+    runs = [record(params, "magnitude", 0, 0.95, density) for density in (0.5, 0.25)]
+    runs.append(record(params, "dpap", 0, 0.94, "emergent"))
+    one, both = (accuracy_over_density(make_rows(some), "digits-snn") for some in (runs[:2], runs))
     shapes = [f["spec"]["layer"][2]["encoding"]["shape"] for f in (one, both)]
     assert [s["scale"]["domain"] for s in shapes] == [["at target"], ["at target", "emergent"]]
     assert [s["scale"]["range"] for s in shapes] == [["circle"], ["circle", "diamond"]]
@@ -38,3 +39,13 @@ def test_figure_has_every_row_and_the_reference(params: Params) -> None:
         ("dpap", "emergent"),
     }
     assert "98.1" in json.dumps(figure), "the dense line"
+
+
+def test_at_one_density_methods_stand_one_below_the_other(params: Params) -> None:
+    made = [record(params, name, 0, 0.9) for name in ("dense", "random", "magnitude")]
+    found = accuracy_over_density(make_rows(made), "digits-snn")
+    bars, dots, dense = found["spec"]["layer"]
+    assert dots["encoding"]["y"]["field"] == "method"
+    assert (bars["encoding"]["x"]["field"], bars["encoding"]["x2"]["field"]) == ("low", "high")
+    assert dense["encoding"]["x"] == {"datum": 90.0}
+    assert "density 0.5" in found["title"]

@@ -5,18 +5,23 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import altair
 import pytest
 from jsonschema import ValidationError
+from msgspec.structs import replace as replaced
 
 from pipelines.boards.params import Params
+from pipelines.records.trajectory import Moment, Trajectory
+from pipelines.report.analysis.critical_difference import critical_differences
+from pipelines.report.analysis.history import history
 from pipelines.report.analysis.rows import make_rows
-from pipelines.report.analysis.standings import analyse
 from pipelines.report.charts.accuracy import accuracy_over_density
 from pipelines.report.charts.confusion import confusion_figure
 from pipelines.report.charts.critical_difference import critical_difference_figure
+from pipelines.report.charts.history import history_figure
 from pipelines.report.charts.layers import layers_figure
 from pipelines.report.charts.vega import Part, data, draw, figure, layer, nominal, png, save
 from tests.helpers.handmade import board, layered, record
@@ -30,7 +35,13 @@ def accuracies(params: Params) -> Part:
 
 def ranks(params: Params) -> Part:
     rows = make_rows(board(params, ("random", "magnitude", "taylor")))
-    return critical_difference_figure(analyse(rows).critical_differences[0])
+    many = [
+        replace(row, workload=name)
+        for name in "uvwxyz"
+        for row in rows
+        if row.workload == "digits-snn"
+    ]
+    return critical_difference_figure(critical_differences(many)[0])
 
 
 def layers(params: Params) -> Part:
@@ -39,10 +50,19 @@ def layers(params: Params) -> Part:
     return layers_figure(outcome.cost, "layers")
 
 
+def kept(params: Params) -> Part:
+    moments = (Moment(progress=0.5, units={"fc1": 16}), Moment(progress=0.6, units={"conv1": 4}))
+    one = record(params, "magnitude", 0, 0.9)
+    found = history(replaced(one, trajectory=Trajectory(moments=moments)))
+    assert found is not None
+    return history_figure(found, [{"conv1": 0.5, "fc1": None}], [0.5], "history")
+
+
 #: By the module that makes it.
 FIGURES: dict[str, Callable[[Params], Part]] = {
     "accuracy": accuracies,
     "critical_difference": ranks,
+    "history": kept,
     "layers": layers,
     "confusion": lambda _: confusion_figure([[9, 1], [0, 10]], "confusion"),
     "survival_picture": lambda _: survival_figure(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from pipelines.boards.params import Params
 from pipelines.metrics.numbers import MISSING
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import make_rows
+from pipelines.report.analysis.standings import analyse
 from pipelines.report.tables.best import best_json, best_rows, best_text
 from tests.helpers.handmade import record
 
@@ -41,15 +43,42 @@ def test_the_text_is_one_line_for_each_table(records: list[RunRecord]) -> None:
     assert structured.split(maxsplit=2)[1:] == ["structured", f"random 96.0 ± 0.0  {MISSING}"]
     assert unstructured.split()[-4:] == ["random", "80.0", "±", "0.0"]
     assert lines[-1] == "Unpruned: digits-snn 98.0 ± 0.0."
-    assert "no ranking" in "".join(lines)
+    assert "share its rank" not in "".join(lines), "two seeds rank nothing"
+
+
+def test_the_text_counts_who_shares_the_first_rank(params: Params) -> None:
+    noise = (0.003, -0.002, 0.001, 0.002, -0.004)
+    made = []
+    for seed, more in enumerate(noise):
+        made.append(record(params, "random", seed, 0.80 + more))
+        made.append(record(params, "magnitude", seed, 0.95))
+        made.append(record(params, "taylor", seed, 0.949 + more))
+    analysis = analyse(make_rows(made))
+    lines = best_text(analysis.rows, analysis.standings).splitlines()
+    (line,) = (line for line in lines if line.startswith("digits-snn"))
+    (standing,) = analysis.standings
+    assert standing.detectable is not None
+    smallest = f"{100 * standing.detectable.corrected:.1f}"
+    assert line.split() == [
+        "digits-snn",
+        "structured",
+        "magnitude",
+        *["95.0", "±", "0.0", "(+1)"],
+        smallest,
+    ]
+    found = json.loads(best_json(analysis.rows, analysis.standings))["digits-snn"]["structured"]
+    assert found["smallest_difference"] == standing.detectable.corrected
 
 
 def test_the_document_has_the_same(records: list[RunRecord]) -> None:
+    def accuracy(mean: float) -> dict[str, Any]:
+        return {"test_accuracy": pytest.approx(mean), "half_width": 0.0}
+
     assert json.loads(best_json(make_rows(records))) == {
         "digits-snn": {
-            "dense": {"test_accuracy": pytest.approx(0.98)},
-            "structured": {"0.5": {"best": "random", "test_accuracy": pytest.approx(0.96)}},
-            "unstructured": {"0.1": {"best": "random", "test_accuracy": pytest.approx(0.80)}},
+            "dense": accuracy(0.98),
+            "structured": {"0.5": {"best": "random"} | accuracy(0.96)},
+            "unstructured": {"0.1": {"best": "random"} | accuracy(0.80)},
         }
     }
 

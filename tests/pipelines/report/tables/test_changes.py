@@ -40,7 +40,7 @@ def test_rows_stand_below_what_happened_to_them(params: Params) -> None:
         "random",
         "0.5",
         "90.00 ± 0.00",
-        "+0.00 ± 0.00",
+        "+0.00 to +0.00",
         "200 → 150",
         "3 ok",
         "results 3 of 3, code 3 of 3",

@@ -9,7 +9,7 @@ from pipelines.boards.params import Params
 from pipelines.records.outcome import EpochPoint
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import make_rows
-from pipelines.report.tables.markdown import table_markdown
+from pipelines.report.formats.markdown import table_markdown
 from pipelines.report.tables.paper import paper_tables
 
 

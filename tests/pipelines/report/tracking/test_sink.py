@@ -60,7 +60,7 @@ def test_an_experiment_is_a_board_and_a_method_a_parent_run(
     home = sink.client.get_experiment_by_name("small")
     note = home.tags["mlflow.note.content"]
     assert f"Board **small**: {RECORDS} of 10 cells have a record." in note
-    assert "| magnitude | 95.00 (+5.00) |" in note
+    assert "| magnitude | 95.00 ± 12.71 |" in note
     link = r"\[Compare the methods on (.+)\]\(#/compare-runs\?(\S+)\)"
     ((place, query),) = re.findall(link, note)
     asked = {key: json.loads(value[0]) for key, value in parse_qs(query).items()}

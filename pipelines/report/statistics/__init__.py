@@ -1,0 +1,1 @@
+"""Statistics: intervals, tests and ranks of numbers, without knowledge of boards."""
