@@ -48,6 +48,8 @@ def check_arguments(
 
 def check_layers(network: nn.Module, readouts: Sequence[str], ignored: Sequence[str]) -> None:
     """Raise ValueError if the layers of a network cannot be pruned as they are."""
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ValueError("the network is a TorchScript module: attach before torch.jit.script")
     layers = {n: m for n, m in network.named_modules() if isinstance(m, _KINDS)}
     for name, module in layers.items():
         if (

@@ -21,7 +21,7 @@ from dpap.attachment.proof import proven_units, quiet
 from dpap.attachment.recording import Place, Recorder, find_places
 from dpap.attachment.saved import pruner_state, restore_pruner
 from dpap.attachment.surgery import cut_units
-from dpap.attachment.units import Units, find_units, trace_network
+from dpap.attachment.units import Units, find_units, not_called, trace_network
 from dpap.emitters import emitters, undisturbed
 
 
@@ -185,10 +185,7 @@ def _units(
     layers = tuple(x for x in prunable_layers(network, "") if x.name not in kept)
     for layer in layers:
         if layer.name not in trace.inputs:
-            raise ValueError(
-                f"layer '{layer.name}' is not used by the forward pass of the example: remove it, "
-                f"or pass ignore=['{layer.name}']"
-            )
+            raise ValueError(not_called(layer.name))
     return Units(Structure(layers, parameter_shapes(network)), (), {}, {}, trace)
 
 

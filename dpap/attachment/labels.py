@@ -62,6 +62,8 @@ _FRESH = {
     *("new_ones", "new_full", "new_empty", "new_empty_strided", "bernoulli", "_local_scalar_dense"),
     *("empty_strided", "sym_size", "is_same_size", "equal", "new_tensor", "bernoulli_"),
 }
+#: Operations that change the shape of their argument in place; its storage has the labels.
+_RESHAPES = {"as_strided_", "squeeze_", "unsqueeze_", "transpose_", "t_", "swapaxes_", "detach_"}
 _FILLS = {"zero_", "fill_", "uniform_", "normal_", "random_", "bernoulli_"}
 _COPIES = {
     "_prelu_kernel",
@@ -91,6 +93,10 @@ class Ties:
     def __init__(self, known: Sequence[int] = ()) -> None:
         self.parents = [0]
         self.known = known
+        #: Number of ties made; labels that were read before may be out of date.
+        self.version = 0
+        self._table = torch.zeros(0, dtype=torch.long)
+        self._state = (-1, 0)
 
     def new(self, number: int) -> Tensor:
         """Return new labels, [number]; those that are tied already have one label."""
@@ -110,8 +116,13 @@ class Ties:
 
     def roots(self, labels: Tensor) -> Tensor:
         """Return the representing label of each label; 0 stays 0."""
-        known, places = labels.unique(return_inverse=True)
-        return torch.tensor([self.root(x) for x in known.tolist()], dtype=torch.long)[places]
+        state = (self.version, len(self.parents))
+        if state != self._state:
+            table = torch.tensor(self.parents)
+            while not torch.equal(table[table], table):
+                table = table[table]
+            self._table, self._state = table, state
+        return self._table[labels]
 
     def tie(self, one: Tensor, two: Tensor) -> None:
         """Tie two tensors of labels of one shape, element by element; 0 is tied to nothing."""
@@ -120,7 +131,14 @@ class Ties:
             return
         for pair in torch.stack([one[both], two[both]], 1).unique(dim=0).tolist():
             a, b = self.root(pair[0]), self.root(pair[1])
-            self.parents[max(a, b)] = min(a, b)
+            if a != b:
+                self.parents[max(a, b)] = min(a, b)
+                self.version += 1
+
+    def restore(self, parents: Sequence[int]) -> None:
+        """Return to earlier parents, of the same labels."""
+        self.parents[:] = parents
+        self.version += 1
 
 
 @dataclass(frozen=True)
@@ -163,6 +181,8 @@ class Trace:
         Layer -> labels of the output of each of its calls.
     inputs
         Layer -> labels of the input of each of its calls.
+    training
+        Whether some layers run in training mode only.
     """
 
     ties: Ties = field(default_factory=Ties)
@@ -174,6 +194,16 @@ class Trace:
     counted: set[str] = field(default_factory=set)
     outputs: dict[str, list[Tensor]] = field(default_factory=dict)
     inputs: dict[str, list[Tensor]] = field(default_factory=dict)
+    training: bool = False
+
+
+@dataclass
+class _Labelled:
+    """A tensor, kept so that its storage is not used again, and the labels of its storage."""
+
+    tensor: Tensor
+    flat: Tensor
+    version: int
 
 
 class LabelMode(TorchDispatchMode):
@@ -195,7 +225,7 @@ class LabelMode(TorchDispatchMode):
         self._sources: dict[int, tuple[str, Tensor]] = {}
         tensors = [*network.named_buffers(), *network.named_parameters()]
         self._sources = {_storage(x): (name, x) for name, x in tensors if x.numel() > 1}
-        self._labels: dict[int, tuple[Tensor, Tensor]] = {}
+        self._labels: dict[int, _Labelled] = {}
 
     def __torch_dispatch__(
         self,
@@ -219,24 +249,25 @@ class LabelMode(TorchDispatchMode):
             if name not in self.trace.elements:
                 ids = self.trace.ties.new(source.numel()).view(source.shape)
                 self.trace.elements[name] = ids
-                self._set(source, ids)
+            self._set(source, self.trace.elements[name])
         found = self._labels.get(key)
         if found is None:
             return None
-        return found[1].as_strided(x.size(), x.stride(), x.storage_offset())
-
-    def forget(self, x: Tensor) -> None:
-        """Treat a tensor as new, without labels."""
-        self._labels.pop(_storage(x), None)
+        if found.version != self.trace.ties.version:
+            found.flat = self.trace.ties.roots(found.flat)
+            found.version = self.trace.ties.version
+        return found.flat.as_strided(x.size(), x.stride(), x.storage_offset())
 
     def _set(self, x: Tensor, labels: Tensor) -> None:
         """Give the elements of a tensor labels."""
         key = _storage(x)
         if key not in self._labels:
             size = max(1, x.untyped_storage().nbytes() // max(1, x.element_size()))
-            self._labels[key] = (x, torch.zeros(size, dtype=torch.long))
-        flat = self._labels[key][1]
-        flat.as_strided(x.size(), x.stride(), x.storage_offset()).copy_(labels)
+            flat = torch.zeros(size, dtype=torch.long)
+            self._labels[key] = _Labelled(x, flat, self.trace.ties.version)
+        found = self._labels[key]
+        found.flat.as_strided(x.size(), x.stride(), x.storage_offset()).copy_(labels)
+        found.version = -1
 
     def _value(self, x: object) -> Tensor | None:
         return self.labels(x) if isinstance(x, Tensor) else None
@@ -244,7 +275,7 @@ class LabelMode(TorchDispatchMode):
     def _follow(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         name = func.overloadpacket.__name__
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        if not tensors or (name in _FRESH and name not in _FILLS):
+        if not tensors or name in _RESHAPES or (name in _FRESH and name not in _FILLS):
             return
         results = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         if name in _FILLS:
@@ -294,6 +325,9 @@ class LabelMode(TorchDispatchMode):
             "addmm": self._addmm,
             "bmm": self._bmm,
             "baddbmm": self._baddbmm,
+            "embedding": self._embedding,
+            "_embedding_bag": self._embedding,
+            "_embedding_bag_forward_only": self._embedding,
             "native_layer_norm": self._layer_norm,
             "native_group_norm": self._group_norm,
         }.get(name)
@@ -365,14 +399,21 @@ class LabelMode(TorchDispatchMode):
 
     def _elementwise(self, name: str, tensors: Sequence[Tensor], out: Tensor) -> None:
         """Tie the labels of all arguments, broadcast to the shape of the result."""
-        total = torch.zeros(out.shape, dtype=torch.long)
+        terms = []
         for x in tensors:
             labels = self._known(x)
             if labels is None or x.numel() == 1:
                 continue
             if self._is_source(x) and name not in ("add", "mul"):
                 self.trace.unmaskable.add(self._sources[_storage(x)][0])
-            labels = labels.expand(out.shape)
+            terms.append((x, labels.expand(out.shape)))
+        total = torch.zeros(out.shape, dtype=torch.long)
+        for x, labels in terms:
+            others = [other for y, other in terms if y is not x]
+            if _spread(x, out, others):  # one value for several units of others
+                if not self._is_source(x):
+                    self._obstruct((x,), f"'{name}' with several units of another layer each")
+                continue
             self.trace.ties.tie(total, labels)
             total = torch.where(total == 0, labels, total)
         self._set(out, total)
@@ -466,7 +507,7 @@ class LabelMode(TorchDispatchMode):
         labels, out = self._known(x), results[0]
         axes = self._axis(weight)
         if axes is None:
-            self._obstruct((x, weight), "a convolution whose weight is computed")
+            self._filter(x, weight, out, int(args[8]))
             return
         rows, columns = (axes[1][2], axes[0][2]) if transposed else (axes[0][2], axes[1][2])
         given = torch.zeros(x.shape[1]).long() if labels is None else self._joined(labels, 1)
@@ -490,6 +531,22 @@ class LabelMode(TorchDispatchMode):
         if isinstance(bias, Tensor):
             self._tie_source(bias, rows)
         self._set(out, rows.view(1, -1, *[1] * (out.dim() - 2)).expand(out.shape))
+
+    def _filter(self, x: Tensor, weight: Tensor, out: Tensor, groups: int) -> None:
+        """Follow a convolution whose weight is no parameter, such as a blur of each channel."""
+        labels, filters = self._known(x), self._value(weight)
+        if (
+            groups == 1
+            or weight.shape[1] > 1
+            or (filters is not None and not self._is_source(weight))
+        ):
+            self._obstruct((x, weight), "a convolution whose weight is computed")
+        elif labels is not None:
+            rows = self._joined(labels, 1).repeat_interleave(out.shape[1] // groups)
+            if filters is not None:
+                lines = rows.view(-1, *[1] * (weight.dim() - 1)).expand(weight.shape)
+                self.trace.ties.tie(filters, lines)
+            self._set(out, rows.view(1, -1, *[1] * (out.dim() - 2)).expand(out.shape))
 
     def _tie_source(self, source: Tensor | None, vector: Tensor) -> None:
         labels = self._value(source)
@@ -523,6 +580,13 @@ class LabelMode(TorchDispatchMode):
         if not self._linear(x, weight, bias, results[0]):
             self._product(x.unsqueeze(0), weight.unsqueeze(0), results[0], True)
 
+    def _embedding(self, args: Any, kwargs: Any, results: list[Tensor]) -> None:
+        axes = self._axis(args[0])
+        if axes is None:
+            self._obstruct(args, "an embedding whose weight is computed")
+        else:
+            self._set(results[0], axes[1][2].expand(results[0].shape))
+
     def _bmm(self, args: Any, kwargs: Any, results: list[Tensor]) -> None:
         self._product(args[0], args[1], results[0])
 
@@ -552,18 +616,24 @@ class LabelMode(TorchDispatchMode):
             self.trace.ties.tie(inner_a.transpose(1, 2), inner_b)
         elif summed_a or summed_b:
             self._obstruct((one if summed_a else two,), "a product with what is no layer's weight")
-        for labels, same, lines, other in (
-            (a, rows_same, rows, one),
-            (b, columns_same, columns, two),
+        handed = []
+        for labels, same, lines, other, summed in (
+            (a, rows_same, rows, one, summed_a),
+            (b, columns_same, columns, two, summed_b),
         ):
-            if not bool(labels.any()) or (other is one and summed_a) or (other is two and summed_b):
+            if not bool(labels.any()) or summed:
                 continue
-            if not same:
+            if same:
+                handed.append((other, lines))
+            else:
                 self._obstruct((other,), "a product of two activities")
+        for other, lines in handed:
+            others = [x.expand_as(total) for y, x in handed if y is not other]
+            if _spread(lines, total, others):
+                self._obstruct((other,), "a product with several units of another layer each")
                 continue
-            lines = lines.expand_as(total)
-            self.trace.ties.tie(total, lines)
-            total = torch.where(total == 0, lines, total)
+            self.trace.ties.tie(total, lines.expand_as(total))
+            total = torch.where(total == 0, lines.expand_as(total), total)
         self._set(out, total[0] if flat else total)
 
     # Normalisation
@@ -631,6 +701,14 @@ def _same(labels: Tensor, dim: int) -> tuple[bool, Tensor]:
     """Whether labels are equal along a dimension, except for zeros; and the labels without it."""
     top = labels.amax(dim, keepdim=True)
     return bool(((labels == top) | (labels == 0)).all()), top
+
+
+def _spread(x: Tensor, out: Tensor, others: Sequence[Tensor]) -> bool:
+    """Whether x is broadcast along a dimension where the labels of others differ."""
+    missing = out.dim() - x.dim()
+    shape = [1] * missing + list(x.shape)
+    dims = [d for d in range(out.dim()) if shape[d] == 1 < out.shape[d]]
+    return any(not _same(other, d)[0] for other in others for d in dims)
 
 
 def _vector(labels: Tensor | None, dim: int) -> Tensor | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from dpap.attachment.copies import at_rest, copy_of
 from dpap.attachment.surgery import cut_units
+from dpap.attachment.labels import Trace
 from dpap.attachment.units import (
     Forward,
+    State,
     Units,
     Unremovable,
     find_units,
@@ -26,8 +28,6 @@ from dpap.attachment.units import (
 #: Largest difference between the two networks, relative to the norm of a layer's outputs.
 TOLERANCE = 1e-3
 PASSES = 3
-#: Number of draws that must agree: a spike may flip by rounding, and a draw may be too symmetric.
-ENOUGH = 2
 
 
 @dataclass(frozen=True)
@@ -73,64 +73,104 @@ def proven_units(
         If the network does not run on the example.
     """
     with quiet(network):
-        try:
-            copy = copy_of(network)
-            trace, states = trace_network(copy, example, forward)
-        except Exception as error:
-            raise ValueError(
-                f"the network does not run on the example ({_short(error)}): give an input that it "
-                "accepts, or the argument forward"
-            ) from error
-        known = list(trace.ties.parents)
+        copy, trace, states = _first_trace(network, example, forward)
+        first, known = trace, list(trace.ties.parents)
+        tried: dict[tuple[str, ...], bool] = {}  # group -> whether all units of a part are tied
         refused: Unremovable | None = None
-        for whole in (None, False, True):
-            if refused is not None:
-                trace.ties.parents[:] = known
-                if not tie_parts(trace, refused.layers, whole is True):
-                    break
-                copy = copy_of(network)
-                trace, states = trace_network(copy, example, forward, trace.ties.parents)
+        while True:
             try:
                 units = find_units(copy, trace, states, kept)
                 failing = failures(copy, units, example, forward)
             except Unremovable as error:
-                refused = refused or error
-                continue
-            if not failing:
-                return find_units(network, trace, states, kept)
-            groups = [g for g in units.structure.groups if g.name in failing]
-            layers = [name for group in groups for name in group.producers]
-            refused = refused or Unremovable(layers, next(iter(failing.values())).reason)
-        assert refused is not None
-        raise refused
+                refused, names = refused or error, [error.layers]
+            else:
+                if not failing:
+                    return find_units(network, trace, states, kept)
+                names = [g.producers for g in units.structure.groups if g.name in failing]
+                layers = [layer for group in names for layer in group]
+                refused = refused or Unremovable(layers, next(iter(failing.values())).reason)
+            if not _tied_anew(first, known, tried, names):
+                raise refused
+            copy = copy_of(network)
+            trace, states = trace_network(copy, example, forward, first.ties.parents)
+
+
+def _first_trace(
+    network: nn.Module, example: Any, forward: Forward
+) -> tuple[nn.Module, Trace, list[State]]:
+    try:
+        copy = copy_of(network)
+    except Exception as error:
+        raise ValueError(
+            f"the network cannot be copied ({_short(error)}): remove from its attributes what "
+            "copy.deepcopy does not accept"
+        ) from error
+    try:
+        return copy, *trace_network(copy, example, forward)
+    except Exception as error:
+        raise ValueError(
+            f"the network does not run on the example ({_short(error)}): give an input that it "
+            "accepts, or the argument forward"
+        ) from error
+
+
+def _tied_anew(
+    trace: Trace,
+    known: Sequence[int],
+    tried: dict[tuple[str, ...], bool],
+    failing: Sequence[tuple[str, ...]],
+) -> bool:
+    """Tie the units of failing groups more tightly than before; False if all was tried.
+
+    At first what corresponds in the parts of an axis is tied, then all units of a part.
+    """
+    for group in failing:
+        older = [layers for layers in tried if set(layers) & set(group)]
+        if any(tried[layers] for layers in older):
+            return False
+        for layers in older:
+            del tried[layers]
+        tried[tuple(dict.fromkeys(x for part in (*older, group) for x in part))] = bool(older)
+    trace.ties.restore(known)
+    return all([tie_parts(trace, layers, whole) for layers, whole in tried.items()])
 
 
 def failures(
     network: nn.Module, units: Units, example: Any, forward: Forward
 ) -> dict[str, Failure]:
-    """Return the groups whose units cannot be removed: name -> why."""
-    base = copy_of(network)
-    generator = torch.Generator().manual_seed(0)
-    _disturb(base, generator)
+    """Return the groups whose units cannot be removed: name -> why.
+
+    Several sets of units die: each unit once, and one unit alone. Rounding may flip a spike, so outputs must differ with
+    two sets of weights before they count as different.
+    """
+    draws = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    bases = [copy_of(network) for _ in draws]
+    for base, draw in zip(bases, draws, strict=True):
+        _disturb(base, draw)
     groups = units.structure.groups
-    equal, different = 0, 0
-    while equal < ENOUGH and different < ENOUGH:
-        kept = {group.name: _survivors(group.size, generator) for group in groups}
-        failure = _compare(base, units, kept, example, forward)
-        equal += failure is None
-        different += 0 if failure is None else 1 if failure.rounding else ENOUGH
-    if failure is None:
-        return {}
-    found = {}
-    for name, some in kept.items():
-        alone = _compare(base, units, {name: some}, example, forward)
-        if alone is not None:
-            found[name] = alone
-    return found or {groups[0].name: failure}
+    sets = [
+        {g.name: _survivors(g.size, share, draws[1]) for g in groups} for share in (0.6, 0.5, 1)
+    ]
+    sets.append({name: ~one for name, one in sets[0].items()})
+
+    def failure(kept: Mapping[str, Tensor]) -> Failure | None:
+        first = _compare(bases[0], units, kept, example, forward)
+        if first is None or not first.rounding:
+            return first
+        return _compare(bases[1], units, kept, example, forward)
+
+    for kept in sets:
+        whole = failure(kept)
+        if whole is None:
+            continue
+        alone = {name: failure({name: one}) for name, one in kept.items()}
+        return {n: f for n, f in alone.items() if f is not None} or {groups[0].name: whole}
+    return {}
 
 
-def _survivors(size: int, generator: torch.Generator) -> Tensor:
-    kept = torch.rand(size, generator=generator) < 0.6
+def _survivors(size: int, share: float, generator: torch.Generator) -> Tensor:
+    """About this share of the units, at least one, and not all of them."""
+    kept = torch.rand(size, generator=generator) < share
     first, second = torch.randperm(size, generator=generator)[:2].tolist()
     kept[first], kept[second] = True, False
     return kept
@@ -147,17 +187,20 @@ def _compare(
     try:
         cut_units(compacted, units.cuts, units.counted, kept)
         found = _outputs(compacted, example, forward)
+        if units.trace.training:
+            forward(compacted.train(), example)
     except Exception as error:
         return Failure(f"the network does not run without some of them ({_short(error)})")
     if [name for name, _ in wanted] != [name for name, _ in found]:
         return Failure("the network takes another path without some of them")
+    rounding = max(4 * torch.finfo(p.dtype).eps for p in base.parameters() if p.is_floating_point())
     for (name, before), (_, after) in zip(wanted, found, strict=True):
         if before.shape != after.shape:
             before = _part(units, name, before, after, kept)
         if before is None or before.shape != after.shape:
             continue
         scale = float(before.norm())
-        if not float((before - after).norm()) <= TOLERANCE * max(scale, 1e-6):
+        if not float((before - after).norm()) <= max(TOLERANCE, rounding) * max(scale, 1e-6):
             where = f"the outputs of layer '{name}'" if name else "the outputs of the network"
             return Failure(f"{where} would change", rounding=True)
     return None

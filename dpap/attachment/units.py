@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,12 +19,13 @@ from baselines.shared.groups import (
     parameter_shapes,
     prunable_layers,
 )
-from dpap.attachment.copies import Place, at_rest, tensors_of
+from dpap.attachment.copies import Place, at_rest, copy_of, tensors_of
 from dpap.attachment.labels import LabelMode, Trace, _vector
 from dpap.attachment.scores import score_handle
 from dpap.attachment.surgery import Cut
 
 Forward = Callable[[nn.Module, Any], Any]
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 _MASKED = (
     nn.modules.conv._ConvNd,
     nn.Linear,
@@ -132,27 +134,17 @@ def trace_network(
     tuple
         The labels, and the states that the passes leave.
     """
+    called = _called_in_training(network, example, forward)
+    mode = LabelMode(network, known)
     network.eval()
     at_rest(network)
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    mode = LabelMode(network, known)
-    removes = []
-    for name, module in network.named_modules():
-        enter = partial(_enter, mode, name)
-        removes.append(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
-        leave = partial(_leave, mode, name)
-        removes.append(module.register_forward_hook(leave, always_call=True).remove)
-    try:
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), mode:
-            for _ in range(2):
-                mode.trace.inputs.clear()
-                mode.trace.outputs.clear()
-                forward(network, example)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for remove in removes:
-            remove()
+    with _following(network, mode):
+        for _ in range(2):
+            mode.trace.inputs.clear()
+            mode.trace.outputs.clear()
+            forward(network, example)
+    if called - mode.trace.inputs.keys():
+        _trace_training(network, mode.trace, example, forward)
     states = []
     for path, module in network.named_modules():
         for place, tensor in tensors_of(module):
@@ -163,10 +155,62 @@ def trace_network(
     return mode.trace, states
 
 
+def _called_in_training(network: nn.Module, example: Any, forward: Forward) -> set[str]:
+    """Layers that run in training mode; none if the example cannot be trained on."""
+    copy, called = copy_of(network).train(), set[str]()
+    at_rest(copy)
+    for name, module in copy.named_modules():
+        if isinstance(module, _LAYERS):
+            module.register_forward_pre_hook(lambda _, __, name=name: called.add(name))
+    with contextlib.suppress(Exception):  # batch norm needs more than one value per channel
+        forward(copy, example)
+    return called
+
+
+def _trace_training(network: nn.Module, trace: Trace, example: Any, forward: Forward) -> None:
+    """Add what layers read that run in training mode only, such as auxiliary readouts."""
+    copy = copy_of(network).train()
+    at_rest(copy)
+    mode = LabelMode(copy)
+    mode.trace = trace
+    inputs, outputs = dict(trace.inputs), dict(trace.outputs)
+    trace.inputs.clear()
+    trace.outputs.clear()
+    with _following(copy, mode):
+        forward(copy, example)
+    trace.inputs.update(inputs)
+    trace.outputs.update(outputs)
+    trace.training = True
+
+
+@contextlib.contextmanager
+def _following(network: nn.Module, mode: LabelMode) -> Iterator[None]:
+    """Follow labels through the passes inside the context."""
+    removes = []
+    for name, module in network.named_modules():
+        enter = partial(_enter, mode, name)
+        removes.append(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
+        leave = partial(_leave, mode, name)
+        removes.append(module.register_forward_hook(leave, always_call=True).remove)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    # Fused attention and recurrent layers would hide their parts.
+    math = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+    fused = torch.backends.mkldnn.set_flags(False)[0]
+    try:
+        with math, mode:
+            yield
+    finally:
+        torch.backends.mkldnn.set_flags(fused)
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for remove in removes:
+            remove()
+
+
 def _enter(mode: LabelMode, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
     mode.calling.append((name, module))
     given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-    if given and isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+    if given and isinstance(module, _LAYERS):
         labels = mode.labels(given[0])
         none = torch.zeros(given[0].shape, dtype=torch.long)
         mode.trace.inputs.setdefault(name, []).append(none if labels is None else labels.clone())
@@ -188,6 +232,14 @@ def _flat(value: Any) -> list[Any]:
     if isinstance(value, tuple | list):
         return [x for item in value for x in _flat(item)]
     return [value]
+
+
+def not_called(layer: str) -> str:
+    """Message about a layer that the forward pass does not call."""
+    return (
+        f"layer '{layer}' is not called in the forward pass of the example: call it, remove it, or "
+        f"pass ignore=['{layer}']"
+    )
 
 
 def find_units(  # noqa: C901
@@ -216,10 +268,12 @@ def find_units(  # noqa: C901
     outputs: dict[str, Tensor] = {}
     for layer in layers:
         key = (layer.weight, 1 if layer.transposed else 0)
+        if layer.name not in trace.inputs and layer.name not in kept:
+            raise ValueError(not_called(layer.name))
         if key not in trace.axes and layer.name not in kept:
             raise ValueError(
-                f"layer '{layer.name}' is not used by the forward pass of the example: remove it, "
-                f"or pass ignore=['{layer.name}']"
+                f"the weight of layer '{layer.name}' is changed before it is used: pass "
+                f"ignore=['{layer.name}']"
             )
         if key in trace.axes:
             outputs[layer.name] = roots(trace.axes[key])
@@ -235,15 +289,13 @@ def find_units(  # noqa: C901
     places: dict[int, tuple[str, int]] = {}
     for names in components:
         order = list(dict.fromkeys(x for name in names for x in outputs[name].tolist()))
-        if fixed & set(order):
+        if fixed & set(order) or sum(len(outputs[name]) for name in names) < 2:
             continue
         for label in order:
             if label in blocked:
                 raise Unremovable(names, f"they pass through {blocked[label]}")
-        if len(order) < 2 < sum(len(outputs[name]) for name in names):
-            raise Unremovable(names, "all of them are tied to each other")
         if len(order) < 2:
-            continue
+            raise Unremovable(names, "all of them are tied to each other")
         unit_of = {label: unit for unit, label in enumerate(order)}
         members = {name: _positions(outputs[name], unit_of, names) for name in names}
         found = _owned(network, trace, states, names, unit_of)
