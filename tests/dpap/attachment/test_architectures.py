@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.architectures import BEGIN, CASES, END, PAGE, outcome, row
+from tests.helpers.attach_table import BEGIN, CASES, END, FAST, PAGE, outcome, row
 
 TABLE = PAGE.read_text().split(BEGIN)[1].split(END)[0].splitlines()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=() if x in FAST else pytest.mark.slow) for x in CASES]
+)
 def test_supported_or_refused(name: str) -> None:
     case, found = CASES[name], outcome(CASES[name])
     if case.refused:
