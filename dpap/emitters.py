@@ -230,9 +230,9 @@ class _Tracer(TorchFunctionMode):
 
 
 def first_tensor(output: Any) -> Tensor:
-    """Return a module's output; of a tuple or list, the first tensor."""
-    while isinstance(output, tuple | list):
-        output = output[0]
+    """Return a module's output; of a tuple, list or dict, the first tensor."""
+    while isinstance(output, tuple | list | dict):
+        output = next(iter(output.values())) if isinstance(output, dict) else output[0]
     assert isinstance(output, Tensor)
     return output
 

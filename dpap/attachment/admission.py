@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.utils._pytree import tree_leaves
 
 from baselines.shared.activity import Activity
 from baselines.shared.contract import PruneContext, Pruner
 from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
 from dpap.attachment.methods import fresh
-from dpap.attachment.probe import LoopProbe
+from dpap.attachment.probe import LoopProbe, part_of
 
 #: Methods whose scores take a unit for a row of the weight.
 _ROWS = {
@@ -51,15 +52,13 @@ def check_layers(network: nn.Module, readouts: Sequence[str], ignored: Sequence[
     if isinstance(network, torch.jit.ScriptModule):
         raise ValueError("the network is a TorchScript module: attach before torch.jit.script")
     layers = {n: m for n, m in network.named_modules() if isinstance(m, _KINDS)}
-    for name, module in layers.items():
-        if (
-            isinstance(module, nn.modules.lazy.LazyModuleMixin)
-            and module.has_uninitialized_params()
-        ):
-            raise ValueError(
-                f"layer '{name}' is lazy and has no weight yet: run the network on an example "
-                "before attach()"
-            )
+    _check_names(layers, readouts, ignored)
+    _check_weights(layers, {*readouts, *ignored})
+
+
+def _check_names(
+    layers: Mapping[str, nn.Module], readouts: Sequence[str], ignored: Sequence[str]
+) -> None:
     for readout in readouts:
         if readout not in layers:
             raise ValueError(
@@ -68,22 +67,30 @@ def check_layers(network: nn.Module, readouts: Sequence[str], ignored: Sequence[
     for path in ignored:
         if not any(name == path or name.startswith(f"{path}.") for name in layers):
             raise ValueError(f"ignore names '{path}', which is not a layer or has none inside")
-    prunable = [name for name in layers if name not in (*readouts, *ignored)]
-    if not prunable:
+    if not set(layers) - {*readouts, *ignored}:
         raise ValueError(
             f"there is nothing to prune: '{readouts[0]}' is the only layer"
             if len(layers) == 1
             else "there is nothing to prune: all layers are readouts or ignored"
         )
+
+
+def _check_weights(layers: Mapping[str, nn.Module], kept: set[str]) -> None:
     owner: dict[int, str] = {}
     for name, module in layers.items():
+        lazy = isinstance(module, nn.modules.lazy.LazyModuleMixin)
+        if lazy and module.has_uninitialized_params():
+            raise ValueError(
+                f"layer '{name}' is lazy and has no weight yet: run the network on an example "
+                "before attach()"
+            )
         if parametrize.is_parametrized(module) or "weight" not in module._parameters:
             raise ValueError(
                 f"the weight of layer '{name}' is computed from other parameters: remove its "
                 "parametrization (remove_parametrizations) or its masks (prune.remove) first"
             )
         other = owner.setdefault(id(module.weight), name)
-        if other != name and not {name, other} <= {*readouts, *ignored}:
+        if other != name and not {name, other} <= kept:
             raise ValueError(
                 f"layers '{other}' and '{name}' share one weight: give each a weight of its own, "
                 f"or pass ignore=['{other}', '{name}']"
@@ -188,7 +195,8 @@ def _check_masks(masks: Masks, structure: Structure) -> None:
             raise ValueError(f"mask '{name}' of shape {tuple(mask.shape)} fits no parameter")
 
 
-def rehearsal_batches(example: Any, classes: int) -> list[tuple[Tensor, Tensor]]:
+def rehearsal_batches(example: Any, classes: int) -> list[tuple[Any, Tensor]]:
     """Batches of the example with made-up labels."""
-    assert isinstance(example, Tensor)
-    return [(example[:2], torch.arange(min(2, len(example))) % classes)]
+    given = part_of(example, slice(2))
+    samples = len(next(x for x in tree_leaves(given) if isinstance(x, Tensor)))
+    return [(given, torch.arange(samples) % classes)]

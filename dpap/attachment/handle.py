@@ -26,6 +26,8 @@ from dpap.emitters import emitters, undisturbed
 
 
 def _call(network: nn.Module, example: Any) -> Any:
+    if isinstance(example, dict):
+        return network(**example)
     return network(*example) if isinstance(example, tuple | list) else network(example)
 
 
@@ -66,7 +68,8 @@ def attach(
         Name of an installed method, or a pruner such as ``DPAP()``. A pruner that has begun on
         another network is built again with the same hyper-parameters.
     example
-        One input of ``forward``, [B, ...], on the network's device; a tuple for several inputs.
+        One input of ``forward``, [B, ...], on the network's device; for several inputs a tuple, or
+        a dict by the names of the arguments.
     readout
         Module paths of the layers whose outputs are the classes. They are never pruned.
     density
@@ -152,7 +155,7 @@ def attach(
     torch.compiler.reset()  # graphs compiled before do not call the hooks
     handle.restarts = made.restarts()
     if made.due(0.0):
-        handle._apply(made.masks(0.0), optimizer)
+        handle._apply(handle._shared(made.masks(0.0)), optimizer)
     return handle
 
 
@@ -227,7 +230,7 @@ def _rehearse(
     if units.cuts:
         structure = find_units(copy, units.trace, units.states, kept).structure
     with quiet(copy):
-        batches = rehearsal_batches(example, 2) if isinstance(example, Tensor) else None
+        batches = rehearsal_batches(example, 2)
         probe = LoopProbe(copy, batches, scores, loss, example, pruner.info.name)
         rehearse(pruner, copy, structure, granularity, density, steps, probe, example)
 

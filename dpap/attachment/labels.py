@@ -282,19 +282,19 @@ class LabelMode(TorchDispatchMode):
             if self._value(args[0]) is not None:
                 self._set(args[0], torch.zeros(args[0].shape, dtype=torch.long))
             return
-        if not results:
-            return
         rule = self._rule(name)
         if rule is not None:
             rule(args, kwargs, results)
-            return
-        held = {_storage(x) for x in tensors}
-        writes = name.endswith("_") and not name.startswith("__")
-        if _storage(results[0]) in held and not writes:
+        elif _is_view(name, tensors, results):
             self._hint_view(name, args, results)
-            return
-        if all(self._known(x) is None for x in tensors):
-            return
+        elif results and any(self._known(x) is not None for x in tensors):
+            self._hand_on(func, args, kwargs, tensors, results)
+
+    def _hand_on(
+        self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor], results: list[Tensor]
+    ) -> None:
+        """Hand labels on through an operation that has no rule of its own."""
+        name = func.overloadpacket.__name__
         if name in _MOVES:
             self._move(func, name, args, kwargs, results)
         elif name in _LOCAL:
@@ -691,6 +691,13 @@ class LabelMode(TorchDispatchMode):
             folded = vector.view(groups, -1)
             self.trace.ties.tie(folded[:1].expand_as(folded), folded)
         self._set(out, vector.view(1, -1, *[1] * (out.dim() - 2)).expand(out.shape))
+
+
+def _is_view(name: str, tensors: Sequence[Tensor], results: Sequence[Tensor]) -> bool:
+    """Whether the result of an operation is a view of one of its arguments."""
+    writes = name.endswith("_") and not name.startswith("__")
+    held = {_storage(x) for x in tensors}
+    return bool(results) and _storage(results[0]) in held and not writes
 
 
 def _storage(x: Tensor) -> int:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.utils._pytree import tree_map
 
 from dpap.attachment.copies import at_rest, copy_of
 from dpap.emitters import NEURONS, first_tensor
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+Batches = Iterable[tuple[Any, Tensor]]
 #: Batches of training samples, or a function that returns them.
 Saliency = Batches | Callable[[], Batches]
 Scores = Callable[[nn.Module, Any], Tensor]
@@ -29,6 +30,15 @@ def default_scores(forward: Callable[[nn.Module, Any], Any], passes: int) -> Sco
         return outputs[0] if len(outputs) == 1 else torch.stack(outputs).sum(0)
 
     return scores
+
+
+def part_of(inputs: Any, samples: slice, device: torch.device | None = None) -> Any:
+    """Some samples of a batch: of a tensor, or of each tensor in a tuple, list or dict."""
+
+    def cut(x: object) -> object:
+        return x[samples].to(device or x.device) if isinstance(x, Tensor) and x.dim() else x
+
+    return tree_map(cut, inputs)
 
 
 class _Call(nn.Module):
@@ -78,7 +88,7 @@ class LoopProbe:
         self.given = example
         self.method = method
 
-    def batches(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, samples: int) -> Iterator[tuple[Any, Tensor]]:
         """Draw samples from the user's batches, again from the start when they end."""
         if self.saliency is None:
             raise ValueError(
@@ -87,13 +97,14 @@ class LoopProbe:
             )
         return self._draw(samples)
 
-    def _draw(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _draw(self, samples: int) -> Iterator[tuple[Any, Tensor]]:
         assert self.saliency is not None
         device = next(self.network.parameters()).device
         while samples > 0:
             before = samples
             for inputs, labels in self.saliency() if callable(self.saliency) else self.saliency:
-                yield inputs[:samples].to(device), labels[:samples].to(device)
+                part = slice(samples)
+                yield part_of(inputs, part, device), labels[part].to(device)
                 samples -= len(labels)
                 if samples <= 0:
                     return
@@ -132,7 +143,7 @@ class LoopProbe:
         }
         rows = []
         for i in range(len(labels)):
-            score = self._pass(inputs[i : i + 1], None, shadow)
+            score = self._pass(part_of(inputs, slice(i, i + 1)), None, shadow)
             loss = self._losses(score, labels[i : i + 1]).sum()
             found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
             rows.append(
@@ -154,7 +165,8 @@ class LoopProbe:
 
     def example(self) -> Tensor:
         """Zeros in the shape of one sample."""
-        assert isinstance(self.given, Tensor)
+        if not isinstance(self.given, Tensor):
+            raise ValueError(f"method '{self.method}' needs a network with one input")
         return torch.zeros_like(self.given[:1])
 
     def _losses(self, scores: Tensor, labels: Tensor) -> Tensor:

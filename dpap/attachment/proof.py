@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from dpap.attachment.copies import at_rest, copy_of
-from dpap.attachment.surgery import cut_units
 from dpap.attachment.labels import Trace
+from dpap.attachment.surgery import cut_units
 from dpap.attachment.units import (
     Forward,
     State,
@@ -132,7 +132,8 @@ def _tied_anew(
             del tried[layers]
         tried[tuple(dict.fromkeys(x for part in (*older, group) for x in part))] = bool(older)
     trace.ties.restore(known)
-    return all([tie_parts(trace, layers, whole) for layers, whole in tried.items()])
+    tied = [tie_parts(trace, layers, whole) for layers, whole in tried.items()]
+    return all(tied)
 
 
 def failures(
@@ -140,8 +141,8 @@ def failures(
 ) -> dict[str, Failure]:
     """Return the groups whose units cannot be removed: name -> why.
 
-    Several sets of units die: each unit once, and one unit alone. Rounding may flip a spike, so outputs must differ with
-    two sets of weights before they count as different.
+    Several sets of units die: each unit once, and one unit alone. Rounding may flip a spike, so
+    outputs must differ with two sets of weights before they count as different.
     """
     draws = [torch.Generator().manual_seed(seed) for seed in range(2)]
     bases = [copy_of(network) for _ in draws]
@@ -193,14 +194,15 @@ def _compare(
         return Failure(f"the network does not run without some of them ({_short(error)})")
     if [name for name, _ in wanted] != [name for name, _ in found]:
         return Failure("the network takes another path without some of them")
-    rounding = max(4 * torch.finfo(p.dtype).eps for p in base.parameters() if p.is_floating_point())
-    for (name, before), (_, after) in zip(wanted, found, strict=True):
-        if before.shape != after.shape:
-            before = _part(units, name, before, after, kept)
+    precision = [torch.finfo(p.dtype).eps for p in base.parameters() if p.is_floating_point()]
+    tolerance = max(TOLERANCE, 4 * max(precision))
+    for (name, dense), (_, after) in zip(wanted, found, strict=True):
+        same = dense.shape == after.shape
+        before = dense if same else _part(units, name, dense, after, kept)
         if before is None or before.shape != after.shape:
             continue
-        scale = float(before.norm())
-        if not float((before - after).norm()) <= max(TOLERANCE, rounding) * max(scale, 1e-6):
+        scale = max(float(before.norm()), 1e-6)
+        if not float((before - after).norm()) <= tolerance * scale:
             where = f"the outputs of layer '{name}'" if name else "the outputs of the network"
             return Failure(f"{where} would change", rounding=True)
     return None
@@ -262,10 +264,7 @@ def _disturb(network: nn.Module, generator: torch.Generator) -> None:
         return torch.randn(like.shape, generator=generator).to(like)
 
     for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase):
-            for buffer, spread in ((module.running_mean, 0.1), (module.running_var, 0.0)):
-                if buffer is not None:
-                    buffer.add_(spread * draw(buffer))
+        _disturb_statistics(module, draw)
         for key, parameter in module._parameters.items():
             if parameter is None or not parameter.is_floating_point():
                 continue
@@ -274,10 +273,15 @@ def _disturb(network: nn.Module, generator: torch.Generator) -> None:
                 parameter.copy_(1.5 * draw(parameter) / fan**0.5)
             else:
                 parameter.add_(0.2 * draw(parameter) * (1 if key == "bias" else parameter.abs()))
-        if isinstance(module, snntorch.SpikingNeuron):
-            threshold = getattr(module, "threshold", None)
-            if isinstance(threshold, Tensor):
-                threshold.mul_(0.3)
+
+
+def _disturb_statistics(module: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
+    """Move the means of batch norm, and lower the thresholds of snnTorch's neurons."""
+    if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_mean is not None:
+        module.running_mean.add_(0.1 * draw(module.running_mean))
+    threshold = getattr(module, "threshold", None)
+    if isinstance(module, snntorch.SpikingNeuron) and isinstance(threshold, Tensor):
+        threshold.mul_(0.3)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 #: Fields of a pruner that belong to the run, not to its state.
 _RUN = ("network", "context")
+_SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset)
 
 
 def encode(value: Any, names: dict[int, str]) -> Any:
@@ -23,29 +24,34 @@ def encode(value: Any, names: dict[int, str]) -> Any:
         id of each parameter and module of the network -> its path; they are saved by name. Objects
         that are met are added.
     """
-    if id(value) in names:
-        return {"network": names[id(value)]}
-    if isinstance(value, torch.Generator):
-        return {"generator": value.get_state()}
-    if isinstance(value, Tensor):
-        return value.detach().clone()
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if id(value) in names:
+        return {"network": names[id(value)]}
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return _encode_container(value, names) or _encode_object(value, names)
+
+
+def _encode_container(value: Any, names: dict[int, str]) -> dict[str, Any] | None:
     if isinstance(value, dict):
         return {"dict": [(encode(k, names), encode(v, names)) for k, v in value.items()]}
-    for kind in (list, tuple, set, frozenset):
-        if type(value) is kind:
-            return {kind.__name__: [encode(item, names) for item in value]}
-    if isinstance(value, torch.Size):
-        return {"tuple": list(value)}
-    if hasattr(value, "__dict__") and not callable(value):
-        number = len(names)
-        names[id(value)] = f"object:{number}"  # it may refer to itself, or be referred to again
-        fields = {key: encode(item, names) for key, item in vars(value).items()}
-        kind = type(value)
-        name = f"{kind.__module__}:{kind.__qualname__}"
-        return {"object": name, "fields": fields, "number": number}
-    return {"skipped": type(value).__name__}
+    kind = tuple if isinstance(value, torch.Size) else type(value)
+    if kind in _SEQUENCES:
+        return {kind.__name__: [encode(item, names) for item in value]}
+    return None
+
+
+def _encode_object(value: Any, names: dict[int, str]) -> dict[str, Any]:
+    if isinstance(value, torch.Generator):
+        return {"generator": value.get_state()}
+    if not hasattr(value, "__dict__") or callable(value):
+        return {"skipped": type(value).__name__}
+    number = len(names)
+    names[id(value)] = f"object:{number}"  # it may refer to itself, or be referred to again
+    fields = {key: encode(item, names) for key, item in vars(value).items()}
+    kind = type(value)
+    return {"object": f"{kind.__module__}:{kind.__qualname__}", "fields": fields, "number": number}
 
 
 class Decoder:
@@ -74,31 +80,32 @@ class Decoder:
         ValueError
             If a class of another package is named.
         """
-        if isinstance(code, Tensor):
-            return code.clone()
         if not isinstance(code, dict):
-            return code
-        if "network" in code:
-            return self._named(code["network"])
-        if "generator" in code:
-            generator = before if isinstance(before, torch.Generator) else torch.Generator()
-            generator.set_state(code["generator"])
-            return generator
+            return code.clone() if isinstance(code, Tensor) else code
         if "skipped" in code:
             return before
-        if "dict" in code:
-            old = before if isinstance(before, dict) else {}
-            found = {}
-            for key, item in code["dict"]:
-                name = self.decode(key)
-                found[name] = self.decode(item, old.get(name))
-            return found
-        for kind in (list, tuple, set, frozenset):
+        for key, decode in (("network", self._named), ("dict", self._dict)):
+            if key in code:
+                return decode(code[key], before)
+        for kind in _SEQUENCES:
             if kind.__name__ in code:
                 return kind(self.decode(item) for item in code[kind.__name__])
-        return self._object(code, before)
+        return self._generator(code, before) if "generator" in code else self._object(code, before)
 
-    def _named(self, name: str) -> Any:
+    def _dict(self, items: list[tuple[Any, Any]], before: Any) -> dict[Any, Any]:
+        old = before if isinstance(before, dict) else {}
+        found = {}
+        for key, item in items:
+            name = self.decode(key)
+            found[name] = self.decode(item, old.get(name))
+        return found
+
+    def _generator(self, code: dict[str, Any], before: Any) -> torch.Generator:
+        generator = before if isinstance(before, torch.Generator) else torch.Generator()
+        generator.set_state(code["generator"])
+        return generator
+
+    def _named(self, name: str, _: Any) -> Any:
         kind, _, path = name.partition(":")
         if kind == "object":
             return self.objects[path]

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 
-
 Activation = Callable[[], nn.Module]
 Image = (3, 8, 8)
 

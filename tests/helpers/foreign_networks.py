@@ -584,7 +584,7 @@ def _code() -> list[Case]:
         Case(
             "temperature per head",
             lambda: tokens(
-                lambda s, x: _tempered(s, x),
+                _tempered,
                 scale=Scaled("parameter", 4, 1, 1),
                 **_projections(),
             ),

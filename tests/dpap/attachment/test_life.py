@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,7 +59,10 @@ def saved(value: Any) -> Any:
     return torch.load(file)
 
 
-METHODS = ["dpap", "magnitude", "taylor", "rigl", "admm", "hessian", "deep_r", "dpap-trophic"]
+METHODS = [
+    *("dpap", "magnitude", "taylor", "rigl", "admm", "deep_r", "dpap-trophic"),
+    pytest.param("hessian", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -225,6 +229,99 @@ def test_gradient_accumulation_skipped_batches_and_closures() -> None:
     optimizer.step(closure)
     handle.update(0.07, optimizer)
     assert len(seen) > 4
+
+
+class SAM:
+    """Sharpness-aware minimization (arXiv 2010.01412): two passes per step."""
+
+    def __init__(self, base: torch.optim.Optimizer) -> None:
+        self.base = base
+
+    def step(self, closure: Callable[[], Tensor]) -> None:
+        closure()
+        weights = [p for group in self.base.param_groups for p in group["params"]]
+        moves = [0.05 * p.grad / (p.grad.norm() + 1e-12) for p in weights]
+        with torch.no_grad():
+            for weight, move in zip(weights, moves, strict=True):
+                weight.add_(move)
+        closure()
+        with torch.no_grad():
+            for weight, move in zip(weights, moves, strict=True):
+                weight.sub_(move)
+        self.base.step()
+
+
+@pytest.mark.parametrize("kind", ["sam", "lbfgs"])
+@pytest.mark.parametrize("method", ["dpap", "taylor"])
+def test_optimizers_with_closures(kind: str, method: str) -> None:
+    network, optimizer, handle = start(method)
+    closures = torch.optim.LBFGS(network.parameters(), lr=0.1, max_iter=3)
+    stepper: Any = SAM(optimizer) if kind == "sam" else closures
+    for i in range(12):
+        x, y = batch(i)
+
+        def closure(x: Tensor = x, y: Tensor = y) -> Tensor:
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(network(x), y)
+            loss.backward()
+            return loss
+
+        stepper.step(closure)
+        handle.update((i + 1) / 12, optimizer if kind == "sam" else closures)
+    assert handle.density == pytest.approx(0.4, abs=0.06)
+    x, _ = batch(20)
+    wanted = network(x)
+    for name, mask in handle.masks.parameters.items():
+        assert not network.get_parameter(name)[~mask].any()
+    handle.compact()
+    torch.testing.assert_close(network(x), wanted)
+    assert len(network[2].weight) == handle.widths["2"] < 24
+
+
+class Inputs(nn.Module):
+    """Several inputs by name, several outputs by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(10, 24), nn.Linear(4, 24)
+        self.hidden, self.fc = nn.Linear(24, 24), nn.Linear(24, 5)
+
+    def forward(self, *, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        x = functional.relu(self.left(left) + self.right(right))
+        return {"scores": self.fc(functional.relu(self.hidden(x)))}
+
+
+@pytest.mark.parametrize("method", ["dpap", "magnitude", "snip"])
+def test_inputs_and_outputs_by_name(method: str) -> None:
+    torch.manual_seed(0)
+    network = Inputs()
+    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+    loader = [
+        ({"left": torch.randn(16, 10), "right": torch.randn(16, 4)}, torch.randint(5, (16,)))
+        for _ in range(12)
+    ]
+    handle = attach(
+        network, method, example=loader[0][0], readout="fc", density=0.4, saliency=loader
+    )
+    for i, (x, y) in enumerate(loader, start=1):
+        optimizer.zero_grad()
+        functional.cross_entropy(network(**x)["scores"], y).backward()
+        optimizer.step()
+        handle.update(i / 12, optimizer)
+    assert handle.density == pytest.approx(0.4, abs=0.06)
+    x, _ = loader[0]
+    wanted = network(**x)["scores"]
+    handle.compact()
+    torch.testing.assert_close(network(**x)["scores"], wanted)
+
+
+def test_a_compacted_network_is_exported() -> None:
+    network, optimizer, handle = start()
+    go(network, optimizer, handle, 0, 12)
+    handle.compact()
+    x, _ = batch(20)
+    program = torch.export.export(network.eval(), (x,))
+    torch.testing.assert_close(program.module()(x), network(x))
 
 
 def test_activation_checkpointing_does_not_record_twice() -> None:
