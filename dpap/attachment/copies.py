@@ -10,6 +10,8 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
+#: Where SpikingJelly's neurons have their states.
+_STATES = "_memories"
 Module = TypeVar("Module", bound=nn.Module)
 
 #: Attribute of a module, and the keys into nested lists and dicts below it.
@@ -27,7 +29,7 @@ def _nested(place: Place, value: object) -> Iterator[tuple[Place, Tensor]]:
     name, keys = place
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         yield place, value
-    elif isinstance(value, dict | list | tuple) and not name.startswith("_"):
+    elif isinstance(value, dict | list | tuple) and (name == _STATES or not name.startswith("_")):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
             yield from _nested((name, (*keys, key)), item)
@@ -66,8 +68,10 @@ def copy_of(network: Module) -> Module:
 
 
 def at_rest(network: nn.Module) -> None:
-    """Put the hidden membranes of snnTorch's neurons at rest."""
+    """Put the hidden membranes of snnTorch's and SpikingJelly's neurons at rest."""
     for module in network.modules():
+        if _STATES in vars(module) and hasattr(module, "reset"):
+            module.reset()
         if isinstance(module, snntorch.SpikingNeuron):
             for name in module._non_persistent_buffers_set:
                 setattr(module, name, torch.zeros(0))

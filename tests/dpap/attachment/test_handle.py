@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dpap import DPAP, SpatioTemporalDPAP, attach
+from tests.helpers import spikingjelly
 from tests.helpers.documents import commands
 from tests.helpers.user_networks import (
     LARGE,
@@ -331,8 +332,9 @@ def test_automatic_mixed_precision(kind: str) -> None:
     assert {s.unit_survival.dtype for s in pruner.layers.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["spiking", "artificial", "by name"])
-def test_examples_of_the_readme(example: str) -> None:
+@pytest.mark.parametrize("example", EXAMPLES, ids=["snnTorch", "SpikingJelly", "torch", "by name"])
+def test_examples_of_the_page(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spikingjelly.install(monkeypatch)
     torch.manual_seed(0)
     found: dict[str, Any] = {}
     exec(example, found)

@@ -12,6 +12,7 @@ from dpap import attach
 from dpap.attachment.copies import at_rest
 from dpap.attachment.methods import build_method, method_names, methods
 from pipelines.methods.registry import methods as registered
+from tests.helpers.architectures import Attention
 from tests.helpers.user_networks import Residual
 
 SHAPE = (1, 8, 8)
@@ -61,7 +62,25 @@ class Grouped(nn.Module):
         return out
 
 
+class Tokens(nn.Module):
+    """Rows of the image as tokens, and attention whose heads lose units together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.attention = nn.Linear(8, 16), Attention((4, -1))
+        self.up, self.act, self.down = nn.Linear(16, 24), nn.GELU(), nn.Linear(24, 16)
+        self.readout = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.embed(x.squeeze(1))
+        x = x + self.attention(x)
+        out: torch.Tensor = self.readout((x + self.down(self.act(self.up(x)))).mean(1))
+        return out
+
+
 NETWORKS = {"spiking": (Spiking, 4), "plain": (Plain, 1), "residual": (Residual, 1)}
+#: Units of several outputs, and transposed convolutions, which some methods refuse.
+UNUSUAL = {"grouped": Grouped, "tokens": Tokens}
 #: They read parts that only the networks of the benchmark have.
 OWN = {"criticality", "sca", "slamp"}
 RUNS = [
@@ -122,8 +141,8 @@ def test_the_methods_are_those_of_the_registry() -> None:
 
 
 def check(network: str, name: str, granularity: str) -> None:
-    if network == "grouped":  # units of several outputs, and a transposed convolution
-        found = run(Grouped, 1, name, granularity)
+    if network in UNUSUAL:
+        found = run(UNUSUAL[network], 1, name, granularity)
         assert found == "right" or f"method '{name}'" in found
         return
     found = run(*NETWORKS[network], name, granularity)
@@ -140,6 +159,6 @@ def test_some_methods(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "granularity"), RUNS)
-@pytest.mark.parametrize("network", [*NETWORKS, "grouped"])
+@pytest.mark.parametrize("network", [*NETWORKS, *UNUSUAL])
 def test_every_method(network: str, name: str, granularity: str) -> None:
     check(network, name, granularity)
