@@ -14,7 +14,7 @@ from baselines.shared.contract import Granularity, PruneContext, Pruner
 from baselines.shared.groups import Structure, parameter_shapes, prunable_layers
 from baselines.shared.masks import Masks
 from dpap.attachment.admission import check_arguments, check_layers, rehearsal_batches, rehearse
-from dpap.attachment.copies import copy_of
+from dpap.attachment.copies import at_rest, copy_of
 from dpap.attachment.methods import build_method, unused
 from dpap.attachment.probe import LoopProbe, Loss, Saliency, Scores, default_scores
 from dpap.attachment.proof import proven_units, quiet
@@ -204,6 +204,7 @@ def _places(
     """Where the activity is recorded, passes per batch, and whether the network has states."""
     names = [layer.name for layer in units.structure.layers]
     copy = copy_of(network)
+    at_rest(copy)
     with quiet(copy), undisturbed(copy):
         found = emitters(copy, names, lambda: forward(copy, example), tuple(neurons))
         places = find_places(units, found, 2 if folded else 1, dict(copy.named_modules()))
