@@ -137,7 +137,8 @@ class UnitGroup:
             return values
         index = self.members[producer].to(values.device)
         parts = values.index_select(dim, index.flatten()).unflatten(dim, tuple(index.shape))
-        return parts.mean(dim % values.dim() + 1)
+        mean: Tensor = parts.mean(dim % values.dim() + 1)
+        return mean
 
     def of_outputs(self, producer: str, values: Tensor) -> Tensor:
         """Turn values of units, [units], into values of a producer's outputs, [outputs]."""

@@ -218,7 +218,7 @@ class LabelMode(TorchDispatchMode):
     """
 
     def __init__(self, network: nn.Module, known: Sequence[int] = ()) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace(Ties(known))
         #: The modules that are being called, innermost last.
         self.calling: list[tuple[str, nn.Module]] = []
@@ -474,7 +474,8 @@ class LabelMode(TorchDispatchMode):
         if source is None or not isinstance(source[1], nn.Parameter):
             return None
         name, whole = source
-        found, offset = [], weight.storage_offset() - whole.storage_offset()
+        found: list[tuple[str, int, Tensor]] = []
+        offset = weight.storage_offset() - whole.storage_offset()
         for size, stride in zip(weight.shape, weight.stride(), strict=True):
             dims = [d for d in range(whole.dim()) if whole.stride(d) == stride]
             fitting = [d for d in dims if whole.shape[d] >= size]
@@ -701,7 +702,7 @@ def _is_view(name: str, tensors: Sequence[Tensor], results: Sequence[Tensor]) ->
 
 
 def _storage(x: Tensor) -> int:
-    return x.untyped_storage()._cdata
+    return int(x.untyped_storage()._cdata)
 
 
 def _same(labels: Tensor, dim: int) -> tuple[bool, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -131,10 +132,8 @@ def cut_units(
         if parameter is not None:
             _cut_parameter(parameter, dim, index, optimizer)
         else:
-            size = len(positions)
-            replace_tensor(
-                modules[path], place, lambda x, d=dim, i=index, n=size: _selected(x, d, i, n)
-            )
+            change = partial(_selected, dim=dim, index=index, size=len(positions))
+            replace_tensor(modules[path], place, change)
     for path in touched:
         _correct(modules[path])
     for path, dense in counted.items() if axes else ():
@@ -191,7 +190,8 @@ def _correct(module: nn.Module) -> None:
     elif isinstance(module, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
     elif isinstance(module, nn.RNNBase):
-        module.input_size = module.weight_ih_l0.shape[1]
+        weight = module.get_parameter("weight_ih_l0")
+        module.input_size = weight.shape[1]
 
 
 def _count_removed(module: nn.Module, dense: int) -> None:
@@ -199,7 +199,7 @@ def _count_removed(module: nn.Module, dense: int) -> None:
     kinds = {nn.LayerNorm: CountedLayerNorm, nn.GroupNorm: CountedGroupNorm}
     if type(module) in kinds:
         module.__class__ = kinds[type(module)]
-        module.dense = dense
+        setattr(module, "dense", dense)  # noqa: B010  # nn.Module declares tensors and modules only
 
 
 @torch.no_grad()
