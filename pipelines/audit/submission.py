@@ -204,7 +204,7 @@ def _missing(submission: Submission, params: Params, store: Store) -> list[RunSp
     """
     board = params.board(submission.board)
     new = tuple(name for name in submission.names if name not in board.methods)
-    board = board.model_copy(update={"baselines": board.baselines + new})
+    board = board.with_baselines(new)
     merged = params.model_copy(
         update={
             "boards": params.boards | {submission.board: board},
