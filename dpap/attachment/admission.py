@@ -79,7 +79,7 @@ def _check_weights(layers: Mapping[str, nn.Module], kept: set[str]) -> None:
     owner: dict[int, str] = {}
     for name, module in layers.items():
         lazy = isinstance(module, nn.modules.lazy.LazyModuleMixin)
-        if lazy and module.has_uninitialized_params():
+        if lazy and any(map(nn.parameter.is_lazy, module.parameters())):
             raise ValueError(
                 f"layer '{name}' is lazy and has no weight yet: run the network on an example "
                 "before attach()"
@@ -176,7 +176,7 @@ def _one_batch(
         pairs = {}
         for layer in structure.layers:
             module = network.get_submodule(layer.name)
-            inputs = getattr(module, "in_features", None) or module.in_channels
+            inputs: Any = getattr(module, "in_features", None) or module.in_channels
             draw = [torch.rand(steps, 4, n, generator=generator) for n in (inputs, layer.outputs)]
             pairs[layer.name] = (draw[0].to(device), draw[1].to(device))
         trial.observe(Activity(pairs))

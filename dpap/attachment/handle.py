@@ -466,9 +466,8 @@ class Attachment:
         if isinstance(probe, LoopProbe):
             probe.network = network
         generator = torch.Generator()
-        fields = {"structure": structure, "generator": generator, "probe": probe}
-        rate = handle._learning_rate
-        pruner.begin(network, replace(context, **fields, learning_rate=rate))
+        context = replace(context, structure=structure, generator=generator, probe=probe)
+        pruner.begin(network, replace(context, learning_rate=handle._learning_rate))
         handle.load_state_dict(copy.deepcopy(self.state_dict()))
         if not self.attached:
             handle.detach()

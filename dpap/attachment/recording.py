@@ -114,7 +114,7 @@ class Hook:
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
         return Hook()
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         """Record without gradients."""
         if self.note is not None:
