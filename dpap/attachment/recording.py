@@ -145,19 +145,26 @@ class Place:
 
 
 def find_places(
-    units: Units,
-    found: Mapping[str, Sequence[Emitter]],
-    rows: int,
-    modules: Mapping[str, nn.Module],
+    units: Units, found: Mapping[str, Sequence[Emitter]], folded: int | None
 ) -> list[Place]:
     """Choose for each layer where its activity is recorded.
+
+    Parameters
+    ----------
+    units
+        The layers and the labels of activities.
+    found
+        Layer -> where its activity may be recorded, the best place first.
+    folded
+        Number of time steps in each activity; None: time is not folded.
 
     Raises
     ------
     ValueError
-        If the units of a layer are nowhere one by one.
+        If the units of a layer are nowhere one by one, or time is not where it should be.
     """
     places, roots = [], units.trace.ties.roots
+    rows = 1 if folded is None else 2
     for layer in units.structure.layers:
         outputs = roots(units.trace.axes[layer.weight, 1 if layer.transposed else 0])
         calls = len(units.trace.inputs[layer.name])
@@ -168,6 +175,12 @@ def find_places(
                 continue
             axes = [axis_of(roots(labels[i]), outputs, rows) for i in sorted(emitter.calls)]
             if axes[0] is not None:
+                if folded is not None and labels[0].shape[0] % folded:
+                    raise ValueError(
+                        f"the activity of layer '{layer.name}' has shape {tuple(labels[0].shape)}: "
+                        f"with folded=True it must be [T, B, ...] or [T * B, ...], with T = "
+                        f"{folded}; give an example of this shape, or the right steps"
+                    )
                 places.append(Place(layer, emitter, axes[0], calls))
                 break
         else:

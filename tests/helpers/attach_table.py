@@ -21,8 +21,8 @@ from tests.helpers.architectures import Case, Multistep, Recurrent, Timed, usual
 from tests.helpers.foreign_networks import foreign
 
 CASES = {case.name: case for case in [*usual(), *foreign()]}
-#: A third of the supported networks, and all that are refused.
-FAST = {name for i, (name, case) in enumerate(CASES.items()) if case.refused or i % 3 == 0}
+#: A quarter of the supported networks, and all that are refused.
+FAST = {name for i, (name, case) in enumerate(CASES.items()) if case.refused or i % 4 == 0}
 
 
 def scores_of(network: nn.Module, x: Tensor, steps: int) -> Tensor:
