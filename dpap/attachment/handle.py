@@ -317,10 +317,12 @@ class Attachment:
         """Let the method read the gradients.
 
         `update` does so too. Call it after ``backward`` only if the loop clears the gradients
-        before `update`.
+        before `update`. Gradients that are infinite or NaN, as mixed precision may have them, are
+        not read.
         """
         self._read_gradients = True
-        self.pruner.gradients()
+        if _finite(self.network):
+            self.pruner.gradients()
 
     def skip(self) -> None:
         """Forget the passes since the last update, for a batch that was given up half-way."""
@@ -386,7 +388,7 @@ class Attachment:
                     f"method '{info.name}' reads gradients, and there are none: call update() "
                     "before zero_grad(), or gradients() after backward()"
                 )
-            self.pruner.gradients()
+            self.gradients()
         method = self.pruner.method if isinstance(self.pruner, Several) else self.pruner
         if type(method).penalty is not Pruner.penalty and not self._penalised:
             raise ValueError(
@@ -555,6 +557,13 @@ class Attachment:
 
     def _cut(self, network: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
         cut_units(network, self.units.cuts, self.units.counted, self.masks.units, optimizer)
+
+
+def _finite(network: nn.Module) -> bool:
+    """Whether all gradients are finite numbers."""
+    gradients = (p.grad for p in network.parameters() if p.grad is not None)
+    sums = [g.sum().double() for g in gradients if g.layout == torch.strided]
+    return all(bool(torch.isfinite(x)) for x in sums)
 
 
 def _drop_inert(module: nn.Module) -> None:

@@ -173,15 +173,18 @@ def find_places(
             labels = seen.get(emitter.neuron, [])
             if len(labels) != emitter.period:
                 continue
-            axes = [axis_of(roots(labels[i]), outputs, rows) for i in sorted(emitter.calls)]
-            if axes[0] is not None:
+            first = roots(labels[min(emitter.calls)])
+            axis = axis_of(first, outputs, rows)
+            if axis is None and rows == 2:  # [T * B, ...]
+                axis = axis_of(first, outputs, 1)
+            if axis is not None:
                 if folded is not None and labels[0].shape[0] % folded:
                     raise ValueError(
                         f"the activity of layer '{layer.name}' has shape {tuple(labels[0].shape)}: "
                         f"with folded=True it must be [T, B, ...] or [T * B, ...], with T = "
                         f"{folded}; give an example of this shape, or the right steps"
                     )
-                places.append(Place(layer, emitter, axes[0], calls))
+                places.append(Place(layer, emitter, axis, calls))
                 break
         else:
             raise ValueError(
@@ -244,11 +247,15 @@ class Recorder:
         again = torch._C._current_graph_task_id() != -1
         return self.network.training and self.recording and not again
 
-    def _input_of(self, place: Place) -> Callable[[tuple[Any, ...], Any], None]:
-        layer = place.layer
+    def _inputs_of(self, layer: PrunableLayer) -> int:
         module = self.network.get_submodule(layer.name)
         units = module.in_features if isinstance(module, nn.Linear) else module.in_channels
         assert isinstance(units, int)
+        return units
+
+    def _input_of(self, place: Place) -> Callable[[tuple[Any, ...], Any], None]:
+        layer = place.layer
+        units = self._inputs_of(layer)
 
         def note(arguments: tuple[Any, ...], output: Any) -> None:
             if self._active():
@@ -293,6 +300,10 @@ class Recorder:
             )
             for place in self.places
         }
+        # Stochastic depth leaves layers out: their units were silent.
+        absent = [place for place in self.places if counts[place.layer.name][:2] == (0, 0)]
+        if len(absent) < len(self.places):
+            counts = {name: count for name, count in counts.items() if count[:2] != (0, 0)}
         if self.passes:
             ran = {
                 n / (c * self.passes) for n, m, c, e in counts.values() for n, c in ((n, c), (m, e))
@@ -316,7 +327,14 @@ class Recorder:
                 if len(one) not in (1, len(two)):  # a layer with more calls than its neurons
                     one = one.mean(0, keepdim=True)
                 pairs[name] = (one, two)
-            found.append(Activity(pairs))
+            rows = next(iter(pairs.values()))[1]
+            for place in absent:
+                sizes = (self._inputs_of(place.layer), place.axis.units)
+                one, two = (rows.new_zeros(*rows.shape[:2], size) for size in sizes)
+                pairs[place.layer.name] = (one, two)
+            found.append(
+                Activity({place.layer.name: pairs[place.layer.name] for place in self.places})
+            )
         return found
 
     def _part(self, recorded: list[Tensor], i: int, number: float) -> Tensor:

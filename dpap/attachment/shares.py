@@ -49,9 +49,7 @@ def layer_densities(structure: Structure, wanted: Densities) -> dict[str, float]
     for group in structure.groups:
         if len({found.get(name) for name in group.producers}) > 1:
             names = " and ".join(f"'{name}'" for name in group.producers)
-            raise ValueError(
-                f"layers {names} share their units: give all of them the same density"
-            )
+            raise ValueError(f"layers {names} share their units: give all of them the same density")
     if all(density == 1 for density in found.values()):
         raise ValueError("density prunes no layer: give some layer a density below 1")
     return found

@@ -16,7 +16,7 @@ from dpap import attach
 
 LIMIT = 300.0  # s; the processes are ended then, on however slow a machine
 RUNS = (("dpap", "structured"), ("rigl", "unstructured"), ("snip", "unstructured"))
-RUNS += (("lth", "structured"),)
+RUNS += (("deep_r", "unstructured"),)
 
 
 def train(rank: int, folder: str) -> None:
