@@ -535,7 +535,8 @@ class Attachment:
             if bool((parameters[name].detach()[~mask.to(parameters[name].device)] != 0).any()):
                 raise ValueError(
                     f"'{name}' has weights where the masks have none: weights of another moment "
-                    "were loaded, or it was trained after detach(); load the state_dict() of the attachment of that moment too"
+                    "were loaded, or it was trained after detach(); load the state_dict() of the "
+                    "attachment of that moment too"
                 )
         remembered = self._optimizer() if self._optimizer is not None else None
         self.detach()

@@ -136,12 +136,15 @@ class Place:
         Its units there.
     calls
         How often the layer runs in one forward pass.
+    static
+        Whether the layer runs once for all time steps, which are folded into its output.
     """
 
     layer: PrunableLayer
     emitter: Emitter
     axis: Axis
     calls: int
+    static: bool = False
 
 
 def find_places(
@@ -177,14 +180,18 @@ def find_places(
             axis = axis_of(first, outputs, rows)
             if axis is None and rows == 2:  # [T * B, ...]
                 axis = axis_of(first, outputs, 1)
-            if axis is not None:
+            # Where tokens or windows are samples, only a place with the same samples will do.
+            read = units.trace.inputs[layer.name][0].shape
+            samples, emitted = _samples(read, folded), _samples(labels[0].shape, folded)
+            static = folded is not None and samples * folded == emitted
+            if axis is not None and (samples == emitted or static):
                 if folded is not None and labels[0].shape[0] % folded:
                     raise ValueError(
                         f"the activity of layer '{layer.name}' has shape {tuple(labels[0].shape)}: "
                         f"with folded=True it must be [T, B, ...] or [T * B, ...], with T = "
                         f"{folded}; give an example of this shape, or the right steps"
                     )
-                places.append(Place(layer, emitter, axis, calls))
+                places.append(Place(layer, emitter, axis, calls, static))
                 break
         else:
             raise ValueError(
@@ -193,6 +200,11 @@ def find_places(
                 f"keep its units with ignore=['{layer.name}']"
             )
     return places
+
+
+def _samples(shape: torch.Size, folded: int | None) -> int:
+    """Number of samples in an activity of this shape, times its time steps."""
+    return shape[0] * shape[1] if shape[0] == folded and len(shape) > 2 else shape[0]
 
 
 class Recorder:
@@ -318,12 +330,13 @@ class Recorder:
                 f"update, and its neurons {m} times, not steps={c * self.passes} times: "
                 "call update() once after every batch, and attach() with the right steps"
             )
+        static = {place.layer.name: place.static for place in self.places}
         found = []
         for i in range(int(number)):
             pairs = {}
             for name in counts:
-                one = self._part(self.inputs[name], i, number)
-                two = self._part(self.outputs[name], i, number)
+                one = self._part(self.inputs[name], i, number, 1 if static[name] else self.steps)
+                two = self._part(self.outputs[name], i, number, self.steps)
                 if len(one) not in (1, len(two)):  # a layer with more calls than its neurons
                     one = one.mean(0, keepdim=True)
                 pairs[name] = (one, two)
@@ -337,11 +350,11 @@ class Recorder:
             )
         return found
 
-    def _part(self, recorded: list[Tensor], i: int, number: float) -> Tensor:
+    def _part(self, recorded: list[Tensor], i: int, number: float, steps: int) -> Tensor:
         size = len(recorded) // int(number)
         part = torch.stack(recorded[i * size : (i + 1) * size])
-        if self.steps > 1:  # [calls, T * B, units]
-            part = part.unflatten(1, (self.steps, -1)).flatten(0, 1)
+        if steps > 1:  # [calls, T * B, units]
+            part = part.unflatten(1, (steps, -1)).flatten(0, 1)
         return part
 
 
@@ -356,4 +369,7 @@ def _input_sums(activity: Tensor, layer: PrunableLayer, units: int, steps: int) 
         if steps > 1 and activity.shape[0] == steps and activity.dim() > 2:
             activity = activity.flatten(0, 1)
         return activity.reshape(len(activity), -1, units).sum(1, dtype=torch.float32)
+    leading = activity.dim() - len(layer.shape)  # a layer of [T, B, C, ...] has one more
+    if leading > 0:
+        activity = activity.flatten(0, leading)
     return activity.reshape(len(activity), units, -1).sum(2, dtype=torch.float32)

@@ -10,8 +10,10 @@ from snntorch import surrogate
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.helpers.architectures import Case, conv, pooled
+from tests.helpers.architectures import Case, Multistep, Steps, conv, pooled
 from tests.helpers.foreign_networks import TOKENS, VECTOR, net
+
+FOLDED = {"steps": 4, "folded": True, "neurons": (Steps,)}
 
 
 class Logged(nn.Module):
@@ -100,6 +102,37 @@ def _depth(s: Any, x: Tensor) -> Any:
     return s.fc(pooled(x))
 
 
+class Once(Multistep):
+    """The first layer runs once, and its output is repeated for all time steps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        spikes = self.neuron(x.expand(4, *x.shape))
+        out: Tensor = self.fc(pooled(spikes.flatten(0, 1))).unflatten(0, (4, -1)).mean(0)
+        return out
+
+
+class StepsConv(nn.Conv2d):
+    """A convolution of [T, B, C, H, W], as SpikingJelly's in its multi-step mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class InSteps(Multistep):
+    """Layers that get [T, B, ...]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = StepsConv(3, 12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        current = self.conv(x.expand(4, *x.shape))
+        spikes = self.neuron(self.norm(current.flatten(0, 1)).unflatten(0, (4, -1)))
+        out: Tensor = self.fc(pooled(spikes.flatten(0, 1))).unflatten(0, (4, -1)).mean(0)
+        return out
+
+
 def users_code() -> list[Case]:
     """All rows."""
     return [
@@ -186,4 +219,6 @@ def users_code() -> list[Case]:
             TOKENS,
         ),
         Case("adaptive threshold, by hand", Adaptive, VECTOR),
+        Case("first layer runs once for all steps", Once, options=FOLDED),
+        Case("layers of [T, B, C, H, W]", InSteps, options=FOLDED),
     ]
