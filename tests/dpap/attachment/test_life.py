@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -323,6 +324,20 @@ def test_a_compacted_network_is_exported() -> None:
     x, _ = batch(20)
     program = torch.export.export(network.eval(), (x,))
     torch.testing.assert_close(program.module()(x), network(x))
+
+
+@pytest.mark.slow
+def test_a_compacted_network_becomes_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    network, optimizer, handle = start()
+    go(network, optimizer, handle, 0, 12)
+    handle.compact()
+    x, _ = batch(20)
+    file = str(tmp_path / "network.onnx")
+    torch.onnx.export(network.eval(), (x,), file, dynamo=True, input_names=["x"])
+    (found,) = runtime.InferenceSession(file).run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), network(x))
 
 
 def test_activation_checkpointing_does_not_record_twice() -> None:
