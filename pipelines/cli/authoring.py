@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -78,6 +79,8 @@ def new_method(
 
     root = project_root()
     path = create(root, name, to or root / "baselines")
+    if to is None:  # this process does not know the method yet: it read the methods before
+        subprocess.run([sys.executable, "-m", "pipelines.cli.main", "digest"], cwd=root, check=True)
     print(f"The method is in {path}, its hyper-parameters are in {METHODS}. Next steps:")
     if to is not None:
         print(f"  register it: {ENTRY_POINT} in the entry points of its package")
