@@ -22,8 +22,8 @@ _HEAD = """\
 # change if the code gets another meaning, unless the canaries prove equal outcomes. DVC reruns the
 # stages whose digest changes. Written by: dpap-bench digest
 """
-#: The board that people extend, one stage per method in dvc.yaml. It has a digest of every method of
-#: this repository, so that ``dvc repro`` finds that of a new one as soon as it is on the board.
+#: The board that people extend, one stage per method in dvc.yaml. It has a digest of every method
+#: of this repository, so that ``dvc repro`` finds that of a new one as soon as it is on the board.
 OPEN_BOARD = "embedded"
 #: Digits of a digest in the file.
 _DIGITS = 16
