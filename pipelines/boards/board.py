@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.shared.info import Granularity, PrunerInfo, Track
 from pipelines.common.errors import unknown
+from pipelines.common.structs import LARGEST
 from pipelines.methods.catalogue import info
 from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, Control
 from pipelines.settings.workload import Workload
@@ -75,9 +76,17 @@ class Board(BaseModel):
     densities: tuple[Density, ...] = ()
     workload_densities: dict[str, tuple[Density, ...]] = Field(default_factory=dict)
     emergent: bool = False
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...] = Field(min_length=1)
     tracks: tuple[Track, ...] = Field(("from-scratch",), min_length=1)
     controls: tuple[Control, ...] = ()
+
+    @model_validator(mode="after")
+    def _once(self) -> Board:
+        for key in ("workloads", "methods", "granularities", "densities", "seeds", "tracks"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"a value is there twice among the {key}; keep one of them")
+        return self
 
     @model_validator(mode="after")
     def _own_workloads(self) -> Board:
@@ -90,6 +99,18 @@ class Board(BaseModel):
     def methods(self) -> tuple[str, ...]:
         """All methods of the board."""
         return self.baselines + self.dpap
+
+    def require(
+        self, workloads: Sequence[str] | None = None, methods: Sequence[str] | None = None
+    ) -> None:
+        """Raise InputError if the board has not all of these workloads and methods."""
+        for kind, wanted, there in (
+            ("workload of the board", workloads, self.workloads),
+            ("method of the board", methods, self.methods),
+        ):
+            for name in wanted or ():
+                if name not in there:
+                    raise unknown(kind, name, there)
 
     def places(
         self,
@@ -118,13 +139,7 @@ class Board(BaseModel):
         InputError
             If the board has no such workload or method.
         """
-        for kind, wanted, there in (
-            ("workload of the board", workloads, self.workloads),
-            ("method of the board", methods, self.methods),
-        ):
-            for name in wanted or ():
-                if name not in there:
-                    raise unknown(kind, name, there)
+        self.require(workloads, methods)
         for workload in workloads or self.workloads:
             for name in methods or self.methods:
                 about = info(name.partition(":")[0])

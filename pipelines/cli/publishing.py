@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.options import BoardName, DataName, OnlyMethods, Rerun, project_root
-from pipelines.common.errors import BenchError, InputError
+from pipelines.common.errors import BenchError, InputError, one_line
 
 if TYPE_CHECKING:
     from pipelines.audit.faults import Fault
@@ -265,7 +265,7 @@ def _conclude(
         print(f"running {name(drawn)} again", file=sys.stderr)
         faults = [(drawn, sentence) for sentence in second_run(read_record(drawn), root)]
     for file, sentence in faults:
-        print(f"fault  {name(file)}: {sentence}", flush=True)
+        print(f"fault  {one_line(str(name(file)))}: {one_line(sentence)}", flush=True)
     if faults:
         raise BenchError(f"{len(faults)} faults in {len(files)} records (see above).")
     print(f"{len(files)} records: no fault")

@@ -183,7 +183,7 @@ def sweep(
     root = project_root()
     params = load_params(root, device)
     store = board_store(root, board)
-    params.board(board)
+    params.board(board).require(workload, method)
     count = workers or default_workers(params.compute.threads, params.compute.device)
     parts: Sequence[Part] = get_args(Part) if only is None else (only.value,)
     _make_folders(store, params, board, workload, method, parts)
