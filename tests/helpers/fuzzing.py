@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 #: Examples of a fuzz test: in the default suite, and in the slow one.
-FEW, MANY = 150, 10_000
+FEW, MANY = 40, 10_000
 
 #: Values that a field may have when somebody edits a file, or a disk fails.
 ODD: tuple[Any, ...] = (
