@@ -4,36 +4,92 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from pipelines import data
-from pipelines.audit.comparison import differences
+from pipelines.audit.comparison import differences, seed_scatter, shifted
 from pipelines.common.errors import InputError
-from pipelines.engines.engine import run_cells
+from pipelines.engines.engine import available_cores, run_cells
 from pipelines.records.files import read_record
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.training.machine import find_device
 
+#: Cells that are run again: a whole board would take as long as it took its author.
+DRAWN = 5
+#: Seconds after which no further cell is begun.
+LIMIT = 600.0
+#: Threads for each core of this machine, above which a cell is not run again.
+_THREADS = 4
 
-def draw(files: Iterable[Path]) -> Path | None:
-    """Choose at random a file whose record can be run on this machine; None if there is none."""
+
+def draw(files: Iterable[Path], most: int = DRAWN) -> list[Path]:
+    """Choose at random files whose records can be run on this machine; fewer if there are fewer."""
     files = list(files)
     random.SystemRandom().shuffle(files)
-    return next((file for file in files if _runs_here(read_record(file))), None)
+    return list(islice((file for file in files if _runs_here(read_record(file))), most))
 
 
 def _runs_here(record: RunRecord) -> bool:
-    """Whether this machine has the device of a record's spec."""
+    """Whether this machine has the device and the cores that a record's spec asks for."""
     try:
         find_device(record.spec.device)
     except InputError:
         return False
-    return True
+    return record.spec.threads <= _THREADS * available_cores()
+
+
+def second_runs(
+    drawn: Sequence[Path], files: Iterable[Path], root: Path, begin: Callable[[Path], None]
+) -> Iterator[tuple[Path, str]]:
+    """Run the cells of several records again; find single differences, and a mean difference.
+
+    Parameters
+    ----------
+    drawn
+        Files of the records.
+    files
+        All files beside them, whose seeds say how much accuracies scatter.
+    root
+        The project's folder.
+    begin
+        Called before each run with the file.
+
+    Yields
+    ------
+    tuple of Path and str
+        A file, and a sentence that says what differs.
+
+    Raises
+    ------
+    BenchError
+        As `second_run`.
+    """
+    started, better = time.monotonic(), []
+    for file in drawn:
+        if time.monotonic() - started > LIMIT:
+            break
+        begin(file)
+        record = read_record(file)
+        again, found = run_again(record, root)
+        for sentence in found:
+            yield file, sentence
+        if again and again.outcome and record.outcome:
+            mine, second = record.outcome.test_accuracy, again.outcome.test_accuracy
+            better += [mine - second] if mine is not None and second is not None else []
+    if better and (sentence := shifted(better, seed_scatter(map(read_record, files)))):
+        yield drawn[0], sentence
 
 
 def second_run(record: RunRecord, root: Path) -> list[str]:
+    """Run the cell of a record again, and say what differs; see `run_again`."""
+    return run_again(record, root)[1]
+
+
+def run_again(record: RunRecord, root: Path) -> tuple[RunRecord | None, list[str]]:
     """Run the cell of a record again, and say what differs, one sentence for each difference.
 
     The second run uses no earlier results. If the cell needs a dense checkpoint (post-training) or
@@ -45,6 +101,11 @@ def second_run(record: RunRecord, root: Path) -> list[str]:
         A record of any status.
     root
         The project's folder; data sets are in its subfolder ``data``.
+
+    Returns
+    -------
+    tuple of RunRecord and list of str
+        The record of the second run, None if the cell could not be run; and the sentences.
 
     Raises
     ------
@@ -58,6 +119,6 @@ def second_run(record: RunRecord, root: Path) -> list[str]:
         if spec.control:
             (parent,) = run_cells([spec.parent], root / "data", store, "serial", 1)
             if parent.status != "ok":
-                return [f"has a parent whose second run is {parent.status}: {parent.message}"]
+                return None, [f"has a parent whose second run is {parent.status}: {parent.message}"]
         (again,) = run_cells([spec], root / "data", store, "serial", 1)
-    return differences(record, again)
+    return again, differences(record, again)

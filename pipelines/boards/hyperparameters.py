@@ -41,7 +41,6 @@ these replace those of options. `dpap-bench tune` and `dpap-bench new-method` wr
 values may be edited by hand, comments below this heading are lost."""
 
 
-
 def _plain(value: Any) -> Any:
     """Refuse what a record cannot hold: dates, bytes, sets, NaN, infinity."""
     try:

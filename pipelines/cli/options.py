@@ -28,7 +28,8 @@ OnlyMethods = Annotated[
     typer.Option(help="Only this method; may be given several times. Default: all."),
 ]
 Rerun = Annotated[
-    bool, typer.Option(help="Compute one cell, chosen at random, again, and compare the outcomes.")
+    bool,
+    typer.Option(help="Compute some cells, chosen at random, again, and compare the outcomes."),
 ]
 Uri = Annotated[
     str | None,

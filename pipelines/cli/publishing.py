@@ -228,7 +228,7 @@ def _conclude(
     rerun: bool,
     base: Path | None = None,
 ) -> None:
-    """Print the faults of records, then those of a second run of one of them.
+    """Print the faults of records, then those of second runs of some of them.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def _conclude(
     root
         The project's folder.
     rerun
-        Whether to run the cell of one record again, if the records have no fault.
+        Whether to run the cells of some records again, if the records have no fault.
     base
         Print paths relative to this folder; None: print whole paths.
 
@@ -248,8 +248,7 @@ def _conclude(
     BenchError
         If there is a fault, or no record can be run again on this machine.
     """
-    from pipelines.audit.second_run import draw, second_run
-    from pipelines.records.files import read_record
+    from pipelines.audit.second_run import draw, second_runs
 
     def name(file: Path) -> Path:
         return file.relative_to(base) if base else file
@@ -258,12 +257,15 @@ def _conclude(
     faults = list(found)
     if rerun and not faults:
         drawn = draw(files)
-        if drawn is None:
+        if not drawn:
             raise BenchError(
                 "no record can be run again on this machine; use --no-rerun to verify without it."
             )
-        print(f"running {name(drawn)} again", file=sys.stderr)
-        faults = [(drawn, sentence) for sentence in second_run(read_record(drawn), root)]
+
+        def begin(file: Path) -> None:
+            print(f"running {name(file)} again", file=sys.stderr)
+
+        faults = list(second_runs(drawn, files, root, begin))
     for file, sentence in faults:
         print(f"fault  {one_line(str(name(file)))}: {one_line(sentence)}", flush=True)
     if faults:

@@ -200,6 +200,10 @@ def sweep(
         print_json(result | {"statuses": dict(statuses), "records": str(store.root)})
     else:
         print(f"{result['run']} cells run, {result['skipped']} already had a valid record")
+    if statuses.total() < found["run"]:
+        raise BenchError(
+            f"{found['run'] - statuses.total()} cells have no record; run the same command again."
+        )
     if statuses["failed"]:
         raise BenchError(
             f"{statuses['failed']} cells failed (see above); correct the method and run the same "

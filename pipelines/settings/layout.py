@@ -143,7 +143,10 @@ def _parse(layout: str) -> list[Token]:
 
 def _token(text: str) -> Token:
     match = _TOKEN.fullmatch(text)
-    if any(len(digits) > len(str(UNITS)) or int(digits) > UNITS for digits in re.findall(r"[0-9]+", text)):
+    if any(
+        len(digits) > len(str(UNITS)) or int(digits) > UNITS
+        for digits in re.findall(r"[0-9]+", text)
+    ):
         raise ValueError(f"'{text[:20]}' has a number above {UNITS:,}")
     if match is None:
         raise ValueError(

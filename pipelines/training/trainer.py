@@ -247,6 +247,8 @@ class Trainer:
         require_finite(self.total.item(), self.meter)  # masks of NaN weights mean nothing
         self.live.sync()
         masks = self.pruner.masks(self.meter.progress)
+        if masks is not None:
+            masks.require_boolean()
         if masks is not None and self.on_masks is not None:
             self.on_masks(self.meter.progress)
         self.live.load()

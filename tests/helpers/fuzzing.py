@@ -189,7 +189,9 @@ def odd_documents(draw: st.DrawFn, document: Any) -> Any:
             other, at = found[min(len(found) - 1, int(draw(PLACE) * len(found)))]
             container[key] = copy.deepcopy(other[at])
         elif kind == "add" and isinstance(container, dict):
-            container[draw(st.sampled_from(("x", "", "../x", "\ud800", "=1+1")))] = copy.deepcopy(draw(odd_values))
+            container[draw(st.sampled_from(("x", "", "../x", "\ud800", "=1+1")))] = copy.deepcopy(
+                draw(odd_values)
+            )
         elif kind == "add":
             container.append(copy.deepcopy(draw(odd_values)))
         else:
