@@ -227,8 +227,8 @@ def _other_settings(submission: Submission, params: Params) -> Iterator[str]:
         for name, entry in getattr(submission, field).items():
             if entry != getattr(params, field).get(name, {}):
                 yield (
-                    f"has other {field} of {name} than params.yaml and methods.yaml here; check out "
-                    "the proposed change."
+                    f"has other {field} of {name} than params.yaml and methods.yaml here; check "
+                    "out the proposed change."
                 )
 
 
