@@ -80,8 +80,8 @@ def second_runs(
         if again and again.outcome and record.outcome:
             mine, second = record.outcome.test_accuracy, again.outcome.test_accuracy
             better += [mine - second] if mine is not None and second is not None else []
-    if better and (sentence := shifted(better, seed_scatter(map(read_record, files)))):
-        yield drawn[0], sentence
+    if better and (reason := shifted(better, seed_scatter(map(read_record, files)))):
+        yield drawn[0], reason
 
 
 def second_run(record: RunRecord, root: Path) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
@@ -212,7 +212,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _tar_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
     """Name, size, whether it is a plain file, and content of each member but folders."""
     with gzip.open(path) as content:
-        limited = _Limited(content, path)
+        limited = _Limited(cast(IO[bytes], content), path)
         with tarfile.open(fileobj=limited, mode="r|") as archive:  # type: ignore[call-overload]
             for number, member in enumerate(archive):
                 limited.left = _MOST_HEADER + max(0, member.size)

@@ -98,8 +98,7 @@ def _refuse_depth(text: str) -> None:
             levels -= 1
         if levels > _MOST_LEVELS:
             raise yaml.YAMLError(
-                f"more than {_MOST_LEVELS} lists and mappings are inside one another in line "
-                f"{event.start_mark.line + 1}"
+                f"more than {_MOST_LEVELS} lists and mappings are inside one another"
             )
 
 
