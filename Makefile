@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation heirs tune ui clean
+.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -105,9 +105,23 @@ heirs: $(STAMP) ## compare DPAP with its repaired variants and write the tables 
 	dpap-bench sweep --board dpap-heirs
 	dpap-bench report --board dpap-heirs --update docs/dpap-heirs.md
 
+rule: $(STAMP) ## compute DPAP's rule beside random order in other settings, for docs/dpap.md
+	dpap-bench sweep --board dpap-rule
+	dpap-bench report --board dpap-rule --update docs/dpap.md
+
+synops: $(STAMP) ## compare methods that aim at the same number of SynOps
+	dpap-bench sweep --board equal-synops
+	dpap-bench report --board equal-synops
+
 tune: $(STAMP) ## tune every method, write what is better to methods.yaml and the table to docs/tuning.md
 	dpap-bench tune --all
 	dpap-bench tune --report --update docs/tuning.md
+
+site: docs ## build documentation and all complete boards into site/; it opens on the board desk
+	dpap-bench publish --to site --docs build/docs --home desk --home quick
+
+release: $(STAMP) ## write version and date, commit and tag them: make release VERSION=X.Y.Z
+	$(BIN)/python -m tools.release $(VERSION)
 
 ui: $(STAMP) ## serve MLflow on 127.0.0.1; PORT=5001 sets another port
 	dpap-bench sync --uri sqlite:///mlflow.db

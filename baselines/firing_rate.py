@@ -36,6 +36,7 @@ class FiringRate(GradualPruner):
         granularities=("structured",),
         tracks=("from-scratch", "post-training"),
         needs_activity=True,
+        aims_at_synops=True,
     )
 
     momentum: float = 0.9

@@ -34,6 +34,7 @@ class FPGM(GradualPruner):
         paper="He et al. 2019, Filter pruning via geometric median, arXiv 1811.00250",
         granularities=("structured",),
         tracks=("from-scratch", "post-training"),
+        aims_at_synops=True,
     )
 
     scope: Scope = "layer-wise"

@@ -43,6 +43,7 @@ class Grand(GradualPruner):
         paper="Paul et al. 2021, Deep learning on a data diet, arXiv 2107.07075, carried over",
         granularities=("structured", "unstructured"),
         tracks=("from-scratch", "post-training"),
+        aims_at_synops=True,
     )
 
     updates: int = 20

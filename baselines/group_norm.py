@@ -45,6 +45,7 @@ class GroupNorm(GradualPruner):
         paper="Fang et al. 2023, DepGraph, arXiv 2301.12900",
         granularities=("structured",),
         tracks=("from-scratch", "post-training"),
+        aims_at_synops=True,
     )
 
     strength: float = 0.001

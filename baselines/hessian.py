@@ -43,6 +43,7 @@ class Hessian(GradualPruner):
         paper="LeCun et al. 1989, Optimal brain damage; Theis et al. 2018, arXiv 1801.05787",
         granularities=("structured",),
         tracks=("from-scratch", "post-training"),
+        aims_at_synops=True,
     )
 
     updates: int = 20

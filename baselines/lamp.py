@@ -33,6 +33,7 @@ class Lamp(GradualPruner):
         paper="Lee et al. 2021, Layer-adaptive sparsity, arXiv 2010.07611",
         granularities=("structured", "unstructured"),
         tracks=("from-scratch", "post-training"),
+        aims_at_synops=True,
     )
 
     def unit_scores(self) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ class Magnitude(GradualPruner):
         paper="Zhu and Gupta 2017, To prune, or not to prune, arXiv 1710.01878",
         granularities=("structured", "unstructured", "hybrid"),
         tracks=("from-scratch", "post-training"),
+        aims_at_synops=True,
     )
 
     p: int = 2

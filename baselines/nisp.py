@@ -35,6 +35,7 @@ class Nisp(GradualPruner):
         paper="Yu et al. 2018, NISP, arXiv 1711.05908",
         granularities=("structured",),
         tracks=("from-scratch", "post-training"),
+        aims_at_synops=True,
     )
 
     scope: Scope = "layer-wise"

@@ -41,6 +41,7 @@ class Random(GradualPruner):
         paper="Liu et al. 2022, The unreasonable effectiveness of random pruning, arXiv 2202.02643",
         granularities=("structured", "unstructured", "hybrid", "spatio-temporal"),
         tracks=("from-scratch", "post-training"),
+        aims_at_synops=True,
     )
 
     scope: Scope = "layer-wise"

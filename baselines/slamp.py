@@ -43,6 +43,7 @@ class Slamp(GradualPruner):
         tracks=("from-scratch", "post-training"),
         needs_activity=True,
         after_abstract=True,
+        aims_at_synops=True,
     )
 
     momentum: float = 0.9

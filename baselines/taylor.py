@@ -39,6 +39,7 @@ class Taylor(GradualPruner):
         granularities=("structured", "unstructured"),
         tracks=("from-scratch", "post-training"),
         needs_gradients=True,
+        aims_at_synops=True,
     )
 
     momentum: float = 0.9

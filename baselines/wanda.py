@@ -43,6 +43,7 @@ class Wanda(GradualPruner):
         granularities=("unstructured",),
         tracks=("from-scratch", "post-training"),
         needs_activity=True,
+        aims_at_synops=True,
     )
 
     scope: Scope = "layer-wise"

@@ -56,6 +56,7 @@ class CompetitiveDPAP(TrophicDPAP):
         granularities=("structured", "hybrid"),
         tracks=("from-scratch", "post-training"),
         needs_activity=True,
+        aims_at_synops=True,
     )
 
     start: float = 0.1

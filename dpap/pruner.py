@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from baselines.shared.activity import Activity
 from baselines.shared.contract import PruneContext, Pruner, PrunerInfo
 from baselines.shared.masks import Masks
-from baselines.shared.schedules import UpdateClock, check_window, cubic_density
+from baselines.shared.schedules import UpdateClock, check_window
 from baselines.shared.selection import select
 from dpap.layer import Evidence, LayerState
 from dpap.plasticity import Rule
@@ -48,6 +48,10 @@ class DPAP(Preset, Pruner):
         the paper.
     prune
         What granularity ``hybrid`` prunes: ``units``, ``synapses`` or ``both``.
+    threshold
+        With a target density, the lowest survivals are pruned ``per-layer``, so that all layers
+        lose the same share, or below one ``global`` threshold of all layers. The rule of the paper
+        has the global threshold zero.
     """
 
     info = PrunerInfo(
@@ -58,6 +62,7 @@ class DPAP(Preset, Pruner):
         tracks=("from-scratch", "post-training"),
         emergent=True,
         needs_activity=True,
+        aims_at_synops=True,
     )
 
     updates: int = 100
@@ -66,6 +71,7 @@ class DPAP(Preset, Pruner):
     rule: Rule = "bcm"
     evidence: Evidence = "both"
     prune: Literal["both", "units", "synapses"] = "both"
+    threshold: Literal["per-layer", "global"] = "per-layer"
 
     def __post_init__(self) -> None:
         check_window(min(self.first_update / self.updates, self.stop), self.stop, self.updates)
@@ -171,11 +177,10 @@ class DPAP(Preset, Pruner):
             return None
         units, synapses = self._survivals()
         self.survivals = units
-        target = self.context.density
         masks = (
             self._emergent(units, synapses)
-            if target is None
-            else self._matched(units, synapses, progress, target)
+            if self.context.emergent
+            else self._matched(units, synapses, progress)
         )
         self.alive = dict(masks.units)
         self.connected = {name: masks.parameters[f"{name}.weight"] for name in self.connected}
@@ -214,25 +219,25 @@ class DPAP(Preset, Pruner):
         return self.context.structure.masks(kept, {k: v >= 0 for k, v in synapses.items()})
 
     def _matched(
-        self,
-        units: Mapping[str, Tensor],
-        synapses: Mapping[str, Tensor],
-        progress: float,
-        target: float,
+        self, units: Mapping[str, Tensor], synapses: Mapping[str, Tensor], progress: float
     ) -> Masks:
-        """Prune the lowest survivals of every layer, at the density of the schedule."""
+        """Prune the lowest survivals, at the density of the schedule."""
         self.finished = progress >= self.stop
+
+        def chosen(density: float) -> Masks:
+            return select(
+                self.context.structure,
+                density,
+                self.context.generator,
+                units=units,
+                weights=synapses or None,
+                scope="global" if self.threshold == "global" else "layer-wise",
+                exact=self.finished or self.prune == "synapses",
+                minimum_width=self.minimum_width,
+            )
+
         start = self.first_update / self.updates
-        return select(
-            self.context.structure,
-            cubic_density(progress, start, self.stop, target),
-            self.context.generator,
-            units=units,
-            weights=synapses or None,
-            scope="layer-wise",
-            exact=self.finished or self.prune == "synapses",
-            minimum_width=self.minimum_width,
-        )
+        return self.context.select(chosen, progress, start, self.stop)
 
 
 @dataclass

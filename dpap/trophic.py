@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from baselines.shared.activity import Activity
 from baselines.shared.contract import PruneContext, Pruner, PrunerInfo
 from baselines.shared.masks import Masks
-from baselines.shared.schedules import UpdateClock, check_window, cubic_density
+from baselines.shared.schedules import UpdateClock, check_window
 from baselines.shared.selection import select
 from dpap.support import trophic_support
 
@@ -64,6 +65,7 @@ class TrophicDPAP(Pruner):
         tracks=("from-scratch", "post-training"),
         emergent=True,
         needs_activity=True,
+        aims_at_synops=True,
     )
 
     start: float = 0.25
@@ -130,11 +132,11 @@ class TrophicDPAP(Pruner):
             name: score.cpu().masked_fill(~self.connected[name], -torch.inf)
             for name, score in self.synapse_scores().items()
         }
-        if self.context.density is None:
+        if self.context.emergent:
             masks = self._emergent(units, synapses)
         else:
-            density = cubic_density(progress, self.start, self.stop, self.context.density)
-            masks = self._matched(units, synapses, density)
+            matched = partial(self._matched, units, synapses)
+            masks = self.context.select(matched, progress, self.start, self.stop)
         self.alive = dict(masks.units)
         self.connected = {name: masks.parameters[f"{name}.weight"] for name in self.connected}
         return masks

@@ -31,6 +31,8 @@ from baselines.shared.activity import Activity
 from baselines.shared.groups import Structure
 from baselines.shared.info import Granularity, PrunerInfo, Quantity, Track
 from baselines.shared.masks import Masks
+from baselines.shared.schedules import cubic_density
+from baselines.shared.synops_target import SynopsTarget
 
 __all__ = [
     "Activity",
@@ -40,6 +42,7 @@ __all__ = [
     "Pruner",
     "PrunerInfo",
     "Quantity",
+    "SynopsTarget",
     "Track",
 ]
 
@@ -164,7 +167,8 @@ class PruneContext:
     granularity
         What to remove in this run.
     density
-        Target density, kept / prunable weights, in (0, 1]. None: the method finds its own.
+        Target density, kept / prunable weights, in (0, 1]. None: `synops` is the target, or the
+        method finds a density of its own.
     generator
         The only source of random numbers that a method may use.
     steps
@@ -174,6 +178,8 @@ class PruneContext:
     learning_rate
         Progress -> learning rate of the recipe, without restarts. For methods that update weights
         themselves.
+    synops
+        Target SynOps, for methods with ``info.aims_at_synops``; None: the target is a density.
     """
 
     structure: Structure
@@ -183,6 +189,35 @@ class PruneContext:
     steps: int = 1
     probe: Probe | None = None
     learning_rate: Callable[[float], float] = _no_rate
+    synops: SynopsTarget | None = None
+
+    @property
+    def emergent(self) -> bool:
+        """Whether the method finds a density of its own."""
+        return self.density is None and self.synops is None
+
+    def select(
+        self, select: Callable[[float], Masks], progress: float, start: float, stop: float
+    ) -> Masks:
+        """Select at the density of the cubic schedule.
+
+        If the target is a number of SynOps, the schedule ends at the density at which the selection
+        has this number now. It is searched again and again during the run, and by the last call, at
+        `stop`, which meets the target.
+
+        Parameters
+        ----------
+        select
+            Density in (0, 1] -> masks; it changes no state but that of `generator`.
+        progress, start, stop
+            As for `cubic_density`.
+        """
+        final = self.density
+        if self.synops is not None:
+            last = progress >= stop
+            final = self.synops.at(progress, select, self.generator, last=last)
+        assert final is not None, "an emergent run has no schedule"
+        return select(cubic_density(progress, start, stop, final))
 
 
 class Pruner:

@@ -87,7 +87,6 @@ class GradualPruner(Pruner):
         if not self.due(progress):
             return None
         self.clock.due(progress)
-        assert self.context.density is not None
         self.finished = progress >= self.stop
         structure, granularity = self.context.structure, self.context.granularity
         weights: dict[str, Tensor] = {}
@@ -95,14 +94,13 @@ class GradualPruner(Pruner):
             layers = [x for x in structure.layers if granularity != "hybrid" or x.kind == "linear"]
             scores = self.weight_scores()
             weights = {layer.name: scores[layer.name] for layer in layers}
-        masks = select(
-            structure,
-            cubic_density(progress, self.start, self.stop, self.context.density),
-            self.context.generator,
-            units=None if granularity == "unstructured" else self._alive_scores(),
-            weights=weights,
-            scope=self.scope,
-        )
+        units = None if granularity == "unstructured" else self._alive_scores()
+
+        def chosen(density: float) -> Masks:
+            draw = self.context.generator
+            return select(structure, density, draw, units=units, weights=weights, scope=self.scope)
+
+        masks = self.context.select(chosen, progress, self.start, self.stop)
         self.alive = dict(masks.units)
         return masks
 

@@ -69,6 +69,9 @@ class PrunerInfo:
     regrows
         Whether pruned units may come back. If not, the training loop may remove them from the
         network before training ends.
+    aims_at_synops
+        Whether the method can meet a target in SynOps instead of a density: it selects by
+        `PruneContext.select`.
     after_abstract
         Whether the method is written after the abstract of its paper, because the full text was not
         available. Its rows stay out of headlines: the best of a table, the overview of a page.
@@ -84,4 +87,5 @@ class PrunerInfo:
     needs_gradients: bool = False
     needs_spikes: bool = False
     regrows: bool = False
+    aims_at_synops: bool = False
     after_abstract: bool = False

@@ -26,7 +26,7 @@ def faults(*folders: Path, any_code: bool = False) -> Iterator[Fault]:
     folders
         Folders with records at any depth.
     any_code
-        Whether records of other versions of the code are allowed.
+        Whether records of other versions of the code are allowed. Records of tuning always are.
 
     Yields
     ------
@@ -48,7 +48,8 @@ def faults(*folders: Path, any_code: bool = False) -> Iterator[Fault]:
     for path, record in records.items():
         for sentence in contradictions(record):
             yield path, sentence
-        reason = None if any_code else _other_code(record)
+        # A confirmation says why a value was chosen, by the code of its time.
+        reason = None if any_code or record.spec.tuning else _other_code(record)
         if reason is not None:
             yield path, reason
 

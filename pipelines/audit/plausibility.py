@@ -14,7 +14,7 @@ from pipelines.records.correct import correct_samples
 from pipelines.records.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, Outcome
 from pipelines.records.record import RunRecord
 from pipelines.records.trajectory import Trajectory
-from pipelines.settings.tolerance import TOLERANCE
+from pipelines.settings.tolerance import off_target
 
 #: Statuses of runs that reached the end of their budget. These runs have an outcome.
 FINISHED = ("ok", "off-target")
@@ -252,13 +252,13 @@ def _confusion_fits(outcome: Outcome) -> bool:
 
 def _wrong_density(record: RunRecord, cost: Cost) -> Iterator[str]:
     """The density must fit its target, the status, the curve, and a whole number of weights."""
-    target, density = record.spec.target, cost.density
+    density = cost.density
     reinit = record.spec.control == "reinit"  # its density is relative to its parent's weights
-    missed = target is not None and abs(density - target) > TOLERANCE[record.spec.granularity]
+    missed = off_target(record.spec, density, cost.synops)
     if missed and record.status == "ok" and not reinit:
-        yield f"is ok, but its density {density:.4f} misses the target {target:g}."
+        yield f"is ok, but misses its target: {missed}."
     if record.status == "off-target" and not missed:
-        yield f"is off-target, but its density {density:.4f} meets the target."
+        yield "is off-target, but meets its target."
     kept = density * cost.prunable
     if abs(kept - round(kept)) > 1e-6 * cost.prunable:
         yield (

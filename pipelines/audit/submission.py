@@ -209,7 +209,7 @@ def _wanted(submission: Submission, params: Params, store: Store) -> list[RunSpe
     """Return all cells of a submission: seeds, densities and settings are those of this project."""
     board = params.board(submission.board)
     new = tuple(name for name in submission.names if name not in board.methods)
-    board = board.model_copy(update={"baselines": board.baselines + new})
+    board = board.with_baselines(new)
     ours = params.model_copy(update={"boards": params.boards | {submission.board: board}})
     cells = ours.cells(submission.board, methods=submission.names)
     if any(not store.path(spec).exists() for spec in cells):

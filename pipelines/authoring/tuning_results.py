@@ -166,20 +166,28 @@ def write_result(folder: Path, study: Study, result: Result) -> None:
         If a file cannot be written.
     """
     results = read_results(folder, study.name)
+    before = _run_ids(results)
     results.setdefault(study.kind, {})[study.granularity] = result
     plain = _RESULTS.dump_python(results, exclude_none=True)
     with atomic_file(folder / f"{study.name}.yaml") as file:
         file.write(write_yaml(plain, _HEADING).encode())
-    named = {
+    # Records that no result ever named may belong to a study whose result is not written yet.
+    gone = before - _run_ids(results)
+    for path in confirmation_records(study.trials, study):
+        if path.stem in gone:
+            path.unlink()
+            path.with_suffix(PROVENANCE).unlink(missing_ok=True)
+
+
+def _run_ids(results: Results) -> set[str]:
+    """Return the run ids of all confirmations of a method."""
+    return {
         run_id
-        for one in (each for granularities in results.values() for each in granularities.values())
+        for granularities in results.values()
+        for one in granularities.values()
         if one.comparison
         for run_id in one.comparison.default_runs + one.comparison.found_runs
     }
-    for path in confirmation_records(study.trials, study):
-        if path.stem not in named:
-            path.unlink()
-            path.with_suffix(PROVENANCE).unlink(missing_ok=True)
 
 
 def confirmation_records(trials: Trials, study: Study) -> list[Path]:

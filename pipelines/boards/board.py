@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.shared.info import Granularity, PrunerInfo, Track
-from pipelines.common.errors import unknown
+from pipelines.common.errors import InputError, unknown
 from pipelines.common.structs import LARGEST
 from pipelines.methods.catalogue import info
-from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, Control
+from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, SYNOPS, Control
 from pipelines.settings.workload import Workload
 
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
@@ -26,7 +26,7 @@ class Place(NamedTuple):
         Name of the workload.
     name
         METHOD or METHOD:VARIANT.
-    granularity, density, seed, track
+    granularity, density, seed, track, synops
         As in `pipelines.settings.spec.RunSpec`.
     """
 
@@ -36,6 +36,7 @@ class Place(NamedTuple):
     density: float | str
     seed: int
     track: Track
+    synops: float | None = None
 
 
 class Board(BaseModel):
@@ -54,10 +55,20 @@ class Board(BaseModel):
         Granularities of the board; if empty, each method has all that it supports.
     densities
         Target densities of every method.
+    granularity_densities
+        Granularity -> target densities that replace `densities` for this granularity.
     workload_densities
-        Workload -> target densities that replace `densities` for this workload.
+        Workload -> target densities that replace both for this workload.
+    synops
+        Workload -> target SynOps per sample of every method that can aim at SynOps.
+    tables
+        Workload -> granularity -> the methods compared there. It keeps a board of many methods
+        small; if empty, each method has all granularities that it supports. The unpruned network
+        needs no entry.
     emergent
         Whether methods that can find a density themselves also run without a target density.
+    matched
+        Which baselines have matched runs, at the densities that were found; None: all.
     seeds
         Seeds; every method has the same ones.
     tracks
@@ -74,8 +85,12 @@ class Board(BaseModel):
     dpap: tuple[str, ...] = ()
     granularities: tuple[Granularity, ...] = ()
     densities: tuple[Density, ...] = ()
+    granularity_densities: dict[Granularity, tuple[Density, ...]] = Field(default_factory=dict)
     workload_densities: dict[str, tuple[Density, ...]] = Field(default_factory=dict)
+    synops: dict[str, tuple[Annotated[float, Field(gt=0)], ...]] = Field(default_factory=dict)
+    tables: dict[str, dict[Granularity, tuple[str, ...]]] = Field(default_factory=dict)
     emergent: bool = False
+    matched: tuple[str, ...] | None = None
     seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...] = Field(min_length=1)
     tracks: tuple[Track, ...] = Field(("from-scratch",), min_length=1)
     controls: tuple[Control, ...] = ()
@@ -89,10 +104,20 @@ class Board(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _own_workloads(self) -> Board:
-        for name in self.workload_densities:
-            if name not in self.workloads:
-                raise ValueError(f"workload_densities names '{name}', which is not on the board")
+    def _own_names(self) -> Board:
+        compared = (
+            one for table in self.tables.values() for names in table.values() for one in names
+        )
+        for field, names, there in (
+            ("workload_densities", self.workload_densities, self.workloads),
+            ("synops", self.synops, self.workloads),
+            ("tables", self.tables, self.workloads),
+            ("tables", compared, self.methods),
+            ("matched", self.matched or (), self.baselines),
+        ):
+            for name in names:
+                if name not in there:
+                    raise ValueError(f"{field} names '{name}', which is not on the board")
         return self
 
     @property
@@ -100,27 +125,36 @@ class Board(BaseModel):
         """All methods of the board."""
         return self.baselines + self.dpap
 
-    def require(
-        self, workloads: Sequence[str] | None = None, methods: Sequence[str] | None = None
-    ) -> None:
-        """Raise InputError if the board has not all of these workloads and methods."""
-        for kind, wanted, there in (
-            ("workload of the board", workloads, self.workloads),
-            ("method of the board", methods, self.methods),
-        ):
-            for name in wanted or ():
-                if name not in there:
-                    raise unknown(kind, name, there)
+    @property
+    def targets(self) -> tuple[Density, ...]:
+        """All target densities of the board, each once."""
+        groups = (*self.granularity_densities.values(), *self.workload_densities.values())
+        found = [*self.densities, *(density for group in groups for density in group)]
+        return tuple(dict.fromkeys([*found, *([EMERGENT] if self.emergent else [])]))
+
+    def with_baselines(self, names: Sequence[str]) -> Board:
+        """Return the board with more baselines, in every table whose granularity they support."""
+        tables = {
+            workload: {
+                granularity: (*there, *(name for name in names if _prunes(name, granularity)))
+                for granularity, there in table.items()
+            }
+            for workload, table in self.tables.items()
+        }
+        update = {"baselines": (*self.baselines, *names), "tables": tables}
+        return self.model_copy(update=update)
 
     def places(
         self,
         known: Mapping[str, Workload],
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
+        densities: Sequence[float | str] | None = None,
     ) -> Iterator[Place]:
-        """Yield the cells of the board, or those of some of its workloads and methods.
+        """Yield the cells of the board, or those of some of its workloads, methods and densities.
 
-        Combinations that a method does not support are left out.
+        Combinations that a method does not support are left out. The order is that of the board:
+        workload by workload, and method by method.
 
         Parameters
         ----------
@@ -128,6 +162,8 @@ class Board(BaseModel):
             Workload -> its settings.
         workloads, methods
             Names; None: all of the board.
+        densities
+            Target densities; the unpruned network comes with any of them. None: all of the board.
 
         Yields
         ------
@@ -137,41 +173,91 @@ class Board(BaseModel):
         Raises
         ------
         InputError
-            If the board has no such workload or method.
+            If the board has no such workload, method or density.
         """
-        self.require(workloads, methods)
+        self.require(workloads, methods, densities)
         for workload in workloads or self.workloads:
             for name in methods or self.methods:
                 about = info(name.partition(":")[0])
                 if fits(about, known.get(workload)):
                     for track in (t for t in self.tracks if t in about.tracks):
-                        for granularity, density in self._targets(about, workload, known):
+                        targets = self._targets(name, workload, known, densities)
+                        for granularity, density, synops in targets:
                             for seed in self.seeds:
-                                yield Place(workload, name, granularity, density, seed, track)
+                                yield Place(
+                                    workload, name, granularity, density, seed, track, synops
+                                )
+
+    def require(
+        self,
+        workloads: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+        densities: Sequence[float | str] | None = None,
+    ) -> None:
+        """Raise InputError if the board has no such workload, method or density."""
+        for kind, wanted, there in (
+            ("workload of the board", workloads, self.workloads),
+            ("method of the board", methods, self.methods),
+        ):
+            for name in wanted or ():
+                if name not in there:
+                    raise unknown(kind, name, there)
+        for density in densities or ():
+            if density not in self.targets:
+                raise InputError(
+                    f"the board has no density {density}; it has {_listed(self.targets)}."
+                )
 
     def _targets(
-        self, about: PrunerInfo, workload: str, known: Mapping[str, Workload]
-    ) -> Iterator[tuple[str, float | str]]:
-        """Yield granularity and density of the cells of a method on a workload."""
+        self,
+        name: str,
+        workload: str,
+        known: Mapping[str, Workload],
+        densities: Sequence[float | str] | None,
+    ) -> Iterator[tuple[str, float | str, float | None]]:
+        """Yield granularity, density and target SynOps of the cells of a method on a workload."""
+        about = info(name.partition(":")[0])
         for granularity in self.granularities or about.granularities:
-            if granularity not in about.granularities or not self._wanted(about, granularity):
+            if granularity not in about.granularities:
+                continue
+            if not self.compares(name, workload, granularity):
                 continue
             if not fits(about, known.get(workload), granularity):
                 continue
             if granularity == "none":
-                yield granularity, 1.0
+                yield granularity, 1.0, None
                 continue
-            if self.emergent and about.emergent:
-                yield granularity, EMERGENT
-            for density in self.workload_densities.get(workload, self.densities):
-                yield granularity, density
+            usual = self.granularity_densities.get(granularity, self.densities)
+            targets = self.workload_densities.get(workload, usual)
+            found = (EMERGENT,) if self.emergent and about.emergent else ()
+            for density in (*found, *targets):
+                if densities is None or density in densities:
+                    yield granularity, density, None
+            if about.aims_at_synops and granularity != SPATIO_TEMPORAL and densities is None:
+                for synops in self.synops.get(workload, ()):
+                    yield granularity, SYNOPS, synops
 
-    def _wanted(self, about: PrunerInfo, granularity: str) -> bool:
-        """Whether a method is compared at a granularity: `random` only where others prune."""
+    def compares(self, name: str, workload: str, granularity: str) -> bool:
+        """Whether the board has a method in a table, if the method supports the granularity.
+
+        Without `tables`, `random` is compared only where others prune.
+        """
+        about = info(name.partition(":")[0])
+        if self.tables:
+            table = self.tables.get(workload, {}).get(cast(Granularity, granularity), ())
+            return granularity == "none" or name in table
         others = (info(name.partition(":")[0]) for name in self.methods)
         return about.name != RANDOM or any(
             granularity in other.granularities for other in others if other.name != RANDOM
         )
+
+
+def _prunes(name: str, granularity: str) -> bool:
+    return granularity in info(name.partition(":")[0]).granularities
+
+
+def _listed(targets: Sequence[Density]) -> str:
+    return ", ".join(map(str, targets))
 
 
 def fits(about: PrunerInfo, settings: Workload | None, granularity: str = "") -> bool:

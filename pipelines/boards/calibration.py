@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from time import process_time
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ _EVENTS = 0.05
 
 @dataclass(frozen=True)
 class Pace:
-    """Time that a device needs for one sample.
+    """Time that a device needs for one sample; on a CPU, processor time of all threads.
 
     Parameters
     ----------
@@ -175,7 +176,12 @@ def _step(network: Network, optimizer: torch.optim.Optimizer, kind: Loss, inputs
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Run a function once and return the seconds that it took on the device."""
-    start = clock(device)
+    """Run a function once and return the seconds that it took on the device.
+
+    On a CPU these are seconds of processor time, of all threads together, so that other programs on
+    the machine do not change the estimate.
+    """
+    time = process_time if device.type == "cpu" else partial(clock, device)
+    start = time()
     work()
-    return clock(device) - start
+    return time() - start

@@ -123,6 +123,7 @@ def runs_of(
     find: Callable[[RunSpec], RunRecord | None],
     workloads: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
+    densities: Sequence[float | str] | None = None,
     *,
     admit: bool = False,
 ) -> Iterator[Run]:
@@ -137,8 +138,8 @@ def runs_of(
         The board is one of `params`.
     find
         Returns the record of a run, or None if it has none.
-    workloads, methods
-        Names; None: all of the board. The matched runs of a method belong to it.
+    workloads, methods, densities
+        As for `Board.places`; None: all of the board. The matched runs of a method belong to it.
     admit
         As for `Params.spec`.
 
@@ -150,10 +151,10 @@ def runs_of(
     Raises
     ------
     InputError
-        If the board has no such workload or method.
+        If the board has no such workload, method or density.
     """
     grid = params.board(board)
-    for place in grid.places(params.workloads, workloads, methods):
+    for place in grid.places(params.workloads, workloads, methods, densities):
         cell = params.spec(*place, admit=admit)
         record = find(cell)
         yield Run(cell, record is not None)

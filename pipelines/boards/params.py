@@ -85,6 +85,7 @@ class Params(BaseModel):
         density: float | str,
         seed: int,
         track: str = "from-scratch",
+        synops: float | None = None,
         *,
         admit: bool = True,
     ) -> RunSpec:
@@ -99,11 +100,13 @@ class Params(BaseModel):
         granularity
             What the method removes; None: the first granularity that it supports.
         density
-            Target density in (0, 1], or ``emergent``.
+            Target density in (0, 1], or ``emergent``, or ``synops``.
         seed
             Seed of all random streams.
         track
             ``from-scratch`` or ``post-training``.
+        synops
+            Target SynOps per sample, if `density` is ``synops``.
         admit
             Whether to check that the method can run the cell. The check imports the method, and
             with it torch. Code that only reads records does without the check.
@@ -145,6 +148,7 @@ class Params(BaseModel):
             "options": self.options(name, workload, granularity) | changes.get(variant, {}),
             "variant": variant,
             "track": track,
+            "synops": synops,
             "threads": self.compute.threads,
             "device": self.compute.device,
         }
@@ -192,26 +196,27 @@ class Params(BaseModel):
         board: str,
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
+        densities: Sequence[float | str] | None = None,
         *,
         admit: bool = True,
     ) -> list[RunSpec]:
-        """Return all cells of a board, or those of some of its workloads and methods.
+        """Return all cells of a board, or those of some of its workloads, methods and densities.
 
         Parameters
         ----------
         board
             Name of the board.
-        workloads, methods
-            Names; None: all of the board.
+        workloads, methods, densities
+            As for `Board.places`; None: all of the board.
         admit
             As for `spec`.
 
         Raises
         ------
         InputError
-            If the board has no such workload or method.
+            If the board has no such workload, method or density.
         """
-        places = self.board(board).places(self.workloads, workloads, methods)
+        places = self.board(board).places(self.workloads, workloads, methods, densities)
         return [self.spec(*place, admit=admit) for place in places]
 
     def size(self, board: str) -> int:
@@ -223,6 +228,7 @@ class Params(BaseModel):
         board: str,
         store: Store,
         workloads: Sequence[str] | None = None,
+        densities: Sequence[float | str] | None = None,
         *,
         admit: bool = True,
     ) -> list[RunSpec]:
@@ -237,12 +243,12 @@ class Params(BaseModel):
             Name of the board.
         store
             Records of the board.
-        workloads
-            Names; None: all of the board.
+        workloads, densities
+            As for `Board.places`; None: all of the board.
         admit
             As for `spec`.
         """
-        places = self.board(board).places(self.workloads, workloads)
+        places = self.board(board).places(self.workloads, workloads, None, densities)
         emergent = (place for place in places if place.density == EMERGENT)
         return [
             replace(
@@ -255,17 +261,20 @@ class Params(BaseModel):
         ]
 
     def matched_names(self, board: str, place: Place) -> list[str]:
-        """Return the board's baselines that support granularity, track and workload of a cell.
+        """Return the board's baselines that have matched runs of a cell.
 
-        A spatio-temporal cell has none, because a density does not say how many time steps to
-        silence; its shuffled control has the same number.
+        They support its granularity, track and workload. A spatio-temporal cell has none, because a
+        density does not say how many time steps to silence; its shuffled control has the same
+        number.
         """
+        grid = self.board(board)
         return [
             name
-            for name in self.board(board).baselines
+            for name in (grid.baselines if grid.matched is None else grid.matched)
             for about in (info(name.partition(":")[0]),)
             if place.granularity != SPATIO_TEMPORAL
             and place.granularity in about.granularities
+            and (not grid.tables or grid.compares(name, place.workload, place.granularity))
             and place.track in about.tracks
             and fits(about, self.workloads[place.workload])
         ]
@@ -276,6 +285,7 @@ class Params(BaseModel):
         store: Store,
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
+        densities: Sequence[float | str] | None = None,
         *,
         admit: bool = True,
     ) -> list[RunSpec]:
@@ -289,8 +299,8 @@ class Params(BaseModel):
             Name of the board.
         store
             Records of the board.
-        workloads, methods
-            Names; None: all of the board.
+        workloads, methods, densities
+            As for `Board.places`; None: all of the board.
         admit
             As for `spec`.
         """
@@ -299,7 +309,7 @@ class Params(BaseModel):
             return []
         return [
             control
-            for cell in self.cells(board, workloads, methods, admit=admit)
+            for cell in self.cells(board, workloads, methods, densities, admit=admit)
             for control in (replace(cell, control=kind) for kind in kinds)
             if refusal(control) is None and reached(store.find(cell))
         ]
@@ -311,13 +321,14 @@ class Params(BaseModel):
         store: Store,
         workloads: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
+        densities: Sequence[float | str] | None = None,
     ) -> list[RunSpec]:
         """Return one part of a board: the result of `cells`, `matched` or `controls`."""
         if what == "matched":
-            return self.matched(board, store, workloads)
+            return self.matched(board, store, workloads, densities)
         if what == "controls":
-            return self.controls(board, store, workloads, methods)
-        return self.cells(board, workloads, methods)
+            return self.controls(board, store, workloads, methods, densities)
+        return self.cells(board, workloads, methods, densities)
 
     def everything(self, board: str, store: Store) -> list[RunSpec]:
         """Return all runs of a board: cells, matched runs and controls."""
@@ -423,6 +434,21 @@ def read_density(name: str, text: str | None) -> float | str:
         if info(name.partition(":")[0]).granularities == ("none",):
             return 1.0
         raise InputError(f"method '{name}' needs --density, for example 0.25.")
+    return _density(text)
+
+
+def read_densities(texts: Sequence[str] | None) -> list[float | str] | None:
+    """Read the densities of the option ``--density`` of commands for boards; None stays None.
+
+    Raises
+    ------
+    InputError
+        If one is neither a number nor ``emergent``.
+    """
+    return [_density(text) for text in texts] if texts else None
+
+
+def _density(text: str) -> float | str:
     if text == EMERGENT:
         return text
     try:

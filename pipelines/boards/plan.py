@@ -40,7 +40,7 @@ class Need:
     batch
         Batch size that was timed; None: nothing was timed.
     hours
-        Hours of one process on this device; None: nothing was timed.
+        Core hours on a CPU, hours of one process on a GPU; None: nothing was timed.
     """
 
     workload: str
@@ -58,6 +58,7 @@ def count_runs(
     workloads: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     stores: Sequence[Store] = (),
+    densities: Sequence[float | str] | None = None,
 ) -> Counter[tuple[str, str]]:
     """Count the runs of a board that have no valid record, by workload and track.
 
@@ -70,8 +71,8 @@ def count_runs(
         All settings.
     board
         Name of the board.
-    workloads, methods
-        Names; None: all of the board.
+    workloads, methods, densities
+        As for `Board.places`; None: all of the board.
     stores
         Where records are looked for: the store of the board, then those of other boards, from which
         a sweep copies. Without any, all runs are counted.
@@ -84,7 +85,7 @@ def count_runs(
     Raises
     ------
     InputError
-        If the board has no such workload or method.
+        If the board has no such workload, method or density.
     """
 
     def find(spec: RunSpec) -> RunRecord | None:
@@ -92,7 +93,7 @@ def count_runs(
         return next((record for store in there if (record := store.valid(spec))), None)
 
     runs, starts = Counter[tuple[str, str]](), set[tuple[str, int]]()
-    for spec, found in runs_of(params, board, find, workloads, methods, admit=True):
+    for spec, found in runs_of(params, board, find, workloads, methods, densities, admit=True):
         if found:
             continue
         runs[spec.workload, spec.track] += 1
@@ -116,6 +117,7 @@ def plan_board(
     workloads: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     stores: Sequence[Store] = (),
+    densities: Sequence[float | str] | None = None,
 ) -> list[Need]:
     """Estimate the cost of a board, workload by workload.
 
@@ -127,8 +129,8 @@ def plan_board(
         Name of the board.
     seconds
         Time to spend on measuring training steps, all workloads together; 0: measure nothing.
-    workloads, methods
-        Names; None: all of the board.
+    workloads, methods, densities
+        As for `Board.places`; None: all of the board.
     stores
         As for `count_runs`.
 
@@ -140,14 +142,14 @@ def plan_board(
     Raises
     ------
     InputError
-        If the board has no such workload or method.
+        If the board has no such workload, method or density.
     BenchError
         If a workload does not fit into the memory of this device.
     """
     import torch
 
     torch.set_num_threads(params.compute.threads)
-    runs = count_runs(params, board, workloads, methods, stores)
+    runs = count_runs(params, board, workloads, methods, stores, densities)
     names = list(dict.fromkeys(workload for workload, _ in runs))
     return [_need(params, name, runs, seconds / len(names)) for name in names]
 

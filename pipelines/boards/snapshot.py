@@ -161,7 +161,7 @@ def _newest(folder: Path) -> Iterator[RunRecord]:
     for part in ("records", "controls"):
         for _, record in Store(folder / part).records():
             spec = record.spec
-            target = spec.matched_to or spec.density
+            target = spec.matched_to or spec.aim
             key = (spec.workload, spec.name, spec.granularity, target, spec.seed, spec.track)
             other = newest.setdefault((*key, spec.control), record)
             if _time(record) > _time(other):

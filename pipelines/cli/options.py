@@ -27,6 +27,14 @@ OnlyMethods = Annotated[
     list[str] | None,
     typer.Option(help="Only this method; may be given several times. Default: all."),
 ]
+OnlyDensities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--density",
+        help="Only this target density, or 'emergent'; may be given several times. The unpruned "
+        "network comes with each. Default: all.",
+    ),
+]
 Rerun = Annotated[
     bool,
     typer.Option(help="Compute some cells, chosen at random, again, and compare the outcomes."),

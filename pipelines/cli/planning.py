@@ -12,6 +12,7 @@ from pipelines.cli.options import (
     BoardName,
     DeviceName,
     Json,
+    OnlyDensities,
     OnlyMethods,
     OnlyWorkloads,
     print_json,
@@ -27,6 +28,7 @@ def plan(
     board: BoardName = "paper",
     workload: OnlyWorkloads = None,
     method: OnlyMethods = None,
+    density: OnlyDensities = None,
     seconds: Annotated[
         float,
         typer.Option(min=0, help="Seconds to spend on measuring training steps; 0: no hours."),
@@ -44,7 +46,7 @@ def plan(
 
     The table shows runs, training samples, FLOPs, and hours on this device.
     """
-    from pipelines.boards.params import load_params
+    from pipelines.boards.params import load_params, read_densities
     from pipelines.boards.plan import plan_board
     from pipelines.records.store import board_store
     from pipelines.training.machine import device_name, find_device
@@ -53,13 +55,14 @@ def plan(
     params = load_params(root, device)
     names = dict.fromkeys([board, *params.boards]) if missing else ()
     stores = [board_store(root, name) for name in names]
-    needs = plan_board(params, board, seconds, workload, method, stores)
+    densities = read_densities(density)
+    needs = plan_board(params, board, seconds, workload, method, stores, densities)
     name = device_name(find_device(params.compute.device))
     if as_json:
         print_json({"board": board, "device": name, "needs": [asdict(need) for need in needs]})
         return
     threads = "one thread" if params.compute.threads == 1 else f"{params.compute.threads} threads"
-    where = f"{threads} of this CPU" if name == "cpu" else name
+    where = f"core hours of {threads} of this CPU" if name == "cpu" else f"one process on {name}"
     print(to_text(needs, where, missing=missing))
 
 
@@ -119,8 +122,8 @@ def _basis(device: str, *, timed: bool, missing: bool) -> str:
         "validation after each epoch and the test are included.\n"
     )
     hours = (
-        f"Hours: one process on {device}. Training steps and evaluations of the dense network\n"
-        "were timed on random samples in memory. The estimate leaves out the work of the\n"
-        "methods, the time that live shrink saves, and the reading of files."
+        f"Hours: {device}. Training steps and evaluations of the dense network were\n"
+        "timed on random samples in memory. The estimate leaves out the work of the methods, the\n"
+        "time that live shrink saves, and the reading of files."
     )
     return counted + (hours if timed else "Hours: none, because --seconds 0 measures nothing.")

@@ -34,6 +34,14 @@ def verify(
         bool,
         typer.Option("--seal", help="First write the hash of every record to SHA256SUMS."),
     ] = False,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            help="With --seal: also seal a board with missing cells, whose records come as they "
+            "are computed.",
+        ),
+    ] = False,
     take_in: Annotated[
         bool,
         typer.Option("--take-in", help="Copy the records of a valid submission into results/."),
@@ -55,6 +63,8 @@ def verify(
             "a submission is sealed already, and must come from the current code; leave out --seal "
             "and --any-code."
         )
+    if partial and not write_seal:
+        raise InputError("--partial says which boards may be sealed; give --seal, too.")
     if take_in and not packed:
         raise InputError("only a packed submission can be taken in; give the path of its file.")
     if path is not None and packed:
@@ -65,7 +75,7 @@ def verify(
         raise InputError(
             f"{path or root / 'results' / 'boards'} holds no record; give a folder of records."
         )
-    if write_seal:
+    if write_seal and not partial:
         _require_complete([folder for folders in places for folder in folders], root)
     for folders in places if write_seal else ():
         for folder in folders:
@@ -128,20 +138,33 @@ def publish(
             "complete."
         ),
     ] = None,
+    home: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Board that the site opens on; if several are given, the first that the site has. "
+            "Default: an overview."
+        ),
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="Folder of the built documentation, which is added.")
+    ] = None,
 ) -> None:
     """Write a web site of the boards.
 
     It has an overview, the page, tables and figures of each board, and a seal of the records.
     """
     from pipelines.boards.params import load_params
-    from pipelines.report.site import complete, write_site
+    from pipelines.report.site import Entrance, complete, write_site
 
     root = project_root()
     params = load_params(root)
     boards = board or list(complete(params, root))
     if not boards:
         raise BenchError("no board has all its records; run dpap-bench sweep, or make repro.")
-    count = write_site(params, boards, root, to)
+    for name in home or ():
+        params.board(name)  # refuses an unknown name
+    opened = next((name for name in home or () if name in boards), "")
+    count = write_site(params, boards, root, to, Entrance(opened, docs))
     print(f"{', '.join(boards)}: {count} records, {to / 'index.html'}")
 
 
@@ -200,7 +223,10 @@ def _require_complete(folders: Sequence[Path], root: Path) -> None:
             try:
                 collect(params.everything(board, store), store)
             except BenchError as error:
-                raise BenchError(f"the board '{board}' cannot be sealed: {error}") from error
+                raise BenchError(
+                    f"the board '{board}' cannot be sealed: {error} To seal what there is, add "
+                    "--partial."
+                ) from error
 
 
 def _verify_submission(path: Path, root: Path, *, rerun: bool, take_in: bool) -> None:

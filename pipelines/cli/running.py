@@ -17,6 +17,7 @@ from pipelines.cli.options import (
     DataName,
     DeviceName,
     Json,
+    OnlyDensities,
     OnlyMethods,
     OnlyWorkloads,
     Uri,
@@ -93,6 +94,14 @@ def run(
             "finds the density."
         ),
     ] = None,
+    synops: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Target SynOps per sample, in the place of a density. The density is searched on "
+            "validation samples.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     granularity: Annotated[
         str | None,
@@ -115,19 +124,21 @@ def run(
 ) -> None:
     """Run one cell and print its result.
 
-    A cell is one workload, method, granularity, density, seed and track. The record is written to
+    A cell is one workload, method, granularity, target, seed and track. The record is written to
     results/local; no board changes.
     """
     from pipelines import data
     from pipelines.boards.params import load_params, read_density
     from pipelines.engines.engine import run_cells
     from pipelines.records.store import Store
+    from pipelines.settings.spec import SYNOPS
 
     if uri and not live:
         raise InputError("--uri says where --live writes to; give both, or neither.")
     root = project_root()
-    target = read_density(method, density)
-    spec = load_params(root, device).spec(workload, method, granularity, target, seed, track)
+    target = read_density(method, density) if synops is None or density else SYNOPS
+    params = load_params(root, device)
+    spec = params.spec(workload, method, granularity, target, seed, track, synops)
     store = Store(root / "results" / "local")
     record = None if again else store.valid(spec)
     if record is None:
@@ -155,6 +166,7 @@ def sweep(
     board: BoardName = "quick",
     workload: OnlyWorkloads = None,
     method: OnlyMethods = None,
+    density: OnlyDensities = None,
     only: Annotated[
         Only | None,
         typer.Option(
@@ -176,7 +188,7 @@ def sweep(
 
     Finished cells are kept. After an interruption, the same command continues.
     """
-    from pipelines.boards.params import Part, load_params
+    from pipelines.boards.params import Part, load_params, read_densities
     from pipelines.engines.engine import default_workers
     from pipelines.records.store import board_store
 
@@ -187,10 +199,11 @@ def sweep(
     count = workers or default_workers(params.compute.threads, params.compute.device)
     parts: Sequence[Part] = get_args(Part) if only is None else (only.value,)
     _make_folders(store, params, board, workload, method, parts)
+    densities = read_densities(density)
     found: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
     for part in parts:
-        wanted = params.part(part, board, store, workload, method)
+        wanted = params.part(part, board, store, workload, method, densities)
         todo = _missing(root, params, board, wanted, store)
         found += Counter(cells=len(wanted), skipped=len(wanted) - len(todo), run=len(todo))
         title = f"board {board}" if part == "cells" else f"board {board}, {part}"

@@ -148,6 +148,12 @@ SOURCES = {
     "cifar-100": Source(
         "cifar", "CIFAR-100", Size((3, 32, 32), 100, 45_000, 5_000, 10_000), member="CIFAR_100"
     ),
+    "cifar-10-jpeg": Source(
+        "cifar_jpeg",
+        "CIFAR-10 in lossy JPEG files",
+        Size((3, 32, 32), 10, 45_000, 5_000, 10_000),
+        member="CIFAR_10_JPEG",
+    ),
     "imagenet": Source(
         "imagenet",
         "ImageNet, cut to one size (put there by hand)",

@@ -164,8 +164,8 @@ class _GraphBuilder:
     def weights(
         self, name: str, weights: nn.Conv2d | nn.Linear, norm: nn.Module, source: Signal
     ) -> Signal:
-        """Add the weights of a layer, with the batch norm after them."""
-        node = _affine(weights, cast(nn.BatchNorm2d, norm), source.shape)
+        """Add the weights of a layer, with the batch norm after them, if there is one."""
+        node = _affine(weights, norm, source.shape)
         return self.add(name, node, source)
 
     def shortcut(self, shortcut: Shortcut, carried: Signal) -> Signal:
@@ -196,12 +196,16 @@ def _array(tensor: Tensor) -> Array:
     return tensor.detach().cpu().contiguous().float().numpy().copy()
 
 
-def _affine(weights: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d, shape: Shape) -> Any:
+def _affine(weights: nn.Conv2d | nn.Linear, norm: nn.Module, shape: Shape) -> Any:
     """Build one node from weights and batch norm, folded in double precision."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    bias = norm.bias.double() - norm.running_mean.double() * gain
+    if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        bias = norm.bias.double() - norm.running_mean.double() * gain
+    else:
+        assert weights.bias is not None
+        bias, gain = weights.bias.double(), torch.ones_like(weights.bias, dtype=torch.double)
     weight = weights.weight.double() * gain.view(-1, *[1] * (weights.weight.dim() - 1))
     if isinstance(weights, nn.Linear):
         return nir.Affine(weight=_array(weight), bias=_array(bias))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.common.errors import InputError
-from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, RunSpec
+from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, SYNOPS, RunSpec
 
 if TYPE_CHECKING:
     from baselines.shared.contract import Pruner
+    from baselines.shared.info import PrunerInfo
 
 
 def check(spec: RunSpec) -> Pruner:
@@ -46,6 +47,7 @@ def check(spec: RunSpec) -> Pruner:
     spec.settings.recipe_of(spec.track)
     if spec.density == EMERGENT and not info.emergent:
         raise InputError(f"method '{info.name}' finds no density of its own; give --density.")
+    _check_synops(spec, info)
     if info.needs_spikes and spec.settings.network.kind != "snn":
         raise InputError(
             f"method '{info.name}' needs spikes; the network of {spec.workload} is artificial."
@@ -60,6 +62,25 @@ def check(spec: RunSpec) -> Pruner:
     if reason := refusal(spec):
         raise InputError(reason)
     return pruner
+
+
+def _check_synops(spec: RunSpec, info: PrunerInfo) -> None:
+    """Refuse a cell whose target SynOps the method cannot meet."""
+    if (spec.density == SYNOPS) != (spec.synops is not None):
+        raise InputError("give either a density or a number of SynOps as the target.")
+    if spec.synops is None:
+        return
+    if not info.aims_at_synops:
+        raise InputError(
+            f"method '{info.name}' cannot aim at SynOps; give --density, or choose a method whose "
+            "info has aims_at_synops."
+        )
+    if spec.granularity == SPATIO_TEMPORAL:
+        raise InputError("spatio-temporal pruning cannot aim at SynOps; give --density.")
+    if spec.settings.network.kind != "snn":
+        raise InputError(
+            f"the network of {spec.workload} is artificial and has no SynOps; give --density."
+        )
 
 
 def refusal(spec: RunSpec) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -28,7 +28,7 @@ class Shortcut:
     name
         Layer name of a projection; empty for the identity.
     weights, norm
-        Convolution and batch norm of a projection.
+        Convolution and batch norm of a projection; without batch norm, `norm` is the identity.
     """
 
     name: str = ""
@@ -155,12 +155,20 @@ class _Builder:
     def features(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def bias(self) -> bool:
+        """Whether layers have a bias: the shift of batch norm is one."""
+        return self.spec.norm == "none"
+
+    def _norm(self, kind: Callable[[int], nn.Module], size: int) -> nn.Module:
+        return kind(size) if self.spec.norm == "batch" else nn.Identity()
+
     def add(self, token: Token) -> None:
         if token.kind == "conv":
             self._conv(token)
         elif token.kind == "fc":
-            linear = nn.Linear(self.features, token.size, bias=False)
-            self._stage("fc", linear, nn.BatchNorm1d(token.size))
+            linear = nn.Linear(self.features, token.size, bias=self.bias)
+            self._stage("fc", linear, self._norm(nn.BatchNorm1d, token.size))
             self.shape = (token.size,)
         else:
             self._pool(token)
@@ -173,8 +181,8 @@ class _Builder:
             self.block, self.source = [], len(self.stages) - 1
         self.block.append(token)
         kernel, stride = token.kernel, token.stride
-        conv = nn.Conv2d(self.shape[0], token.size, kernel, stride, padding=kernel // 2, bias=False)
-        self._stage("conv", conv, nn.BatchNorm2d(token.size))
+        conv = nn.Conv2d(self.shape[0], token.size, kernel, stride, kernel // 2, bias=self.bias)
+        self._stage("conv", conv, self._norm(nn.BatchNorm2d, token.size))
         self._slide(token.size, kernel, stride, kernel // 2)
         if token.closes:
             self._shortcut()
@@ -191,8 +199,9 @@ class _Builder:
         if has_projection(self.block):
             before, after = source.weights.weight.shape[0], last.weights.weight.shape[0]
             stride = math.prod(token.stride for token in self.block)
-            conv = nn.Conv2d(before, after, 1, stride, bias=False)
-            shortcut = Shortcut(f"{last.name}{SHORTCUT}", conv, nn.BatchNorm2d(after))
+            conv = nn.Conv2d(before, after, 1, stride, bias=self.bias)
+            norm = self._norm(nn.BatchNorm2d, after)
+            shortcut = Shortcut(f"{last.name}{SHORTCUT}", conv, norm)
             carries = "output"
         self.stages[self.source] = replace(source, carries=carries)
         self.stages[-1] = replace(last, shortcut=shortcut)

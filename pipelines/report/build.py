@@ -32,6 +32,7 @@ from pipelines.report.tables.density import make_tables
 from pipelines.report.tables.document import to_csv, to_json
 from pipelines.report.tables.literature import literature_table
 from pipelines.report.tables.paper import paper_tables
+from pipelines.report.tables.standings import synops_tables, synops_target_tables
 from pipelines.report.tables.summary import summary_markdown
 
 #: Folder of the report of a board with missing cells, in the folder of the board.
@@ -199,6 +200,8 @@ def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
     analysis = analyse(make_rows(records))
     rows = analysis.rows
     tables = [*make_tables(rows, analysis.standings), *paper_tables(rows, records)]
+    if aimed := synops_target_tables(rows):
+        tables += [*aimed, *synops_tables(analysis.standings)]
     whole = "\n".join(f"**{t.title}.** {t.note}\n\n{table_markdown(t)}" for t in tables)
     document = read_text(path)
     updated = replace_between(document, f"board: {board}", whole)

@@ -22,6 +22,10 @@ from pipelines.report.analysis.board_records import collect
 from pipelines.report.build import build
 from pipelines.report.page.page import style_sheet, templates
 
+#: Folder of the documentation in the site.
+DOCS = "docs"
+#: File of the overview, if the site opens on a board.
+OVERVIEW = "overview.html"
 #: Marks a folder as a site, which may be replaced; programs can read it.
 MANIFEST = "boards.json"
 _PAGE = "leaderboard.html"
@@ -54,7 +58,34 @@ def complete(params: Params, root: Path) -> Iterator[str]:
             yield board
 
 
-def write_site(params: Params, boards: Sequence[str], root: Path, to: Path) -> int:
+@dataclass(frozen=True)
+class Entrance:
+    """What a visitor of the site sees beside the boards.
+
+    Parameters
+    ----------
+    home
+        The board that the site opens on; empty: it opens on the overview.
+    docs
+        Folder of the built documentation, which is copied; None: the site has none.
+    """
+
+    home: str = ""
+    docs: Path | None = None
+
+    @property
+    def overview(self) -> str:
+        """File of the overview."""
+        return OVERVIEW if self.home else "index.html"
+
+
+def write_site(
+    params: Params,
+    boards: Sequence[str],
+    root: Path,
+    to: Path,
+    entrance: Entrance = Entrance(),
+) -> int:
     """Write the site of some boards; the same records give the same bytes.
 
     The site is built in a temporary folder beside `to` and moved at the end, so an interrupted run
@@ -68,6 +99,8 @@ def write_site(params: Params, boards: Sequence[str], root: Path, to: Path) -> i
         Names of the boards.
     to
         Folder; an existing site is replaced.
+    entrance
+        The first page, and the documentation.
 
     Returns
     -------
@@ -77,11 +110,14 @@ def write_site(params: Params, boards: Sequence[str], root: Path, to: Path) -> i
     Raises
     ------
     InputError
-        If there is no such board, or the folder contains something other than a site.
+        If there is no such board or documentation, or the folder contains something other than a
+        site.
     BenchError
         If cells of a board have no record, or the site cannot be written.
     """
     to = to.resolve()
+    if entrance.docs and not (entrance.docs / "index.html").is_file():
+        raise InputError(f"{entrance.docs} holds no documentation; run: make docs")
     _recover(to)
     if to.exists() and not (to / MANIFEST).is_file() and (to.is_file() or any(to.iterdir())):
         raise InputError(
@@ -91,20 +127,23 @@ def write_site(params: Params, boards: Sequence[str], root: Path, to: Path) -> i
         to.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as temporary:
             folder = Path(temporary) / "site"
-            shown = _fill(params, boards, root, folder)
+            shown = _fill(params, boards, root, folder, entrance)
             _replace(to, folder)
     except OSError as error:
         raise BenchError(f"cannot write {to} ({error.strerror or error}).") from error
     return shown
 
 
-def _fill(params: Params, boards: Sequence[str], root: Path, folder: Path) -> int:
+def _fill(
+    params: Params, boards: Sequence[str], root: Path, folder: Path, entrance: Entrance
+) -> int:
     entries: list[_Entry] = []
     files: dict[str, Path] = {}
     for board in dict.fromkeys(boards):
         store = board_store(root, board)
         published = root / "results" / "published.yaml"
         records = build(params, board, store, folder / board, published)
+        _add_links(folder / board / _PAGE, entrance)
         paths = [store.path(record.spec) for record in records]
         files |= {
             path.relative_to(board_folder(root, board).parent).as_posix(): path for path in paths
@@ -123,10 +162,15 @@ def _fill(params: Params, boards: Sequence[str], root: Path, folder: Path) -> in
             )
         )
     documents = {
-        "index.html": _overview(entries, len(files)),
+        entrance.overview: _overview(entries, len(files), entrance),
         MANIFEST: json.dumps([asdict(entry) for entry in entries], indent=1) + "\n",
         SEAL: checksums(files),
     }
+    if entrance.home:
+        documents["index.html"] = _rendered("home.html.j2", entrance)
+    if entrance.docs:
+        ignored = shutil.ignore_patterns(".doctrees", ".buildinfo*")
+        shutil.copytree(entrance.docs, folder / DOCS, ignore=ignored)
     for name, text in documents.items():
         with atomic_file(folder / name) as file:
             file.write(text.encode())
@@ -138,18 +182,43 @@ def _names(folder: Path, pattern: str, but: str = "") -> tuple[str, ...]:
     return tuple(path.relative_to(folder).as_posix() for path in found)
 
 
-def _overview(entries: Sequence[_Entry], records: int) -> str:
+def _overview(entries: Sequence[_Entry], records: int, entrance: Entrance) -> str:
+    return _rendered(
+        "site.html.j2",
+        entrance,
+        entries=entries,
+        records=records,
+        seal=SEAL,
+        version=version("dpap-bench"),
+    )
+
+
+def _rendered(template: str, entrance: Entrance, **values: object) -> str:
+    """Render a page of the site that is no board."""
     return (
         templates()
-        .get_template("site.html.j2")
+        .get_template(template)
         .render(
-            entries=entries,
-            records=records,
-            seal=SEAL,
-            version=version("dpap-bench"),
+            page=_PAGE,
+            home=entrance.home,
+            overview=entrance.overview,
+            docs=f"{DOCS}/index.html" if entrance.docs else "",
             style=Markup(style_sheet()),  # noqa: S704 - our own text
+            **values,
         )
     )
+
+
+def _add_links(page: Path, entrance: Entrance) -> None:
+    """Add links to the rest of the site to the page of a board."""
+    links = {"All boards": entrance.overview}
+    links |= {"Documentation": f"{DOCS}/index.html"} if entrance.docs else {}
+    inner = " ".join(f'<a href="../{target}">{title}</a>' for title, target in links.items())
+    text = page.read_text().replace(
+        "<body>\n", f'<body>\n<nav aria-label="Site">{inner}</nav>\n', 1
+    )
+    with atomic_file(page) as file:
+        file.write(text.encode())
 
 
 def _old(to: Path) -> Path:

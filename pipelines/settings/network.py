@@ -51,6 +51,7 @@ _MODELS = Path(__file__).resolve().parents[1] / "networks" / "neurons"
 
 Reset = Literal["zero", "subtract"]
 Surrogate = Literal["atan", "fast_sigmoid"]
+Norm = Literal["batch", "none"]
 
 
 @cache
@@ -81,6 +82,8 @@ class NetworkSpec(BaseModel):
         ``zero`` (hard reset, as in DPAP's networks) or ``subtract`` (soft reset).
     surrogate
         Surrogate gradient, with the default slope of snnTorch.
+    norm
+        ``batch``: batch norm after every layer; ``none``: a bias in its place.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -94,6 +97,7 @@ class NetworkSpec(BaseModel):
     reset: Reset = "zero"
     surrogate: Surrogate = "atan"
     neuron: str = "leaky"
+    norm: Norm = "batch"
 
     @field_validator("layout")
     @classmethod

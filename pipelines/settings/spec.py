@@ -22,6 +22,8 @@ Name = Annotated[str, Meta(pattern=rf"^{NAME}\Z", max_length=100)]
 NameOrNone = Annotated[str, Meta(pattern=rf"^({NAME})?\Z", max_length=100)]
 #: The target density of a run whose method finds the density by itself.
 EMERGENT: Literal["emergent"] = "emergent"
+#: The target density of a run whose target is a number of SynOps.
+SYNOPS: Literal["synops"] = "synops"
 #: Name of the method that prunes at random, the control of all other methods.
 RANDOM = "random"
 #: Fields whose name in `RunSpec.canonical` is an older one, so that no run is renamed.
@@ -51,7 +53,8 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     granularity
         What the method removes: single weights, whole units, both, or time steps.
     density
-        Target density, kept / prunable weights in (0, 1], or ``emergent``.
+        Target density, kept / prunable weights in (0, 1]; or ``emergent``; or ``synops``, if the
+        target is the field of this name.
     seed
         Seed of the initial network, the batch order and the method.
     options
@@ -70,6 +73,8 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     tuning
         Whether the run is a tuning trial. It is judged on the validation split, and never opens
         the test split.
+    synops
+        Target SynOps per sample, in the place of a density. None: the target is a density.
     threads
         Number of CPU threads. Results are bit-identical for the same number only.
     device
@@ -80,7 +85,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     settings: Workload
     method: Name
     granularity: Granularity
-    density: Annotated[float, Meta(gt=0, le=1)] | Literal["emergent"]
+    density: Annotated[float, Meta(gt=0, le=1)] | Literal["emergent", "synops"]
     seed: Count
     options: dict[str, Any] = field(default_factory=dict)
     variant: NameOrNone = ""
@@ -88,6 +93,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     track: Track = "from-scratch"
     control: Control | Literal[""] = ""
     tuning: bool = False
+    synops: Annotated[float, Meta(gt=0)] | None = None
     threads: Annotated[int, Meta(ge=1, le=THREADS)] = 1
     device: Device = "cpu"
 
@@ -108,8 +114,13 @@ class RunSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def target(self) -> float | None:
-        """Target density, or None if emergent."""
-        return None if self.density == EMERGENT else float(self.density)
+        """Target density; None if it is emergent, or if the target is a number of SynOps."""
+        return None if isinstance(self.density, str) else float(self.density)
+
+    @property
+    def aim(self) -> float | str:
+        """The target as tables name it: a density, ``emergent``, or ``20000 SynOps``."""
+        return self.density if self.synops is None else f"{self.synops:.0f} SynOps"
 
     @property
     def name(self) -> str:
@@ -137,10 +148,8 @@ class RunSpec(Struct, frozen=True, kw_only=True):
         matched = f" (as {self.matched_to})" if self.matched_to else ""
         name = f"{self.name}-{self.control}" if self.control else self.name
         track = "" if self.track == "from-scratch" else f" {self.track}"
-        return (
-            f"{self.workload} {name} {self.granularity}{track} density {self.density}{matched} "
-            f"seed {self.seed}"
-        )
+        aim = f"density {self.density}" if self.synops is None else f"at {self.aim}"
+        return f"{self.workload} {name} {self.granularity}{track} {aim}{matched} seed {self.seed}"
 
 
 @cache

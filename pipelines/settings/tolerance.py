@@ -1,4 +1,4 @@
-"""The tolerance of the target density: how far from it a run may end."""
+"""The tolerance of a target: how far from it a run may end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ TOLERANCE = {
     "hybrid": 0.005,
     "spatio-temporal": 0.005,
 }
+#: Largest difference between target SynOps and those that a run ends with, as a share of the
+#: target. It covers one unit of a narrow layer, and firing rates that change after the last update.
+SYNOPS_TOLERANCE = 0.1
 
 
-def off_target(spec: RunSpec, density: float) -> str:
-    """Check a density against the target of a run.
+def off_target(spec: RunSpec, density: float, synops: float) -> str:
+    """Check the final density, or the final SynOps, against the target of a run.
 
     Parameters
     ----------
@@ -24,14 +27,19 @@ def off_target(spec: RunSpec, density: float) -> str:
         The run.
     density
         Kept / prunable weights, in [0, 1].
+    synops
+        SynOps per sample of the final network.
 
     Returns
     -------
     str
-        A message if the density is too far from the target; empty if it is not, or if the run has
-        no target.
+        A message if the run is too far from its target; empty if it is not, or if the run has no
+        target. A control keeps the densities of its parent, so target SynOps are not its own.
     """
     target = spec.target
+    if spec.synops is not None and not spec.control:
+        missed = abs(synops / spec.synops - 1) > SYNOPS_TOLERANCE
+        return f"{synops:.0f} SynOps instead of {spec.synops:.0f}" if missed else ""
     if target is None or abs(density - target) <= TOLERANCE[spec.granularity]:
         return ""
     return f"density {density:.4f} instead of {target}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from msgspec.structs import replace
 
-from baselines.shared.contract import PruneContext, Pruner
+from baselines.shared.contract import PruneContext, Pruner, SynopsTarget
 from baselines.shared.dependency_graph import remove_units, surviving_steps
 from pipelines.common.errors import InputError, one_line
 from pipelines.data import load_training
@@ -47,6 +47,7 @@ from pipelines.training.isolation import Shared, no_exit
 from pipelines.training.machine import find_device, keep_freed_memory, prefer_huge_pages
 from pipelines.training.probe import NetworkProbe
 from pipelines.training.schedule import learning_rate
+from pipelines.training.synops_meter import SynopsMeter
 from pipelines.training.trainer import DivergedError, Trainer, require_finite
 
 LATENCY_BATCHES = (1, 128)
@@ -104,6 +105,7 @@ class _Run:
                 spec.recipe.loss,
             ),
             partial(learning_rate, spec.recipe),
+            self._synops_target(network),
         )
         pruner.begin(network, context)
         of_track = "" if self.start is None else " of fine-tuning"
@@ -144,7 +146,7 @@ class _Run:
         cost = measure(network, structure, masks, last.activity, compact_latency, masked_latency)
         if spec.control == "reinit":
             cost = self._beside_parent(cost)
-        elif message := off_target(spec, cost.density):
+        elif message := off_target(spec, cost.density, cost.synops):
             self.status, self.message = "off-target", message
         return Outcome(
             test_accuracy=test.accuracy if test else None,
@@ -162,6 +164,11 @@ class _Run:
         if self.spec.control == "shuffled":
             return follower(self.parent.trajectory)
         return make("dense", {})  # `reinit` trains the final layout of the parent
+
+    def _synops_target(self, network: Network) -> SynopsTarget | None:
+        if self.spec.synops is None or self.spec.control:
+            return None
+        return SynopsTarget(self.spec.synops, SynopsMeter(network, self.data.validation))
 
     def _network(self) -> Network:
         settings, network = self.spec.settings, self.spec.settings.network

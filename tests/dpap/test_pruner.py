@@ -104,3 +104,17 @@ def test_options_out_of_range_are_refused() -> None:
         DPAP(minimum_width=0)
     with pytest.raises(ValueError, match="stop"):
         DPAP(stop=1.5)
+
+
+def test_a_global_threshold_lets_layers_differ() -> None:
+    """Per layer all groups keep the same share; one threshold keeps the higher survivals."""
+    pruner, masks = run_dpap("structured", 0.5, threshold="global")
+    survivals = pruner.last_unit_scores()
+    assert survivals is not None
+    last = masks[-1].units
+    kept = torch.cat([survivals[name][last[name]] for name in last])
+    alive = {name: survivals[name] > -torch.inf for name in last}
+    pruned = torch.cat([survivals[name][~last[name] & alive[name]] for name in last])
+    assert pruned.numel() == 0 or float(pruned.max()) <= float(kept.max())
+    shares = {round(float(units.double().mean()), 1) for units in last.values()}
+    assert len(shares) > 1

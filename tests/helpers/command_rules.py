@@ -21,6 +21,7 @@ from pipelines.cli.main import app
 from pipelines.common.errors import BenchError
 from pipelines.export.rerun import RECORD_FOLDERS
 from pipelines.methods.catalogue import canonical
+from pipelines.settings.spec import SYNOPS
 from tests.helpers.documents import Command
 from tests.helpers.paths import ROOT
 
@@ -233,7 +234,8 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
 
 def run_id(params: Params, asked: dict[str, Any]) -> str:
     """Run id of the cell that a ``dpap-bench run`` computes."""
-    density = read_density(asked["method"], asked["density"])
+    synops, given = asked.get("synops"), asked["density"]
+    density = read_density(asked["method"], given) if synops is None or given else SYNOPS
     spec = params.spec(
         asked["workload"],
         asked["method"],
@@ -241,6 +243,7 @@ def run_id(params: Params, asked: dict[str, Any]) -> str:
         density,
         asked["seed"],
         asked["track"],
+        synops,
     )
     return spec.run_id
 

@@ -93,7 +93,8 @@ def record(
 def of_spec(params: Params, spec: RunSpec, accuracy: float = 0.9, status: str = "ok") -> RunRecord:
     """A valid record of any run: its code digest is the current one."""
     where = {"workload": spec.workload, "granularity": spec.granularity, "status": status}
-    made = record(params, spec.name, spec.seed, accuracy, spec.density, **where)
+    density = 0.5 if spec.synops else spec.density  # of a record whose spec is replaced below
+    made = record(params, spec.name, spec.seed, accuracy, density, **where)
     digest = code_digest(spec)
     changes = {"spec": spec, "run_id": spec.run_id, "code_digest": digest}
     parent = made.trajectory.digest if spec.control else ""

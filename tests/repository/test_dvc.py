@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from dvc.repo import Repo
+from networkx import dfs_preorder_nodes
 
 from pipelines.boards.code_digests import require_code_digests
 from pipelines.boards.params import Params
@@ -22,10 +23,12 @@ from pipelines.data import SOURCES
 from tests.helpers.paths import ROOT
 from tests.helpers.projects import write_params
 
-#: Boards whose data sets must be downloaded.
-DOWNLOADED = {"paper", "paper-imagenet"}
+#: Boards whose data sets must be downloaded, by the folder of their stages.
+PAPERS = {"paper", "paper-imagenet"}
+LONG = {"desk", "images"}
+DOWNLOADED = PAPERS | LONG
 #: Boards whose records are in git.
-PUBLISHED = {"quick"}
+PUBLISHED = {"quick"} | LONG
 
 
 def stages_of(file: str) -> dict[str, Any]:
@@ -58,23 +61,51 @@ def test_every_board_without_a_download_has_stages(params: Params) -> None:
         set(STAGES["cells"]["matrix"]["board"])
         == boards - {"embedded", "post-training"} - PUBLISHED
     )
-    assert set(PAPER["report"]["matrix"]["board"]) == DOWNLOADED
+    assert set(PAPER["report"]["matrix"]["board"]) == PAPERS
+    assert set(DESK["report"]["matrix"]["board"]) == LONG
     local = set(STAGES["fetch"]["matrix"]["data"])
     for name, board in params.boards.items():
         needed = {params.workloads[workload].data for workload in board.workloads}
         assert (needed <= local) == (name in boards)
 
 
-@pytest.mark.parametrize("name", sorted(PUBLISHED))
-def test_a_published_board_depends_on_its_own_settings_only(params: Params, name: str) -> None:
+def published(params: Params) -> Iterator[tuple[str, set[str], dict[str, Any]]]:
+    """Yield board, workloads and content of each stage that computes a published board."""
+    for name in sorted(PUBLISHED):
+        stage = STAGES[name] if name in STAGES else DESK[name]
+        if "do" not in stage:
+            yield name, {*params.board(name).workloads}, stage
+            continue
+        assert set(stage["foreach"]) == {*params.board(name).workloads}
+        for workload, item in stage["foreach"].items():
+            assert item == {"data": params.workloads[workload].data}
+            text = yaml.safe_dump(stage["do"]).replace("${key}", workload)
+            yield name, {workload}, yaml.safe_load(text.replace("${item.data}", item["data"]))
+
+
+def test_a_published_board_depends_on_its_own_settings_only(params: Params) -> None:
     """So a new workload or method elsewhere leaves `dvc status` of a fresh clone clean."""
-    board, stage = params.board(name), STAGES[name]
+    stages = list(published(params))
+    assert {name for name, _, _ in stages} == PUBLISHED
+    for name, workloads, stage in stages:
+        require_own_settings(params, name, workloads, stage)
+
+
+def require_own_settings(
+    params: Params, name: str, workloads: set[str], stage: dict[str, Any]
+) -> None:
+    """Fail unless a stage depends on data and settings of its cells, and keeps them in git."""
+    board = params.board(name)
+    assert stage["deps"] == [
+        f"results/data/{data}.sha256" for data in {params.workloads[one].data for one in workloads}
+    ]
     plain = {one for one in stage["params"] if isinstance(one, str)}
     files: dict[str, set[str]] = {}
     for one in stage["params"]:
         files |= {key: set(keys) for key, keys in one.items()} if isinstance(one, dict) else {}
-    workloads = {f"workloads.{workload}" for workload in board.workloads}
-    assert plain == {f"boards.{name}", "compute", "variants"} | workloads
+    assert plain == {f"boards.{name}", "compute", "variants"} | {
+        f"workloads.{workload}" for workload in workloads
+    }
     methods = {method.partition(":")[0] for method in board.methods}
     written = yaml.safe_load((ROOT / "methods.yaml").read_text())
     assert files == {"methods.yaml": methods & written.keys(), "results/code.yaml": {name}}
@@ -88,6 +119,23 @@ def test_a_published_board_depends_on_its_own_settings_only(params: Params, name
         check=False,
     )
     assert ignored.returncode != 0, ".gitignore leaves the records of a published board out"
+
+
+def test_the_long_boards_are_computed_only_when_they_are_asked_for() -> None:
+    """They take days: neither plain `dvc repro`, nor `make repro`, nor CI may start them."""
+    with Repo(ROOT) as repo:
+        graph = repo.index.graph
+        default = [stage for stage in repo.index.stages if Path(stage.path).parent == ROOT]
+        reached = {one for stage in default for one in dfs_preorder_nodes(graph, stage)}
+        files = {Path(stage.path).relative_to(ROOT).as_posix() for stage in reached}
+    assert files == {"dvc.yaml"}, "a stage of the project's folder needs one of pipelines/stages"
+    for path in (".ci/run", *(f".github/workflows/{name}.yml" for name in ("ci", "pages"))):
+        text = (ROOT / path).read_text()
+        assert "stages" not in text
+        assert not LONG & set(re.findall(r"[\w-]+", text)), f"{path} names a long board"
+    dry = ["make", "--dry-run", "--old-file=.venv/.installed", "repro"]
+    done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.findall(r"dvc repro (.*)", done.stdout) == ["report@quick"]
 
 
 def test_the_code_digests_in_git_are_those_of_the_code(params: Params) -> None:
@@ -110,7 +158,7 @@ def test_the_data_sets_of_stages_exist_and_are_used(params: Params) -> None:
 
 def test_larger_pipelines_run_in_the_project_folder() -> None:
     for stage in (*PAPER.values(), *DESK.values()):
-        assert stage["wdir"] == "../../.."
+        assert stage.get("do", stage)["wdir"] == "../../.."
 
 
 def covered(file: str, places: set[str]) -> bool:

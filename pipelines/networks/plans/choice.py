@@ -19,7 +19,8 @@ def choose_plan(execution: Execution, spec: NetworkSpec, device: torch.device) -
     """Choose how a network is computed on a device.
 
     ``fused`` needs a C compiler on a CPU. On a GPU it needs Triton, leaky neurons, and no more time
-    steps than its kernels take. Where something is missing, the plan is ``folded``.
+    steps than its kernels take. Its kernels compute batch norm. Where something is missing, the
+    plan is ``folded``.
 
     Parameters
     ----------
@@ -30,9 +31,10 @@ def choose_plan(execution: Execution, spec: NetworkSpec, device: torch.device) -
     """
     if execution.plan == "step":
         return Step(spec)
-    if execution.plan == "fused" and device.type == "cpu" and norm_scan.available():
+    fused = execution.plan == "fused" and spec.norm == "batch"
+    if fused and device.type == "cpu" and norm_scan.available():
         return FusedCpu(spec)
     leaky = spec.neuron_model == NEURON
-    if execution.plan == "fused" and leaky and scan.available(device, spec.steps):
+    if fused and leaky and scan.available(device, spec.steps):
         return FusedGpu(spec)
     return Folded(spec)

@@ -57,6 +57,8 @@ class Row:
     layer_densities, widths
         Layer -> mean over the runs of its final density, in [0, 1], and of its number of units
         after physical removal; without the readout, and widths without projection shortcuts.
+    synops_target
+        Target SynOps per sample of a row whose target is a number of SynOps; else None.
     correct
         The test items that the runs had right; None if some record does not say it. JSON and CSV
         leave it out.
@@ -82,6 +84,7 @@ class Row:
     missing_controls: int = 0
     layer_densities: dict[str, float] = field(default_factory=dict)
     widths: dict[str, float] = field(default_factory=dict)
+    synops_target: float | None = None
     correct: Correct | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -129,6 +132,7 @@ def make_rows(records: Sequence[RunRecord], absent: Sequence[RunSpec] = ()) -> l
         for control, found in groups.items()
     }
     none = Scores({})
+    synops = {row_key(s): s.synops for s in (*(r.spec for r in records), *absent)}
     rows = []
     for key, group in groups[""].items():
         workload, track, _, method, target = key
@@ -143,7 +147,14 @@ def make_rows(records: Sequence[RunRecord], absent: Sequence[RunSpec] = ()) -> l
             others[control] = scores.get(control, {}).get(key, none)
         goal = target_of(groups[""].get(dense, ()))
         row = _row(key, group, scores[""][key], others, goal)
-        rows.append(replace(row, missing=missing[key], missing_controls=missing_controls[key]))
+        rows.append(
+            replace(
+                row,
+                missing=missing[key],
+                missing_controls=missing_controls[key],
+                synops_target=synops[key],
+            )
+        )
     workloads = dict.fromkeys([*(r.spec.workload for r in records), *(s.workload for s in absent)])
     order = {name: i for i, name in enumerate(workloads)}
     return sorted(rows, key=lambda row: _sort_key(row, order))
@@ -155,8 +166,8 @@ def row_key(spec: RunSpec) -> RowKey:
 
 
 def _target(spec: RunSpec) -> float | str:
-    """Requested density: a number, ``emergent``, or ``as METHOD`` for a matched run."""
-    return f"as {spec.matched_to}" if spec.matched_to else spec.density
+    """Target: a density, ``emergent``, ``20000 SynOps``, or ``as METHOD`` for a matched run."""
+    return f"as {spec.matched_to}" if spec.matched_to else spec.aim
 
 
 def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:
@@ -170,6 +181,7 @@ def _sort_key(row: Row, workloads: dict[str, int]) -> tuple[object, ...]:
         GRANULARITIES.index(row.granularity),
         emergent,
         -density,
+        -(row.synops_target or 0.0),
         -accuracy,
         row.method,
     )

@@ -68,7 +68,19 @@ class Analysis:
 
 
 def tables_of(rows: Sequence[Row]) -> Iterator[tuple[Row | None, list[Row]]]:
-    """The dense network and the other rows of each workload, track and granularity."""
+    """The dense network and the other rows of each workload, track and granularity.
+
+    Rows whose target is a number of SynOps are left out; `synops_tables_of` yields these.
+    """
+    yield from _tables([row for row in rows if row.synops_target is None])
+
+
+def synops_tables_of(rows: Sequence[Row]) -> Iterator[tuple[Row | None, list[Row]]]:
+    """As `tables_of`, with the rows whose target is a number of SynOps."""
+    yield from _tables([row for row in rows if row.is_reference or row.synops_target is not None])
+
+
+def _tables(rows: Sequence[Row]) -> Iterator[tuple[Row | None, list[Row]]]:
     dense = {(row.workload, row.track): row for row in rows if row.is_reference}
     own: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -99,6 +111,8 @@ def analyse(rows: Sequence[Row]) -> Analysis:
                 equal_synops=tuple(at_equal_synops(own, dense)),
             )
         )
+    for _, own in synops_tables_of(rows):
+        finished += ranked(own, compare(own))
     place = {row.key: i for i, row in enumerate(rows)}
     finished.sort(key=lambda row: place[row.key])
     return Analysis(tuple(finished), tuple(standings), tuple(critical_differences(rows)))

@@ -50,10 +50,13 @@ def figure_name(workload: str, track: str) -> str:
 
 
 def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """One point per row that has an accuracy; the dense network is drawn as a line instead."""
+    """One point per row that has an accuracy; the dense network is drawn as a line instead.
+
+    Rows at target SynOps have tables only.
+    """
     points = []
     for row in rows:
-        if row.is_reference or row.accuracy is None:
+        if row.is_reference or row.accuracy is None or row.synops_target is not None:
             continue
         half = row.accuracy.half_width or 0.0
         points.append(

@@ -133,11 +133,11 @@ def linked(paper: str) -> Iterator[tuple[str, str]]:
 def _profiles(
     records: Sequence[RunRecord], dense: dict[tuple[str, str], list[RunRecord]]
 ) -> Iterator[Profile]:
-    """Profiles of all runs but the matched runs."""
+    """Profiles of all runs at a density of their own: no matched runs, no runs at target SynOps."""
     places: dict[tuple[str, str], dict[tuple[str, str], list[RunRecord]]] = defaultdict(dict)
     for record in records:
         spec = record.spec
-        if spec.method != REFERENCE and not spec.matched_to:
+        if spec.method != REFERENCE and not spec.matched_to and spec.synops is None:
             lines = places[spec.workload, spec.track]
             lines.setdefault((spec.granularity, target(spec.density)), []).append(record)
     for place, lines in places.items():

@@ -44,7 +44,7 @@ def chart_data(rows: Sequence[Row]) -> dict[str, Any]:
     dense = {(r.workload, r.track): r for r in rows if r.is_reference and r.accuracy}
     panels: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows:
-        if row.is_reference or row.accuracy is None:
+        if row.is_reference or row.accuracy is None or row.synops_target is not None:
             continue
         panel = panels.setdefault(
             (row.workload, row.track, row.granularity),

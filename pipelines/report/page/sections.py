@@ -12,7 +12,11 @@ from pipelines.report.formats.table import Table
 from pipelines.report.page.page import Section
 from pipelines.report.tables.costs import cost_tables
 from pipelines.report.tables.literature import literature_table
-from pipelines.report.tables.standings import area_tables, synops_tables
+from pipelines.report.tables.standings import (
+    area_tables,
+    synops_tables,
+    synops_target_tables,
+)
 from pipelines.report.tables.timing import time_tables
 
 
@@ -21,6 +25,7 @@ def further_tables(analysis: Analysis) -> list[Table]:
     return [
         *time_tables(analysis.rows),
         *cost_tables(analysis.rows),
+        *synops_target_tables(analysis.rows),
         *synops_tables(analysis.standings),
         *area_tables(analysis.standings),
     ]
@@ -36,8 +41,10 @@ def make_sections(
             "synops",
             "At equal SynOps",
             "Equal density is not equal cost in a spiking network: a method may keep the units "
-            "that fire most. Here methods are compared at equal numbers of synaptic operations.",
-            synops_tables(analysis.standings),
+            "that fire most. Here methods are compared at equal numbers of synaptic operations: "
+            "runs that aim at such a number, where the board has them, and interpolated between "
+            "runs at two densities.",
+            [*synops_target_tables(analysis.rows), *synops_tables(analysis.standings)],
         ),
         *_of_tables(
             "areas",

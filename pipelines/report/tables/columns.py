@@ -102,6 +102,14 @@ def of_layers(
 METHOD: Column[Any] = Column(
     "method", "Name in dpap-bench list.", lambda r: r.method, lambda r: r.method
 )
+RANK: Column[Any] = Column(
+    "rank",
+    "1 + the number of better rows at the same target that a corrected test separates from "
+    "this row. Rows that are not separated share a rank.",
+    lambda row: MISSING if row.rank is None else str(row.rank),
+    lambda row: row.rank,
+    optional=True,
+)
 TARGET: Column[Any] = Column(
     "target",
     "Requested density. emergent: the method found its own density. as X: the density that method "

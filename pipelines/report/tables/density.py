@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.boards.coverage import Coverage
-from pipelines.metrics.numbers import MISSING, decimal, percent
+from pipelines.metrics.numbers import decimal, percent
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.comparisons import Detectable
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
@@ -14,6 +14,7 @@ from pipelines.report.formats.table import Column, Table
 from pipelines.report.statistics.stats import ALPHA
 from pipelines.report.tables.columns import (
     METHOD,
+    RANK,
     SAME_ALLOCATION,
     TARGET,
     compared,
@@ -36,7 +37,7 @@ def status(row: Row) -> str:
 
 
 _DENSITY = METRICS["density"]
-_RUNS: Column[Row] = Column(
+RUNS: Column[Row] = Column(
     "runs",
     "Runs by status, and runs without a record; means are over those that are ok.",
     status,
@@ -45,14 +46,7 @@ _RUNS: Column[Row] = Column(
 
 COLUMNS: tuple[Column[Row], ...] = (
     METHOD,
-    Column(
-        "rank",
-        "1 + the number of better rows at the same density that a corrected test separates from "
-        "this row. Rows that are not separated share a rank.",
-        lambda row: MISSING if row.rank is None else str(row.rank),
-        lambda row: row.rank,
-        optional=True,
-    ),
+    RANK,
     TARGET,
     metric_column(_DENSITY),
     estimated(ACCURACY.title, ACCURACY.help, lambda row: row.accuracy),
@@ -94,7 +88,7 @@ COLUMNS: tuple[Column[Row], ...] = (
         lambda row: row.widths,
         lambda units: decimal(units, 0),
     ),
-    _RUNS,
+    RUNS,
 )
 
 
@@ -147,8 +141,8 @@ def _without_items(rows: Sequence[Row]) -> str:
 def _counted_first(columns: tuple[Column[Row], ...]) -> tuple[Column[Row], ...]:
     """Move the numbers of runs before the results, where a reader of a partial board sees them."""
     results = columns.index(TARGET) + 1
-    others = tuple(column for column in columns[results:] if column is not _RUNS)
-    return (*columns[:results], _RUNS, *others)
+    others = tuple(column for column in columns[results:] if column is not RUNS)
+    return (*columns[:results], RUNS, *others)
 
 
 def make_tables(

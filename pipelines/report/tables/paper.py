@@ -144,7 +144,13 @@ def paper_tables(rows: Sequence[Row], records: Sequence[RunRecord]) -> list[Tabl
             by_row[spec.workload, spec.name, spec.granularity, spec.density].append(record)
     tables = []
     for workload in dict.fromkeys(row.workload for row in rows):
-        own = [r for r in rows if r.workload == workload and not str(r.target).startswith("as ")]
+        own = [
+            r
+            for r in rows
+            if r.workload == workload
+            and r.synops_target is None
+            and not str(r.target).startswith("as ")
+        ]
         dense = [r for r in records if (r.spec.workload, r.spec.method) == (workload, REFERENCE)]
         family = [r for r in own if r.method.startswith("dpap")]
         if not dense or not family:

@@ -1,4 +1,4 @@
-"""Tables that compare methods over several densities: at equal SynOps, and by area."""
+"""Tables that compare methods otherwise than by density: at equal SynOps, and by area."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from collections.abc import Iterator, Sequence
 from pipelines.metrics.numbers import percent
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.areas import Area
-from pipelines.report.analysis.standings import Standing
+from pipelines.report.analysis.rows import Row
+from pipelines.report.analysis.standings import Standing, synops_tables_of
 from pipelines.report.analysis.synops_curves import SynopsRow
 from pipelines.report.formats.table import Column, Table
-from pipelines.report.tables.columns import METHOD, compared, estimated, gain
+from pipelines.report.tables.columns import (
+    METHOD,
+    RANK,
+    SAME_ALLOCATION,
+    compared,
+    estimated,
+    gain,
+    metric_column,
+)
+from pipelines.report.tables.density import RUNS
+from pipelines.settings.tolerance import SYNOPS_TOLERANCE
 
 _SYNOPS, _DENSITY = METRICS["synops"], METRICS["density"]
 
@@ -44,6 +55,25 @@ SYNOPS_COLUMNS: tuple[Column[SynopsRow], ...] = (
     gain("over magnitude", "magnitude", "magnitude pruning at the same SynOps", optional=False),
 )
 
+TARGET_COLUMNS: tuple[Column[Row], ...] = (
+    METHOD,
+    RANK,
+    Column(
+        "target SynOps",
+        "SynOps per sample that the run aims at, on validation samples.",
+        lambda row: _SYNOPS.format(row.synops_target),
+        lambda row: row.synops_target,
+    ),
+    metric_column(_SYNOPS),
+    metric_column(_DENSITY),
+    estimated(ACCURACY.title, ACCURACY.help, lambda row: row.accuracy),
+    compared("drop", "Dense accuracy minus this accuracy, in points.", lambda row: row.drop),
+    gain("over random", "random", "random pruning at the same target", optional=False),
+    gain("over magnitude", "magnitude", "magnitude pruning at the same target", optional=False),
+    gain(SAME_ALLOCATION, "shuffled", "its shuffled control, which keeps the same allocation"),
+    RUNS,
+)
+
 AREA_COLUMNS: tuple[Column[Area], ...] = (
     METHOD,
     estimated(
@@ -75,6 +105,24 @@ def synops_tables(standings: Sequence[Standing]) -> list[Table]:
         )
         for one in standings
         if one.equal_synops
+    ]
+
+
+def synops_target_tables(rows: Sequence[Row]) -> list[Table]:
+    """Make tables of runs whose target is a number of SynOps; the dense network comes first."""
+    return [
+        Table(
+            own[0].workload,
+            own[0].track,
+            f"{own[0].granularity}, at target SynOps",
+            (*([dense] if dense else []), *own),
+            tuple(c for c in TARGET_COLUMNS if not c.optional or any(c.value(r) for r in own)),
+            "Each run searches its density so that its network has the target SynOps on "
+            "validation samples. A run whose final SynOps differ from the target by more than "
+            f"{percent(SYNOPS_TOLERANCE, 0)} % is off-target. Rows share a rank unless a paired "
+            "test separates them, corrected for all comparisons of the table (Holm).",
+        )
+        for dense, own in synops_tables_of(rows)
     ]
 
 

@@ -35,13 +35,16 @@ EDITS: dict[str, tuple[Edit, str]] = {
         set_to("outcome", "test_accuracy", value=1.5),
         "has test_accuracy 1.5, which must be in .0, 1.",
     ),
-    "density": (add_to(*_COST, "density", number=0.1), r"density 0\.6\d* misses the target 0\.5"),
+    "density": (
+        add_to(*_COST, "density", number=0.1),
+        r"misses its target: density 0\.6\d* instead of 0\.5",
+    ),
     "density within the tolerance": (
         add_to(*_COST, "density", number=2e-4),
         "no whole number of weights",
     ),
     "density of whole weights": (add_to(*_COST, "density", number=1 / 12944), "ends its curve at"),
-    "target": (set_to("status", value="off-target"), "meets the target"),
+    "target": (set_to("status", value="off-target"), "meets its target"),
     "status": (set_to("status", value="failed"), "is failed, but has an outcome"),
     "message": (set_to("message", value="fine"), "is ok, but its message is 'fine'"),
     "digest": (

@@ -134,15 +134,20 @@ def test_a_study_in_which_all_fails_has_no_result(study: Study) -> None:
         result_of(study)
 
 
-def test_records_that_no_result_names_are_removed(study: Study, tmp_path: Path) -> None:
+def test_only_records_of_an_earlier_result_are_removed(study: Study, tmp_path: Path) -> None:
     folder = study.trials.confirmation.folder("tuning-snn", "magnitude")
     folder.mkdir(parents=True)
-    for name in ("a0", "b1", "old"):
+    for name in ("a0", "b1", "old", "of-another-study"):
         for ending in (".json", PROVENANCE):
             (folder / f"{name}{ending}").write_text("{}")
+    assert BETTER.comparison is not None
+    earlier = BETTER.comparison.model_copy(update={"found_runs": ("b0", "b1", "old")})
+    write_result(tmp_path, study, BETTER.model_copy(update={"comparison": earlier}))
     write_result(tmp_path, study, BETTER)
     assert {path.name for path in folder.iterdir()} == {
-        f"{name}{ending}" for name in ("a0", "b1") for ending in (".json", PROVENANCE)
+        f"{name}{ending}"
+        for name in ("a0", "b1", "of-another-study")
+        for ending in (".json", PROVENANCE)
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 from pipelines.boards.hyperparameters import Entry, read_entries, write_entries
 from pipelines.boards.params import Params, load_params, read_density
 from pipelines.common.errors import InputError
+from pipelines.methods.catalogue import info
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
 
@@ -206,3 +207,23 @@ def test_a_hyper_parameter_may_differ_at_one_granularity(project: Path) -> None:
     assert options("magnitude", "hybrid") == ("erk", 2)
     assert options("magnitude", "hybrid", "digits-ann") == ("erk", 1), "a tuned value replaces it"
     assert options("magnitude:global", "hybrid") == ("global", 2), "a variant replaces both"
+
+
+def test_methods_that_can_aim_at_synops_have_cells_at_the_targets(params: Params) -> None:
+    board = params.board("equal-synops")
+    cells = params.cells("equal-synops")
+    aimed = {cell.name for cell in cells if cell.synops}
+    able = {name for name in board.methods if info(name).aims_at_synops}
+    assert aimed == able == set(board.methods) - {"dense"}
+    targets = board.synops["digits-snn"]
+    of_magnitude = [cell for cell in cells if cell.name == "magnitude"]
+    assert {cell.synops for cell in of_magnitude} == {None, *targets}
+    assert len(of_magnitude) == len(board.seeds) * (len(board.densities) + len(targets))
+    assert all((cell.density == "synops") == (cell.synops is not None) for cell in cells)
+    assert all(cell.target is None for cell in cells if cell.synops)
+    assert of_magnitude[-1].label().endswith(f"structured at {targets[-1]:.0f} SynOps seed 7")
+
+
+def test_target_synops_are_those_of_a_workload_of_the_board(project: Path) -> None:
+    sentence = refusal(project, "      digits-snn: [23000", "      other: [23000")
+    assert "synops names 'other', which is not on the board" in sentence

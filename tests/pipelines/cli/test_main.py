@@ -101,6 +101,9 @@ def test_an_unknown_part_of_a_board_is_refused(
 ) -> None:
     assert call(monkeypatch, "sweep", "--only", "rows") == 2
     assert "'cells', 'matched', 'controls'" in capsys.readouterr().err
+    for command in ("sweep", "plan"):
+        assert call(monkeypatch, command, "--board", "embedded", "--density", "0.3") == 2
+        assert "no density 0.3; it has 0.5, 0.25, 0.1, 0.05, emergent." in capsys.readouterr().err
 
 
 def test_cuda_without_a_gpu_is_refused(
@@ -290,6 +293,11 @@ def test_a_partial_board_is_shown_and_not_published(
     assert not (small / "site").exists()
     assert not list(small.rglob("SHA256SUMS"))
     assert not list(small.rglob("submission*"))
+
+    call(monkeypatch, "verify", str(store.root), "--no-rerun", "--seal", "--partial")
+    assert (store.root / "SHA256SUMS").read_text().count(".json\n") == len([*store.records()])
+    assert call(monkeypatch, "verify", str(store.root), "--no-rerun", "--partial") == 2
+    assert "give --seal, too." in capsys.readouterr().err
 
 
 def test_diff_prints_what_changed(

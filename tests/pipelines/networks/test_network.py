@@ -13,8 +13,9 @@ from torch import Tensor
 
 from pipelines.networks.initial import build_network
 from pipelines.networks.network import Network
+from pipelines.networks.plans.choice import choose_plan
 from pipelines.settings.layout import parse_layout
-from pipelines.settings.network import READOUT, NetworkSpec
+from pipelines.settings.network import READOUT, Execution, NetworkSpec
 from pipelines.training.cost import ActivityCounter, operations, timestep_sparsity
 
 LAYOUT = "4C3-MP2-6C5-AP2-7FC"
@@ -323,3 +324,18 @@ def test_a_layout_can_be_given_by_name() -> None:
     )
     assert named == written
     assert named.with_widths([3, 4, 5]).layout == "3C3-AP2-4C3-AP2-5FC"
+
+
+@pytest.mark.usefixtures("snntorch_in_float64")
+@pytest.mark.parametrize("kind", ["snn", "ann"])
+def test_a_network_without_batch_norm_has_biases(kind: str) -> None:
+    net = network(kind, layout=RESIDUAL, norm="none", threshold=0.2).double()
+    assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in net.modules())
+    assert all(stage.weights.bias is not None for stage in net.stages)
+    x = torch.randn(4, 2, 8, 8, dtype=torch.double)
+    torch.testing.assert_close(net(x), stepped(net, x), rtol=1e-12, atol=1e-12)
+
+
+def test_the_kernels_of_the_fused_plan_need_batch_norm() -> None:
+    spec = NetworkSpec(kind="snn", layout="4C3-7FC", norm="none")
+    assert choose_plan(Execution(plan="fused"), spec, torch.device("cpu")).name == "folded"

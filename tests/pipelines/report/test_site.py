@@ -186,3 +186,53 @@ def test_the_command(
     assert call(monkeypatch, "publish", "--to", "site") == 1
     assert "no board has all its records" in capsys.readouterr().err
     assert contents(project / "site") == before
+
+
+def test_a_site_opens_on_a_board_and_holds_the_documentation(
+    params: Params, store: Store, project: Path
+) -> None:
+    docs = project / "docs"
+    (docs / ".doctrees").mkdir(parents=True)
+    (docs / ".doctrees" / "index.doctree").write_text("not for readers")
+    (docs / "index.html").write_text("<p>Documentation</p>")
+    to = project / "site"
+    site.write_site(params, ["small"], project, to, site.Entrance("small", docs))
+    made = contents(to)
+    index = made["index.html"].decode()
+    assert 'http-equiv="refresh" content="0; url=small/leaderboard.html"' in index
+    assert {"small/leaderboard.html", "overview.html", "docs/index.html"} == {*_Links(index).found}
+    assert "docs/index.html" in _Links(made["overview.html"].decode()).found
+    board = _Links(made["small/leaderboard.html"].decode()).found
+    assert {"../overview.html", "../docs/index.html"} <= {*board}
+    assert made["docs/index.html"] == b"<p>Documentation</p>"
+    assert not [name for name in made if "doctree" in name]
+
+
+def test_without_a_home_the_pages_lead_to_the_overview(
+    params: Params, store: Store, project: Path
+) -> None:
+    site.write_site(params, ["small"], project, project / "site")
+    made = contents(project / "site")
+    assert "../index.html" in _Links(made["small/leaderboard.html"].decode()).found
+    assert "overview.html" not in made
+
+
+def test_a_folder_without_documentation_is_refused(
+    params: Params, store: Store, project: Path
+) -> None:
+    with pytest.raises(InputError, match="holds no documentation; run: make docs"):
+        site.write_site(params, ["small"], project, project / "s", site.Entrance("", project))
+
+
+def test_the_command_opens_on_the_first_board_that_the_site_has(
+    params: Params,
+    store: Store,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ("publish", "--to", "site", "--home", "other", "--home", "small")
+    assert call(monkeypatch, *arguments) == 0
+    assert "url=small/leaderboard.html" in (project / "site" / "index.html").read_text()
+    assert call(monkeypatch, "publish", "--to", "site", "--home", "moon") != 0
+    assert "unknown board 'moon'" in capsys.readouterr().err

@@ -179,3 +179,22 @@ def test_a_plug_in_with_the_name_of_another_method_is_left_out(
     found = pipelines.methods.registry.methods.__wrapped__()
     assert found["dense"].__module__ == "baselines.dense"
     assert "plug-in other:Other is left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("granularity", ["structured", "unstructured"])
+def test_a_run_ends_near_its_target_synops(
+    params: Params, tiny: dict[str, Workload], data_root: Path, granularity: str
+) -> None:
+    recipe = tiny["digits-snn"].recipe.model_copy(update={"epochs": 6})
+    settings = tiny["digits-snn"].model_copy(update={"recipe": recipe})
+
+    def synops(*where: Any) -> float:
+        record = run_cell(replace(params.spec(*where), settings=settings), data_root)
+        assert record.outcome is not None
+        assert record.status == "ok", record.message
+        assert record.spent == {"training": record.budget}, "the search spends no budget"
+        return record.outcome.cost.synops
+
+    target = round(synops("digits-snn", "dense", None, 1.0, 0) / 2)
+    where = ("digits-snn", "magnitude", granularity, "synops", 0, "from-scratch", float(target))
+    assert synops(*where) == pytest.approx(target, rel=0.1)
