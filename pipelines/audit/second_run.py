@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from pipelines import data
-from pipelines.audit.comparison import differences, seed_scatter, shifted
+from pipelines.audit.comparison import Scatter, average_differences, differences, is_here
 from pipelines.common.errors import InputError
 from pipelines.engines.engine import available_cores, run_cells
 from pipelines.records.files import read_record
@@ -19,7 +19,7 @@ from pipelines.records.store import Store
 from pipelines.training.machine import find_device
 
 #: Cells that are run again: a whole board would take as long as it took its author.
-DRAWN = 5
+DRAWN = 12
 #: Seconds after which no further cell is begun.
 LIMIT = 600.0
 #: Threads for each core of this machine, above which a cell is not run again.
@@ -43,9 +43,11 @@ def _runs_here(record: RunRecord) -> bool:
 
 
 def second_runs(
-    drawn: Sequence[Path], files: Iterable[Path], root: Path, begin: Callable[[Path], None]
+    drawn: Sequence[Path],
+    files: Iterable[Path],
+    again: Callable[[Path, RunRecord], tuple[RunRecord | None, list[str]]],
 ) -> Iterator[tuple[Path, str]]:
-    """Run the cells of several records again; find single differences, and a mean difference.
+    """Run the cells of several records again; find single and average differences.
 
     Parameters
     ----------
@@ -53,10 +55,8 @@ def second_runs(
         Files of the records.
     files
         All files beside them, whose seeds say how much accuracies scatter.
-    root
-        The project's folder.
-    begin
-        Called before each run with the file.
+    again
+        Runs the cell of a file and its record again, as `run_again`.
 
     Yields
     ------
@@ -66,31 +66,33 @@ def second_runs(
     Raises
     ------
     BenchError
-        As `second_run`.
+        As `run_again`.
     """
-    started, better = time.monotonic(), []
+    started, scatter = time.monotonic(), Scatter(map(read_record, files))
+    pairs: list[tuple[RunRecord, RunRecord]] = []
     for file in drawn:
-        if time.monotonic() - started > LIMIT:
+        same = all(is_here(one, two) for one, two in pairs)
+        if time.monotonic() - started > LIMIT or (same and len(pairs) == DRAWN_HERE):
             break
-        begin(file)
         record = read_record(file)
-        again, found = run_again(record, root)
+        second, found = again(file, record)
+        if second is not None:
+            found = [*found, *differences(record, second, scatter)]
+            pairs.append((record, second))
         for sentence in found:
             yield file, sentence
-        if again and again.outcome and record.outcome:
-            mine, second = record.outcome.test_accuracy, again.outcome.test_accuracy
-            better += [mine - second] if mine is not None and second is not None else []
-    if better and (reason := shifted(better, seed_scatter(map(read_record, files)))):
-        yield drawn[0], reason
+    for sentence in average_differences(pairs, scatter):
+        yield drawn[0], sentence
 
 
 def second_run(record: RunRecord, root: Path) -> list[str]:
     """Run the cell of a record again, and say what differs; see `run_again`."""
-    return run_again(record, root)[1]
+    again, found = run_again(record, root)
+    return found if again is None else differences(record, again)
 
 
 def run_again(record: RunRecord, root: Path) -> tuple[RunRecord | None, list[str]]:
-    """Run the cell of a record again, and say what differs, one sentence for each difference.
+    """Run the cell of a record again.
 
     The second run uses no earlier results. If the cell needs a dense checkpoint (post-training) or
     a parent (control), that is computed again, too.
@@ -105,7 +107,7 @@ def run_again(record: RunRecord, root: Path) -> tuple[RunRecord | None, list[str
     Returns
     -------
     tuple of RunRecord and list of str
-        The record of the second run, None if the cell could not be run; and the sentences.
+        The record of the second run; or None, and a sentence that says why there is none.
 
     Raises
     ------
@@ -121,4 +123,4 @@ def run_again(record: RunRecord, root: Path) -> tuple[RunRecord | None, list[str
             if parent.status != "ok":
                 return None, [f"has a parent whose second run is {parent.status}: {parent.message}"]
         (again,) = run_cells([spec], root / "data", store, "serial", 1)
-    return again, differences(record, again)
+    return again, []

@@ -257,12 +257,20 @@ def _not_submitted(
                     yield path, "is a cell that the board does not ask for; leave it out."
 
 
-def board_places(root: Path) -> Iterator[list[Path]]:
-    """Yield the folders of records of each board below results/boards, board by board."""
-    for folder in sorted((root / "results" / "boards").glob("*/")):
-        found = record_folders(folder)
-        if found:
-            yield found
+def board_places(boards: Path) -> list[list[Path]]:
+    """Return the folders of records of each board in a folder of boards, board by board."""
+    found = [record_folders(folder) for folder in sorted(boards.glob("*/"))]
+    return [folders for folders in found if folders]
+
+
+def places(path: Path) -> list[list[Path]]:
+    """Return the folders of records that a folder stands for, board by board.
+
+    A folder of results stands for its boards, and the folder of a board for its records and
+    controls: their other JSON files are no records. Any other folder stands for itself.
+    """
+    boards = path if path.resolve().name == "boards" else path / "boards"
+    return board_places(boards) if boards.is_dir() else [record_folders(path) or [path]]
 
 
 def record_folders(folder: Path) -> list[Path]:

@@ -15,14 +15,15 @@ from pipelines.common.errors import BenchError, InputError, one_line
 
 if TYPE_CHECKING:
     from pipelines.audit.faults import Fault
+    from pipelines.records.record import RunRecord
 
 
 def verify(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of records, or file of a submission; default: all boards in "
-            "results/boards."
+            help="Folder of records, of a board, or of boards; or file of a submission. Default: "
+            "all boards in results/boards."
         ),
     ] = None,
     rerun: Rerun = True,
@@ -54,7 +55,7 @@ def verify(
     """
     from pipelines.audit import faults as audit
     from pipelines.audit.seal import SEAL, seal_folder
-    from pipelines.audit.submission import board_places
+    from pipelines.audit.submission import places
 
     root = project_root()
     packed = path is not None and path.is_file()
@@ -70,18 +71,18 @@ def verify(
     if path is not None and packed:
         _verify_submission(path, root, rerun=rerun, take_in=take_in)
         return
-    places = [[path]] if path else list(board_places(root))
-    if not any(True for folders in places for folder in folders for _ in folder.rglob("*.json")):
+    boards = places(path or root / "results")
+    folders = [folder for board in boards for folder in board]
+    if not any(True for folder in folders for _ in folder.rglob("*.json")):
         raise InputError(
             f"{path or root / 'results' / 'boards'} holds no record; give a folder of records."
         )
     if write_seal and not partial:
-        _require_complete([folder for folders in places for folder in folders], root)
-    for folders in places if write_seal else ():
-        for folder in folders:
-            print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
-    found = [fault for folders in places for fault in audit.faults(*folders, any_code=any_code)]
-    _conclude([folder for folders in places for folder in folders], found, root, rerun=rerun)
+        _require_complete(folders, root)
+    for folder in folders if write_seal else ():
+        print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
+    found = [fault for board in boards for fault in audit.faults(*board, any_code=any_code)]
+    _conclude(folders, found, root, rerun=rerun)
 
 
 def convert(
@@ -274,7 +275,7 @@ def _conclude(
     BenchError
         If there is a fault, or no record can be run again on this machine.
     """
-    from pipelines.audit.second_run import draw, second_runs
+    from pipelines.audit.second_run import draw, run_again, second_runs
 
     def name(file: Path) -> Path:
         return file.relative_to(base) if base else file
@@ -288,10 +289,11 @@ def _conclude(
                 "no record can be run again on this machine; use --no-rerun to verify without it."
             )
 
-        def begin(file: Path) -> None:
+        def again(file: Path, record: RunRecord) -> tuple[RunRecord | None, list[str]]:
             print(f"running {name(file)} again", file=sys.stderr)
+            return run_again(record, root)
 
-        faults = list(second_runs(drawn, files, root, begin))
+        faults = list(second_runs(drawn, files, again))
     for file, sentence in faults:
         print(f"fault  {one_line(str(name(file)))}: {one_line(sentence)}", flush=True)
     if faults:
