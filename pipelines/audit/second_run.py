@@ -19,7 +19,8 @@ from pipelines.records.store import Store
 from pipelines.training.machine import find_device
 
 #: Cells that are run again: a whole board would take as long as it took its author.
-DRAWN = 12
+#: Where all bits must be equal, fewer are enough.
+DRAWN, DRAWN_HERE = 16, 5
 #: Seconds after which no further cell is begun.
 LIMIT = 600.0
 #: Threads for each core of this machine, above which a cell is not run again.

@@ -200,6 +200,11 @@ def _read(manifest: Path) -> Submission:
     return found
 
 
+def methods_of(folder: Path) -> list[str]:
+    """Return the names of the methods of an unpacked submission that has no `faults`."""
+    return sorted({name.partition(":")[0] for name in _read(folder / MANIFEST).names})
+
+
 def _missing(submission: Submission, params: Params, store: Store) -> list[RunSpec]:
     """Return the cells of the board of this project that the submission has no record of."""
     return [spec for spec in _wanted(submission, params, store) if not store.path(spec).exists()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from pipelines.common.errors import BenchError, InputError, one_line
 
 if TYPE_CHECKING:
     from pipelines.audit.faults import Fault
+    from pipelines.boards.params import Params
     from pipelines.records.record import RunRecord
 
 
@@ -124,7 +125,8 @@ def submit(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         submission.stage(params, board, method, store, folder)
-        found = submission.faults(folder, params)
+        found = [*submission.faults(folder, params)]
+        found += _broken_methods(folder, params, root) if rerun and not found else []
         _conclude(submission.record_folders(folder), found, root, rerun=rerun, base=folder)
         archives.pack(folder, path)
     print(f"packed: {path}")
@@ -239,12 +241,29 @@ def _verify_submission(path: Path, root: Path, *, rerun: bool, take_in: bool) ->
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         archives.unpack(path, folder)
-        found = submission.faults(folder, load_params(root))
+        params = load_params(root)
+        found = [*submission.faults(folder, params)]
+        found += _broken_methods(folder, params, root) if rerun and not found else []
         folders = submission.record_folders(folder)
         _conclude(folders, found, root, rerun=rerun, base=folder)
         if take_in:
             taken = submission.take_in(folder, root)
             print(f"{taken} records taken in")
+
+
+def _broken_methods(folder: Path, params: Params, root: Path) -> Iterator[Fault]:
+    """Check the methods of a submission against the contract, as dpap-bench check does."""
+    from pipelines import data
+    from pipelines.audit.submission import MANIFEST, methods_of
+    from pipelines.authoring.check import faults
+    from pipelines.methods.registry import method
+
+    data.fetch("digits", root / "data")
+    digits = data.load_training("digits", root / "data")
+    for name in methods_of(folder):
+        print(f"checking {name}", file=sys.stderr)
+        for where, sentence in faults(method(name), params.methods.get(name), digits):
+            yield folder / MANIFEST, f"{name}{f' ({where})' if where else ''}: {sentence}"
 
 
 def _conclude(

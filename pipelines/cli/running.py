@@ -190,8 +190,10 @@ def sweep(
     """
     from pipelines.boards.params import Part, load_params, read_densities
     from pipelines.engines.engine import default_workers
+    from pipelines.engines.orphans import leave_with_dvc
     from pipelines.records.store import board_store
 
+    leave_with_dvc()
     root = project_root()
     params = load_params(root, device)
     store = board_store(root, board)

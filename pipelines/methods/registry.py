@@ -6,10 +6,14 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,12 +25,16 @@ from pipelines.common.imported import watch
 from pipelines.methods.catalogue import OF_DPAP
 from pipelines.methods.plugins import packages_of
 
+#: Seconds after which the import of a plug-in is given up.
+IMPORT_SECONDS = 20.0
+
 
 @cache
 def methods() -> dict[str, type[Pruner]]:
     """Return every method by name: those of baselines/, of dpap/, and of installed entry points.
 
-    A plug-in that is broken, or has the name of another method, is named on stderr and left out.
+    A plug-in that is broken, hangs, or has the name of another method, is named on stderr and left
+    out.
 
     Raises
     ------
@@ -74,14 +82,36 @@ def _plugin(entry: EntryPoint) -> type[Pruner]:
     ------
     TypeError
         If it is no method with a name.
+    TimeoutError
+        If the import takes longer than `IMPORT_SECONDS`.
     """
     watch(*packages_of(entry))
-    kind = entry.load()
+    with _time_limit(IMPORT_SECONDS):
+        kind = entry.load()
     if not (inspect.isclass(kind) and issubclass(kind, Pruner) and dataclasses.is_dataclass(kind)):
         raise TypeError("it is no dataclass that extends Pruner")
     if not isinstance(getattr(kind, "info", None), PrunerInfo):
         raise TypeError("it has no PrunerInfo as its attribute info")
     return kind
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after some seconds; only in the main thread of a process."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        raise TimeoutError(f"its import takes longer than {seconds:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def method(name: str) -> type[Pruner]:

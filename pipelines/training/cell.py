@@ -18,7 +18,7 @@ from baselines.shared.contract import PruneContext, Pruner, SynopsTarget
 from baselines.shared.dependency_graph import remove_units, surviving_steps
 from pipelines.common.errors import InputError, one_line
 from pipelines.data import load_training
-from pipelines.data.catalogue import without_test_split
+from pipelines.data.catalogue import SOURCES, without_test_split
 from pipelines.data.events import binning_of
 from pipelines.data.splits import TrainingData
 from pipelines.methods.admission import check
@@ -358,4 +358,35 @@ def run_cell(
         ),
         code_digest=digest,
         code_digest_end=code_digest(spec),
+    )
+
+
+def failed_record(spec: RunSpec, message: str, started_at: datetime) -> RunRecord:
+    """Return the record of a run whose process ended before its end.
+
+    Parameters
+    ----------
+    spec
+        The cell.
+    message
+        Why there is no outcome.
+    started_at
+        When the run started, with its time zone.
+    """
+    digest, seconds = code_digest(spec), (datetime.now(UTC) - started_at).total_seconds()
+    size = SOURCES[spec.settings.data].size.train
+    return RunRecord(
+        run_id=spec.run_id,
+        spec=spec,
+        status="failed",
+        message=message,
+        budget=spec.settings.budget(size, spec.track),
+        started_at=started_at,
+        train_seconds=0.0,
+        total_seconds=seconds,
+        environment=environment(
+            spec.threads, spec.settings.execution, find_device(spec.device), spec.settings.network
+        ),
+        code_digest=digest,
+        code_digest_end=digest,
     )
