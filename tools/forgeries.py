@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +31,7 @@ from msgspec.structs import replace
 from pipelines.audit import submission
 from pipelines.audit.seal import seal_folder
 from pipelines.audit.second_run import draw, second_runs
-from pipelines.boards.params import Params, load_params
+from pipelines.boards.params import load_params
 from pipelines.common.files import atomic_file
 from pipelines.common.yaml import load_yaml
 from pipelines.records.correct import correct_samples, correct_text
@@ -311,18 +312,17 @@ FORGERIES: dict[str, Change] = {
 }
 
 
-def make_project(folder: Path, threads: int, seeds: int) -> Params:
+def make_project(folder: Path, threads: int, seeds: int) -> None:
     """Write a project with the small board."""
     params = load_yaml(ROOT / "params.yaml")
     assert isinstance(params, dict)
     board = params["boards"][BOARD] | {"seeds": [*range(seeds)]}
     params["boards"] = {BOARD: board}
     params["compute"] = {**params["compute"], "threads": threads}
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(json.dumps(params))
     shutil.copy(ROOT / "methods.yaml", folder)
-    (folder / "data").symlink_to(ROOT / "data")
-    return load_params(folder)
+    (folder / "data").mkdir(exist_ok=True)
 
 
 def compute(folder: Path, variables: dict[str, str]) -> None:
@@ -392,20 +392,23 @@ def main(
     environment: Annotated[
         list[str] | None, typer.Option(help="Only these environments, and the forged one.")
     ] = None,
+    boards: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the computed boards for another call.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Boards computed at the same time.")] = 1,
 ) -> None:
     """Compute the boards, verify the honest and the forged ones, and print the tables."""
     names = [n for n in ENVIRONMENTS if not environment or n in (FORGED, *environment)]
-    with tempfile.TemporaryDirectory() as temporary:
-        home = Path(temporary)
-        references: dict[int, Store] = {}
-        for name in names:
-            variables, threads = ENVIRONMENTS[name]
-            if threads not in references:
-                make_project(home / f"here {threads}", threads, seeds)
-                compute(home / f"here {threads}", {})
-                references[threads] = board_store(home / f"here {threads}", BOARD)
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(workers) as pool:
+        home = boards or Path(temporary)
+        wanted = {name: ENVIRONMENTS[name] for name in names}
+        wanted |= {f"here {threads}": ({}, threads) for _, threads in wanted.values()}
+        for name, (_, threads) in wanted.items():
             make_project(home / name, threads, seeds)
-            compute(home / name, variables)
+        list(pool.map(lambda name: compute(home / name, wanted[name][0]), wanted))
+        references = {
+            threads: board_store(home / f"here {threads}", BOARD) for _, threads in wanted.values()
+        }
         honest = [
             verdicts(name, home / name, None, references[ENVIRONMENTS[name][1]]) for name in names
         ]

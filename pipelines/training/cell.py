@@ -43,6 +43,7 @@ from pipelines.training.controls import check_parent, follower
 from pipelines.training.cost import latency, measure
 from pipelines.training.environment import environment
 from pipelines.training.evaluation import confusion_of, correct_of, evaluate, evaluate_test
+from pipelines.training.guard import charged
 from pipelines.training.isolation import Shared, no_exit
 from pipelines.training.machine import find_device, keep_freed_memory, prefer_huge_pages
 from pipelines.training.probe import NetworkProbe
@@ -107,7 +108,8 @@ class _Run:
             partial(learning_rate, spec.recipe),
             self._synops_target(network),
         )
-        pruner.begin(network, context)
+        with charged(network, self.meter):
+            pruner.begin(network, context)
         of_track = "" if self.start is None else " of fine-tuning"
         self.trainer = Trainer(
             network,

@@ -67,6 +67,8 @@ DEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "raises what has no text": (raising(UnprintableError()), "no text"),
     "writes a long message": (raising(ValueError("x" * 10**7)), "xxx"),
     "opens the test split": (lambda: data.load_test("digits", Path()), "must not see the test"),
+    "trains outside of the budget": (lambda: "trains", "of the budget|phase 'saliency' asks for"),
+    "reads the training split": (lambda: "reads", "has no attribute 'train'"),
     "gives masks of floats": (lambda: "floats", "a mask is torch.bool"),
 }
 
@@ -85,7 +87,14 @@ def test_a_hostile_method_is_a_failed_row_and_leaves_nothing(
     @dataclass
     class Hostile(Random):
         def masks(self, progress: float) -> Masks | None:
-            if act() == "floats":
+            did = act()
+            if did == "reads":
+                self.probe.train.batch(slice(8))  # type: ignore[attr-defined]
+            if did == "trains":
+                inputs, _ = next(iter(self.probe.batches(8)))
+                for _ in range(1000):
+                    self.network(inputs).sum().backward()
+            if did == "floats":
                 name = next(iter(self.layer_weights()))
                 return Masks({f"{name}.weight": torch.ones(self.layer_weights()[name].shape)})
             raise RuntimeError("the end")  # the rest of the run would only take time
@@ -95,7 +104,7 @@ def test_a_hostile_method_is_a_failed_row_and_leaves_nothing(
     monkeypatch.setattr(cell_module, "check", lambda spec: Hostile())
     before = Shared.now()
     record = run_cell(spec, data_root)
-    assert record.status == "failed"
+    assert record.status == ("over-budget" if "budget" in what else "failed")
     assert any(part in record.message for part in message.split("|")), record.message
     assert len(record.message) < 2000
     assert record.outcome is None
