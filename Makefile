@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium unlock repro test slow lint types canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
+.PHONY: help setup venv-module chromium unlock repro test slow lint types faults canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -74,6 +74,9 @@ lint: $(STAMP) ## check format and rules by ruff, and the layers of .importlinte
 
 types: $(STAMP) ## check types by mypy --strict
 	mypy
+
+faults: $(STAMP) ## kill, fill, edit and forge on a small board; count what is lost or wrong
+	$(BIN)/python -m tools.faults
 
 canaries: $(STAMP) ## run small cells and compare their outcomes with those in results/canaries
 	dpap-bench canaries
