@@ -6,12 +6,14 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from pipelines import data
 from pipelines.audit.comparison import Scatter, average_differences, differences, is_here
-from pipelines.common.errors import InputError
+from pipelines.common.errors import BenchError, InputError
+from pipelines.common.time_limit import time_limit
 from pipelines.engines.engine import available_cores, run_cells
 from pipelines.records.files import read_record
 from pipelines.records.record import RunRecord
@@ -21,10 +23,14 @@ from pipelines.training.machine import find_device
 #: Cells that are run again: a whole board would take as long as it took its author.
 #: Where all bits must be equal, fewer are enough.
 DRAWN, DRAWN_HERE = 16, 5
-#: Seconds after which no further cell is begun.
+#: Seconds after which no further cell is begun, and a second run is given up.
 LIMIT = 600.0
 #: Threads for each core of this machine, above which a cell is not run again.
 _THREADS = 4
+
+
+class _TimeIsUpError(KeyboardInterrupt):
+    """A second run takes too long. As Ctrl-C, it is no failure of the method."""
 
 
 def draw(files: Iterable[Path], most: int = DRAWN) -> list[Path]:
@@ -67,10 +73,11 @@ def second_runs(
     Raises
     ------
     BenchError
-        As `run_again`.
+        As `run_again`; or if no second run ended in time.
     """
     started, scatter = time.monotonic(), Scatter(map(read_record, files))
     pairs: list[tuple[RunRecord, RunRecord]] = []
+    faulty = False
     for file in drawn:
         same = all(is_here(one, two) for one, two in pairs)
         if time.monotonic() - started > LIMIT or (same and len(pairs) == DRAWN_HERE):
@@ -80,10 +87,16 @@ def second_runs(
         if second is not None:
             found = [*found, *differences(record, second, scatter)]
             pairs.append((record, second))
+        faulty = faulty or bool(found)
         for sentence in found:
             yield file, sentence
     for sentence in average_differences(pairs, scatter):
         yield drawn[0], sentence
+    if drawn and not pairs and not faulty:
+        raise BenchError(
+            f"no cell that was drawn ended within {LIMIT:g} seconds; use --no-rerun to verify "
+            "without second runs."
+        )
 
 
 def second_run(record: RunRecord, root: Path) -> list[str]:
@@ -108,7 +121,8 @@ def run_again(record: RunRecord, root: Path) -> tuple[RunRecord | None, list[str
     Returns
     -------
     tuple of RunRecord and list of str
-        The record of the second run; or None, and a sentence that says why there is none.
+        The record of the second run; or None, and a sentence that says why there is none. There is
+        no sentence if the second run takes longer than `LIMIT`: that is no fault of the record.
 
     Raises
     ------
@@ -117,11 +131,16 @@ def run_again(record: RunRecord, root: Path) -> tuple[RunRecord | None, list[str
     """
     spec = record.spec
     data.fetch(spec.settings.data, root / "data")
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        suppress(_TimeIsUpError),
+        tempfile.TemporaryDirectory() as folder,
+        time_limit(LIMIT, _TimeIsUpError, ""),
+    ):
         store = Store(Path(folder) / "records")
         if spec.control:
             (parent,) = run_cells([spec.parent], root / "data", store, "serial", 1)
             if parent.status != "ok":
                 return None, [f"has a parent whose second run is {parent.status}: {parent.message}"]
         (again,) = run_cells([spec], root / "data", store, "serial", 1)
-    return again, []
+        return again, []
+    return None, []
