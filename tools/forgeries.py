@@ -44,9 +44,11 @@ ROOT = Path(__file__).parent.parent
 BOARD, METHOD, SEEDS, DRAWS = "quick", "magnitude", 6, 20
 BEGIN, END = "<!-- forgeries: python -m tools.forgeries -->", "<!-- end of forgeries -->"
 
-#: Name of an environment -> variables of the process that computes the board; threads.
+#: Name of an environment -> variables of the process that computes the board; threads. Those without
+#: variables are the second runs, too.
 ENVIRONMENTS: dict[str, tuple[dict[str, str], int]] = {
     "this one": ({}, 1),
+    "two threads": ({}, 2),
     "no vector instructions": ({"ATEN_CPU_CAPABILITY": "default"}, 1),
     "AVX2": ({"ATEN_CPU_CAPABILITY": "avx2"}, 1),
     "products in bfloat16": ({"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}, 1),
@@ -402,12 +404,14 @@ def main(
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(workers) as pool:
         home = boards or Path(temporary)
         wanted = {name: ENVIRONMENTS[name] for name in names}
-        wanted |= {f"here {threads}": ({}, threads) for _, threads in wanted.values()}
+        wanted |= {n: found for n, found in ENVIRONMENTS.items() if not found[0]}
         for name, (_, threads) in wanted.items():
             make_project(home / name, threads, seeds)
         list(pool.map(lambda name: compute(home / name, wanted[name][0]), wanted))
         references = {
-            threads: board_store(home / f"here {threads}", BOARD) for _, threads in wanted.values()
+            threads: board_store(home / name, BOARD)
+            for name, (variables, threads) in wanted.items()
+            if not variables
         }
         honest = [
             verdicts(name, home / name, None, references[ENVIRONMENTS[name][1]]) for name in names
