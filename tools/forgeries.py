@@ -44,7 +44,7 @@ ROOT = Path(__file__).parent.parent
 BOARD, METHOD, SEEDS, DRAWS = "quick", "magnitude", 6, 20
 BEGIN, END = "<!-- forgeries: python -m tools.forgeries -->", "<!-- end of forgeries -->"
 
-#: Name of an environment -> variables of the process that computes the board; threads. Those without
+#: Name of an environment -> variables of the process that computes the board; threads. Boards of no
 #: variables are the second runs, too.
 ENVIRONMENTS: dict[str, tuple[dict[str, str], int]] = {
     "this one": ({}, 1),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -76,9 +75,12 @@ def _run_alone(spec: RunSpec, data_root: Path, store: Store) -> RunRecord:
         sent: RunRecord | BenchError | None = receiver.recv()
     except EOFError:  # the process ended without a word
         sent = None
+    except BaseException:  # Ctrl-C
+        process.kill()
+        raise
     finally:
-        process.join() if sys.exception() is None else process.kill()
         receiver.close()
+    process.join()
     if isinstance(sent, BenchError):
         raise sent
     if sent is None and (process.exitcode or 0) < 0:
