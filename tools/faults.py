@@ -54,17 +54,17 @@ from baselines.random import Random
 
 @dataclass
 class Leaves(Random):
-    info = replace(Random.info, name="leaves")
+    info = replace(Random.info, name="leaves", granularities=("unstructured",))
     def masks(self, progress): _exit(0)
 
 @dataclass
 class Exits(Random):
-    info = replace(Random.info, name="exits")
+    info = replace(Random.info, name="exits", granularities=("unstructured",))
     def masks(self, progress): sys.exit(0)
 
 @dataclass
 class Patches(Random):
-    info = replace(Random.info, name="patches")
+    info = replace(Random.info, name="patches", granularities=("unstructured",))
     def masks(self, progress):
         from pipelines.training import evaluation
         evaluation.correct_of = lambda test: None
@@ -121,15 +121,14 @@ class Project:
         """Write params.yaml and methods.yaml: one epoch of a small network, two seeds."""
         params = load_yaml(ROOT / "params.yaml")
         assert isinstance(params, dict)
-        workload = params["workloads"]["digits-ann"]
-        workload["recipe"]["epochs"] = 1
+        params["workloads"]["digits-ann"]["recipe"]["epochs"] = 1
         fields = {
             "workloads": ["digits-ann"],
             "baselines": [*METHODS, *methods],
             "densities": [0.5],
             "seeds": [0, 1, 2],
         }
-        found = params | {"workloads": {"digits-ann": workload}, "boards": {BOARD: fields}}
+        found = params | {"boards": {BOARD: fields}}
         self.home.mkdir(parents=True)
         (self.home / "params.yaml").write_text(json.dumps(found))
         shutil.copy(ROOT / "methods.yaml", self.home)
@@ -306,7 +305,7 @@ def edited_method(project: Project) -> None:
     project.code = project.home / "code"
     for name in ("baselines", "dpap", "pipelines"):
         shutil.copytree(ROOT / name, project.code / name, dirs_exist_ok=True)
-    (project.code / "results").mkdir(exist_ok=True)
+    shutil.copytree(ROOT / "results" / "canaries", project.code / "results" / "canaries")
     shutil.copy(ROOT / "results" / "lineage.json", project.code / "results")
     file = project.code / "baselines" / "magnitude.py"
     text = file.read_text()

@@ -237,14 +237,25 @@ def _make_folders(
     """Create the output folders of a DVC stage; they must exist even if the stage has no cell.
 
     Git keeps no empty folder, so the folders that may stay empty get an empty file.
+
+    Raises
+    ------
+    BenchError
+        If a folder cannot be written.
     """
     folders = [store.checkpoints] if "post-training" in params.board(board).tracks else []
     for place in workloads or params.board(board).workloads:
         folders += [store.controls(place)] if "controls" in parts else []
         folders += [store.folder(place, name) for name in methods or ()]
     for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitkeep").touch()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ".gitkeep").touch()
+        except OSError as error:
+            raise BenchError(
+                f"cannot write {folder} ({error.strerror or error}); choose a folder that you may "
+                "write to, then run the same command again."
+            ) from error
 
 
 def _missing(
