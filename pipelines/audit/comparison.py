@@ -17,6 +17,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from pipelines.audit.plausibility import FINISHED
+from pipelines.data.catalogue import SOURCES
 from pipelines.records.outcome import Cost, Outcome
 from pipelines.records.record import TIMINGS, RunRecord
 from pipelines.settings.tolerance import TOLERANCE
@@ -25,9 +26,11 @@ from pipelines.settings.tolerance import TOLERANCE
 #: several cells may be better on average. A standard deviation is that of the difference of two
 #: seeds. Honest second runs have 0.8 of it.
 MOST_APART, MOST_BETTER = 3.5, 2.6
-#: Bounds of the standard deviation over seeds; and its value if no row has two seeds.
-_SCATTER = (0.003, 0.05)
-_UNKNOWN = 0.015
+#: Bounds of the standard deviation over seeds.
+_LEAST, _MOST = 0.003, 0.05
+#: Variance over seeds as a multiple of p (1 - p), if no row has two seeds; and the number of seeds
+#: that the multiple of all rows counts for in each row.
+_MULTIPLE, _WEIGHT = 0.003, 5
 #: Largest factor between the costs of two runs on different machines, as a natural logarithm. The
 #: operations on spikes follow the firing rates, which scatter more than accuracies.
 COSTS_ELSEWHERE = 0.5
@@ -42,6 +45,10 @@ _COSTS = ("parameters", "macs", "effective_macs", "synops", "energy_nanojoule")
 class Scatter:
     """How much accuracies scatter over the seeds of each row of some records.
 
+    A variance of few seeds says little. So it is averaged with that of all rows, which is a
+    multiple of p (1 - p) at the mean accuracy p of the row, and counts as `_WEIGHT` seeds. It is at
+    least half of the variance p (1 - p) / n by the n samples of the split.
+
     Parameters
     ----------
     records
@@ -49,21 +56,28 @@ class Scatter:
     """
 
     def __init__(self, records: Iterable[RunRecord]) -> None:
-        rows: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._rows: dict[tuple[str, str], list[float]] = defaultdict(list)
         for record in records:
             for name, value in _accuracies(record).items():
-                rows[_row(record), name].append(value)
-        variances = {key: statistics.variance(row) for key, row in rows.items() if len(row) > 1}
-        self._rows = {key: v for key, v in variances.items() if len(rows[key]) > 2}
-        self._pooled = statistics.fmean(variances.values()) if variances else _UNKNOWN**2
+                self._rows[_row(record), name].append(value)
+        squares, freedom = 0.0, 0.0
+        for row in self._rows.values():
+            mean = statistics.fmean(row)
+            squares += sum((value - mean) ** 2 for value in row)
+            freedom += (len(row) - 1) * mean * (1 - mean)
+        self._multiple = squares / freedom if freedom else _MULTIPLE
 
     def of(self, record: RunRecord, name: str) -> float:
-        """Return the standard deviation of an accuracy over the seeds of the record's row.
-
-        Rows with fewer than three seeds have that of all rows.
-        """
-        low, high = _SCATTER
-        return min(high, max(low, math.sqrt(self._rows.get((_row(record), name), self._pooled))))
+        """Return the standard deviation of an accuracy over the seeds of the record's row."""
+        row = self._rows.get((_row(record), name)) or [_accuracies(record)[name]]
+        mean = statistics.fmean(row)
+        share = mean * (1 - mean)
+        squares = sum((value - mean) ** 2 for value in row) + _WEIGHT * self._multiple * share
+        variance = squares / (len(row) - 1 + _WEIGHT)
+        source = SOURCES.get(record.spec.settings.data)
+        samples: int = getattr(source.size, name.split(maxsplit=1)[0]) if source else 0
+        sampled = share / samples / 2 if samples else 0.0
+        return min(_MOST, max(_LEAST, math.sqrt(max(variance, sampled))))
 
 
 def _row(record: RunRecord) -> str:
