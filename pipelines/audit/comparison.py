@@ -64,20 +64,25 @@ class Scatter:
         for row in self._rows.values():
             mean = statistics.fmean(row)
             squares += sum((value - mean) ** 2 for value in row)
-            freedom += (len(row) - 1) * mean * (1 - mean)
+            freedom += (len(row) - 1) * _share(mean)
         self._multiple = squares / freedom if freedom else _MULTIPLE
 
     def of(self, record: RunRecord, name: str) -> float:
         """Return the standard deviation of an accuracy over the seeds of the record's row."""
         row = self._rows.get((_row(record), name)) or [_accuracies(record)[name]]
         mean = statistics.fmean(row)
-        share = mean * (1 - mean)
+        share = _share(mean)
         squares = sum((value - mean) ** 2 for value in row) + _WEIGHT * self._multiple * share
         variance = squares / (len(row) - 1 + _WEIGHT)
         source = SOURCES.get(record.spec.settings.data)
         samples: int = getattr(source.size, name.split(maxsplit=1)[0]) if source else 0
         sampled = share / samples / 2 if samples else 0.0
         return min(_MOST, max(_LEAST, math.sqrt(max(variance, sampled))))
+
+
+def _share(accuracy: float) -> float:
+    """Variance of one answer; none for an accuracy that is not possible."""
+    return max(0.0, accuracy * (1 - accuracy))
 
 
 def _row(record: RunRecord) -> str:
