@@ -2,11 +2,11 @@
 
 ``python -m tools.forgeries --update docs/publishing.md`` computes a small board of the digits in
 several environments, forges copies of one of them, and has each verified by `DRAWS` draws of
-second runs. The second runs are computed once, in this environment. It takes about ten minutes of
+second runs. The second runs are computed once, in this environment. It takes some minutes of
 one core.
 
-An honest board from elsewhere is made with another instruction set, another number of threads or
-another precision of products, on this machine.
+An honest board from elsewhere is made on this machine with another instruction set: with one or two
+threads, in float32 or in bfloat16.
 """
 
 from __future__ import annotations
@@ -44,15 +44,16 @@ ROOT = Path(__file__).parent.parent
 BOARD, METHOD, SEEDS, DRAWS = "quick", "magnitude", 6, 20
 BEGIN, END = "<!-- forgeries: python -m tools.forgeries -->", "<!-- end of forgeries -->"
 
-#: Name of an environment -> variables of the process that computes the board; threads. Boards of no
-#: variables are the second runs, too.
-ENVIRONMENTS: dict[str, tuple[dict[str, str], int]] = {
-    "this one": ({}, 1),
-    "two threads": ({}, 2),
-    "no vector instructions": ({"ATEN_CPU_CAPABILITY": "default"}, 1),
-    "AVX2": ({"ATEN_CPU_CAPABILITY": "avx2"}, 1),
-    "products in bfloat16": ({"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}, 1),
-    "AVX2, two threads": ({"ATEN_CPU_CAPABILITY": "avx2"}, 2),
+#: Name of an environment -> variables of the process that computes the board; threads, and the
+#: precision of the workload. Boards of no variables are the second runs, too.
+ENVIRONMENTS: dict[str, tuple[dict[str, str], tuple[int, str]]] = {
+    "this one": ({}, (1, "float32")),
+    "two threads": ({}, (2, "float32")),
+    "bfloat16": ({}, (1, "bfloat16")),
+    "no vector instructions": ({"ATEN_CPU_CAPABILITY": "default"}, (1, "float32")),
+    "AVX2": ({"ATEN_CPU_CAPABILITY": "avx2"}, (1, "float32")),
+    "AVX2, two threads": ({"ATEN_CPU_CAPABILITY": "avx2"}, (2, "float32")),
+    "AVX2, bfloat16": ({"ATEN_CPU_CAPABILITY": "avx2"}, (1, "bfloat16")),
 }
 #: The board that is forged.
 FORGED = "AVX2"
@@ -314,13 +315,16 @@ FORGERIES: dict[str, Change] = {
 }
 
 
-def make_project(folder: Path, threads: int, seeds: int) -> None:
+def make_project(folder: Path, threads: int, precision: str, seeds: int) -> None:
     """Write a project with the small board."""
     params = load_yaml(ROOT / "params.yaml")
     assert isinstance(params, dict)
     board = params["boards"][BOARD] | {"seeds": [*range(seeds)]}
     params["boards"] = {BOARD: board}
     params["compute"] = {**params["compute"], "threads": threads}
+    for name in board["workloads"]:
+        workload = params["workloads"][name]
+        workload["execution"] = {**workload.get("execution", {}), "precision": precision}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(json.dumps(params))
     shutil.copy(ROOT / "methods.yaml", folder)
@@ -404,20 +408,25 @@ def main(
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(workers) as pool:
         home = boards or Path(temporary)
         wanted = {name: ENVIRONMENTS[name] for name in names}
-        wanted |= {n: found for n, found in ENVIRONMENTS.items() if not found[0]}
-        for name, (_, threads) in wanted.items():
-            make_project(home / name, threads, seeds)
+        used = {settings for _, settings in wanted.values()}
+        wanted |= {
+            name: (variables, settings)
+            for name, (variables, settings) in ENVIRONMENTS.items()
+            if not variables and settings in used
+        }
+        for name, (_, settings) in wanted.items():
+            make_project(home / name, *settings, seeds)
         list(pool.map(lambda name: compute(home / name, wanted[name][0]), wanted))
         references = {
-            threads: board_store(home / name, BOARD)
-            for name, (variables, threads) in wanted.items()
+            settings: board_store(home / name, BOARD)
+            for name, (variables, settings) in wanted.items()
             if not variables
         }
         honest = [
             verdicts(name, home / name, None, references[ENVIRONMENTS[name][1]]) for name in names
         ]
         forged = [
-            verdicts(name, home / FORGED, change, references[1])
+            verdicts(name, home / FORGED, change, references[ENVIRONMENTS[FORGED][1]])
             for name, change in FORGERIES.items()
         ]
     text = "\n".join(
