@@ -10,6 +10,7 @@ import yaml
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
+from pipelines.common.yaml import load_yaml
 from pipelines.methods.catalogue import canonical, infos, source
 from pipelines.records.digest import PACKAGES, Kind, data_digest, joint_digest, kind_of
 
@@ -94,7 +95,7 @@ def write_code_digests(root: Path, params: Params) -> bool:
     """
     text = _HEAD + yaml.safe_dump(code_digests(params))
     path = root / FILE
-    if path.is_file() and path.read_text() == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         return False
     with atomic_file(path) as file:
         file.write(text.encode())
@@ -104,8 +105,8 @@ def write_code_digests(root: Path, params: Params) -> bool:
 def require_code_digests(root: Path, params: Params) -> None:
     """Raise BenchError if the file has other digests than the present code."""
     try:
-        written = yaml.safe_load((root / FILE).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+        written = load_yaml(root / FILE)
+    except (OSError, BenchError):
         written = None
     now = code_digests(params)
     old = written if isinstance(written, dict) else {}

@@ -14,6 +14,7 @@ import typer
 from baselines.shared.info import ENTRY_POINT
 from pipelines.cli.options import project_root
 from pipelines.common.errors import BenchError, InputError
+from pipelines.common.files import read_text
 
 if TYPE_CHECKING:
     from pipelines.authoring.tuning import Study, Trials
@@ -172,7 +173,7 @@ def _report_tuning(folder: Path, document: Path | None) -> None:
     if document is None:
         print(table, end="")
         return
-    updated = replace_between(document.read_text(), "tuning", table)
+    updated = replace_between(read_text(document), "tuning", table)
     if updated is None:
         raise BenchError(
             f"{document} has no lines '<!-- tuning -->' and '<!-- end of tuning -->'; add both "

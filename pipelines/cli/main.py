@@ -17,7 +17,7 @@ from pipelines.cli import (
     reporting,
     running,
 )
-from pipelines.common.errors import BenchError, InputError
+from pipelines.common.errors import BenchError, InputError, one_line
 
 app = typer.Typer(
     name="dpap-bench",
@@ -64,7 +64,7 @@ def main() -> None:
     try:
         app()
     except BenchError as error:
-        print(f"dpap-bench: {error}", file=sys.stderr)
+        print(f"dpap-bench: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, InputError) else 1) from None
     except KeyboardInterrupt:
         print(

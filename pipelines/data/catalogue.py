@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pipelines.common.errors import InputError, unknown
+from pipelines.common.errors import BenchError, InputError, unknown
 from pipelines.settings.augmentation import Augmentation
 
 if TYPE_CHECKING:
     from pipelines.data.events import Binning, Events
     from pipelines.data.splits import Samples, Split, TrainingData
     from pipelines.settings.workload import Normalization
+
+
+_test_is_closed = False
 
 
 class Loader(Protocol):
@@ -266,11 +271,30 @@ def load_test(
     binning: Binning | None = None,
     normalization: Normalization = "data",
 ) -> Samples:
-    """Load the test split of a fetched data set; called only by `pipelines.training.evaluation`."""
+    """Load the test split of a fetched data set; called only by `pipelines.training.evaluation`.
+
+    Raises
+    ------
+    BenchError
+        If a run is still training, see `without_test_split`.
+    """
+    if _test_is_closed:
+        raise BenchError("a method must not see the test split; the run opens it after training.")
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_test(folder, _needed(name, binning))
     return source.loader.load_test(folder, normalization).normalized()
+
+
+@contextmanager
+def without_test_split() -> Iterator[None]:
+    """Refuse to load a test split, in this thread and all others, until the block ends."""
+    global _test_is_closed  # noqa: PLW0603 -- one per process, because methods are code in it
+    before, _test_is_closed = _test_is_closed, True
+    try:
+        yield
+    finally:
+        _test_is_closed = before
 
 
 def _needed(name: str, binning: Binning | None) -> Binning:

@@ -72,8 +72,10 @@ def run_cells(
     Raises
     ------
     BenchError
-        If a record cannot be written or a process is killed. Finished cells are kept.
+        If a record cannot be written or a process is killed. Finished cells are kept. Folders that
+        cannot be written are found before the first cell trains.
     """
+    store.require_writable(specs)
     if workers == 1 or len(specs) < 2:
         engine = "serial"
     module = importlib.import_module(f"pipelines.engines.{engine}")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from pipelines.common.errors import BenchError
-from pipelines.engines.task import checkpoint_cells, run_and_store
+from pipelines.engines.task import checkpoint_cells, leave_with_parent, run_and_store
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
@@ -28,7 +25,7 @@ def run(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipelines.engines.task"])
-    with ProcessPoolExecutor(min(workers, len(specs)), context, _leave_with_parent) as pool:
+    with ProcessPoolExecutor(min(workers, len(specs)), context, leave_with_parent) as pool:
         try:
             starts = [
                 pool.submit(make_start, spec, data_root, store.checkpoints)
@@ -46,15 +43,3 @@ def run(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _leave_with_parent() -> None:
-    """End this worker when the main process ends, even if it was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -145,7 +145,7 @@ def _sizes(record: RunRecord) -> list[tuple[int, int, int]] | None:
     except ValueError:  # the record of somebody else may say anything
         return None
     names = [name for name in layers if name != READOUT]
-    if not all(name in whole and name in left for name in names):
+    if not all(name in whole and name in left and 0 <= layers[name].density <= 1 for name in names):
         return None
     return [(_kept(layers[name], whole[name]), *left[name]) for name in names]
 

@@ -10,7 +10,7 @@ from typing import Literal
 import pydantic
 from msgspec import field
 
-from pipelines.common.structs import Struct, as_json
+from pipelines.common.structs import Positive, Struct, Whole, as_json
 from pipelines.records.outcome import EpochPoint, Outcome
 from pipelines.records.trajectory import Trajectory
 from pipelines.settings.rules import RULES_VERSION
@@ -127,8 +127,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     message: str = ""
     outcome: Outcome | None = None
     curve: list[EpochPoint] = field(default_factory=list)
-    budget: int
-    spent: dict[str, int] = field(default_factory=dict)
+    budget: Positive
+    spent: dict[str, Whole] = field(default_factory=dict)
     started_at: datetime | None = None
     train_seconds: float | None = None
     total_seconds: float | None = None

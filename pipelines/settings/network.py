@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipelines.common.errors import unknown
 from pipelines.settings.layout import parse_layout, with_widths
+from pipelines.settings.limits import STEPS
 
 _RESNET18 = (
     "[64C3-64C3]-[128C3s2-128C3]-[128C3-128C3]-[256C3s2-256C3]-[256C3-256C3]-"
@@ -85,11 +86,11 @@ class NetworkSpec(BaseModel):
         ``batch``: batch norm after every layer; ``none``: a bias in its place.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["snn", "ann"]
     layout: str
-    time_steps: int = Field(1, ge=1)
+    time_steps: int = Field(1, ge=1, le=STEPS)
     beta: float = Field(0.5, ge=0, le=1)
     learn_beta: bool = True
     threshold: float = Field(1.0, gt=0)
@@ -145,7 +146,7 @@ class Execution(BaseModel):
         Whether dead units are removed during training.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     plan: Literal["step", "folded", "fused"] = "folded"
     precision: Literal["float32", "bfloat16"] = "float32"

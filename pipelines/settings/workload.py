@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from baselines.shared.info import Track
 from pipelines.common.errors import InputError
 from pipelines.settings.augmentation import Augmentation
+from pipelines.settings.limits import BATCH, EPOCHS
 from pipelines.settings.network import Execution, NetworkSpec
 
 Loss = Literal["cross-entropy", "mse"]
@@ -48,10 +49,10 @@ class Recipe(BaseModel):
         Changes of the samples of training steps. Evaluation and saliency use unchanged samples.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
+    epochs: int = Field(ge=1, le=EPOCHS)
+    batch_size: int = Field(ge=2, le=BATCH)
     optimizer: Literal["sgd", "adam", "adamw"]
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -75,9 +76,9 @@ class FineTuning(BaseModel):
         Peak of the learning rate.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=EPOCHS)
     learning_rate: float = Field(gt=0)
 
 
@@ -94,11 +95,11 @@ class Frames(BaseModel):
         Downscaling factor: squares of `scale` x `scale` sensor pixels become one pixel.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     by: Literal["time", "count"] = "time"
     values: Literal["binary", "counts"] = "binary"
-    scale: int = Field(1, ge=1)
+    scale: int = Field(1, ge=1, le=1024)
 
 
 class Workload(BaseModel):
@@ -125,7 +126,7 @@ class Workload(BaseModel):
         Frames of recordings are never normalised.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     data: str
     network: NetworkSpec

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from baselines.shared.contract import PruneContext, Pruner, SynopsTarget
 from baselines.shared.dependency_graph import remove_units, surviving_steps
-from pipelines.common.errors import InputError
+from pipelines.common.errors import InputError, one_line
 from pipelines.data import load_training
+from pipelines.data.catalogue import SOURCES, without_test_split
 from pipelines.data.events import binning_of
 from pipelines.data.splits import TrainingData
 from pipelines.methods.admission import check
@@ -42,6 +43,8 @@ from pipelines.training.controls import check_parent, follower
 from pipelines.training.cost import latency, measure
 from pipelines.training.environment import environment
 from pipelines.training.evaluation import confusion_of, correct_of, evaluate, evaluate_test
+from pipelines.training.guard import charged
+from pipelines.training.isolation import Shared, no_exit
 from pipelines.training.machine import find_device, keep_freed_memory, prefer_huge_pages
 from pipelines.training.probe import NetworkProbe
 from pipelines.training.schedule import learning_rate
@@ -105,7 +108,8 @@ class _Run:
             partial(learning_rate, spec.recipe),
             self._synops_target(network),
         )
-        pruner.begin(network, context)
+        with charged(network, self.meter):
+            pruner.begin(network, context)
         of_track = "" if self.start is None else " of fine-tuning"
         self.trainer = Trainer(
             network,
@@ -127,7 +131,8 @@ class _Run:
 
     def execute(self) -> Outcome:
         """Train, remove pruned units, use the test split once, and measure costs."""
-        trainer = self.train()
+        with without_test_split():
+            trainer = self.train()
         network, structure = trainer.live.full, trainer.structure
         masks = trainer.result.masks
         inputs = self.data.validation.batch(slice(max(LATENCY_BATCHES)))[0]
@@ -261,6 +266,16 @@ def final_network(
     return run.trainer.live.full.eval(), outcome, run.status
 
 
+def _described(error: BaseException) -> str:
+    """Return type, place and text of an error of a method, in one line that can be stored."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    try:
+        text = str(error)
+    except Exception:  # its text is code of the method, too
+        text = "(no text)"
+    return one_line(f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {text}")
+
+
 def run_cell(
     spec: RunSpec,
     data_root: Path,
@@ -284,10 +299,15 @@ def run_cell(
         Called with the point of the curve after each epoch, outside of the measured time. It must
         not raise.
 
+    A method may do anything: its failure is a row, not a crash. A run that changed the state that
+    cells share (`pipelines.training.isolation`) has failed too, and the state is restored.
+
     Raises
     ------
     InputError
         If the cell cannot be run at all.
+    KeyboardInterrupt
+        After Ctrl-C.
     BenchError
         If code of the cell was changed on disk after this process had imported it.
     """
@@ -299,18 +319,26 @@ def run_cell(
     started_at, start = datetime.now(UTC), time.perf_counter()
     run, outcome = _begin(spec, data_root, parent), None
     run.on_epoch = on_epoch
+    shared = Shared.now()
     try:
-        if spec.track == "post-training" and checkpoints is not None:
-            run.start = _start(spec, run.data, data_root, checkpoints)
-        outcome = run.execute()
+        with no_exit():
+            if spec.track == "post-training" and checkpoints is not None:
+                run.start = _start(spec, run.data, data_root, checkpoints)
+            outcome = run.execute()
     except DivergedError as error:
         run.status, run.message = "diverged", str(error)
     except BudgetExceededError as error:
         run.status, run.message = "over-budget", str(error)
-    except Exception as error:  # a method may do anything: its failure is a row, not a crash
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(where.filename).name}:{where.lineno}"
-        run.status, run.message = "failed", f"{type(error).__name__} at {place}: {error}"
+    except KeyboardInterrupt:
+        shared.restore()
+        raise
+    except BaseException as error:  # SystemExit, too
+        run.status, run.message = "failed", _described(error)
+    if changed := shared.restore():
+        run.status, outcome = "failed", None
+        run.message = one_line(
+            f"the run changed what all cells share: {', '.join(changed[:5])}; leave it as it is."
+        )
     training = run.trainer.result if run.trainer else None
     return RunRecord(
         run_id=spec.run_id,
@@ -332,4 +360,35 @@ def run_cell(
         ),
         code_digest=digest,
         code_digest_end=code_digest(spec),
+    )
+
+
+def failed_record(spec: RunSpec, message: str, started_at: datetime) -> RunRecord:
+    """Return the record of a run whose process ended before its end.
+
+    Parameters
+    ----------
+    spec
+        The cell.
+    message
+        Why there is no outcome.
+    started_at
+        When the run started, with its time zone.
+    """
+    digest, seconds = code_digest(spec), (datetime.now(UTC) - started_at).total_seconds()
+    size = SOURCES[spec.settings.data].size.train
+    return RunRecord(
+        run_id=spec.run_id,
+        spec=spec,
+        status="failed",
+        message=message,
+        budget=spec.settings.budget(size, spec.track),
+        started_at=started_at,
+        train_seconds=0.0,
+        total_seconds=seconds,
+        environment=environment(
+            spec.threads, spec.settings.execution, find_device(spec.device), spec.settings.network
+        ),
+        code_digest=digest,
+        code_digest_end=digest,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -22,6 +23,7 @@ from pipelines.settings.workload import Recipe
 from pipelines.training.budget import BudgetMeter
 from pipelines.training.evaluation import evaluate
 from pipelines.training.graph_replay import ForwardPass
+from pipelines.training.guard import charged
 from pipelines.training.live_shrink import LiveNetwork
 from pipelines.training.machine import clock
 from pipelines.training.schedule import RateSchedule
@@ -216,7 +218,8 @@ class Trainer:
             group["lr"] = rate
         loss, activity = self.forward(live.network, inputs, labels)
         if self.pruner.info.needs_activity:
-            self.pruner.observe(live.activity(activity))
+            with self._guard():
+                self.pruner.observe(live.activity(activity))
         self.total += loss.detach() * len(labels)
         if loss.device.type == "cpu":  # on a GPU, reading the loss would wait for the device
             require_finite(loss.item(), self.meter)
@@ -224,7 +227,8 @@ class Trainer:
         if self.pruner.info.needs_gradients:
             live.sync()
             live.spread_gradients()
-            self.pruner.gradients()
+            with self._guard():
+                self.pruner.gradients()
         live.optimizer.step()
         self._prune()
 
@@ -246,7 +250,10 @@ class Trainer:
             return None
         require_finite(self.total.item(), self.meter)  # masks of NaN weights mean nothing
         self.live.sync()
-        masks = self.pruner.masks(self.meter.progress)
+        with self._guard():
+            masks = self.pruner.masks(self.meter.progress)
+        if masks is not None:
+            masks.require_boolean()
         if masks is not None and self.on_masks is not None:
             self.on_masks(self.meter.progress)
         self.live.load()
@@ -257,7 +264,11 @@ class Trainer:
         if type(self.pruner).penalty is Pruner.penalty:
             return None
         self.live.sync()
-        return self.pruner.penalty()
+        with self._guard():
+            return self.pruner.penalty()
+
+    def _guard(self) -> AbstractContextManager[None]:
+        return charged(self.live.full, self.meter)
 
     def _add_point(self, loss: float) -> None:
         """Add a point to the curve: evaluate the network on the validation split."""
