@@ -1,6 +1,6 @@
 """Event-driven inference of one sample: the time grows with its SynOps.
 
-The C code beside this file adds, for each input that is not zero, the weights that lead from it, and
+For each input that is not zero, the C code beside this file adds the weights that lead from it. It
 reads no weight that is zero. It is a forward pass alone, for networks that are finished: building
 the lists of weights takes much longer than one sample.
 """
