@@ -26,7 +26,7 @@ def test_potentials_decay_and_are_reset() -> None:
     scores, added = stack(Neurons(0.5, 1.0))(events)
     assert scores.tolist() == [3 * 1 / 3 + 0.5]
     assert added == [3, 1], "three events with one weight that is not zero; one spike"
-    # With a threshold of 0.5 that is subtracted: 0.8, 0.4 + 0.8 - 0.5 = 0.7, 0.35 + 0.8 - 0.5 = 0.65.
+    # With a threshold of 0.5 that is subtracted: 0.8, then 0.4 + 0.8 - 0.5 = 0.7, then 0.65.
     assert stack(Neurons(0.5, 0.5, subtract=True))(events)[1] == [3, 3]
 
 
