@@ -43,7 +43,7 @@ class EventDriven:
     """A finished spiking network, computed by events on a CPU.
 
     It has the spikes of the network up to rounding, in another order of additions and with batch
-    norm folded into the weights. It keeps the weights that the network has now. Calls share memory, so
+    norm folded into the weights. It keeps the weights that the network has now. Calls share memory:
     an object belongs to one thread.
 
     Parameters
