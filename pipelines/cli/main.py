@@ -12,6 +12,7 @@ from pipelines.cli import (
     explaining,
     exporting,
     listing,
+    measuring,
     planning,
     publishing,
     reporting,
@@ -51,6 +52,7 @@ for command in (
     planning.plan,
     exporting.export,
     explaining.explain,
+    measuring.measure,
 ):
     app.command()(command)
 
