@@ -146,7 +146,7 @@ def dense_macs(settings: Workload, shape: tuple[int, int, int], classes: int) ->
         Number of classes.
     """
     network = build_network(settings.network, shape, classes, 0).eval()
-    counter = ActivityCounter(network.steps)
+    counter = ActivityCounter(network.steps, network)
     with torch.no_grad():
         counter.add(network.run(_samples(settings, shape, 1))[1])
     return sum(dense for dense, _, _ in operations(network, counter).values())
