@@ -12,6 +12,7 @@ from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
 from pipelines.methods.catalogue import canonical
 from pipelines.records.digest import Kind, data_digest, joint_digest, kind_of
+from pipelines.settings.own_data import own_data
 
 #: The file, below the project's folder.
 FILE = "results/code.yaml"
@@ -38,7 +39,8 @@ def code_digests(params: Params) -> dict[str, dict[str, str]]:
         If there is no such method or data set.
     """
     found: dict[str, dict[str, str]] = {}
-    used = {workload.data for workload in params.workloads.values()}
+    every = {workload.data for workload in params.workloads.values()}
+    used = {name for name in every if own_data(name) is None}  # no stage fetches the others
     found[DATA] = {name: data_digest(name)[:_DIGITS] for name in sorted(used)}
     for board in params.boards:
         kinds = _kinds(params, board)

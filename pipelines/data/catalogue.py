@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from pipelines.common.errors import InputError, unknown
 from pipelines.settings.augmentation import Augmentation
+from pipelines.settings.own_data import own_data
 
 if TYPE_CHECKING:
     from pipelines.data.events import Binning, Events
@@ -46,6 +47,23 @@ class EventLoader(Protocol):
 
     def recording(self, folder: Path, number: int) -> tuple[int, Events]:
         """Read label and events of one training recording."""
+
+
+class OwnLoader(Protocol):
+    """A data set of the user's own."""
+
+    def fetch(self, folder: Path) -> None:
+        """Check the samples, and keep them in `folder` if they are not there."""
+
+    def load_training(
+        self, folder: Path, normalization: Normalization, binning: Binning | None
+    ) -> TrainingData:
+        """Read train and validation split."""
+
+    def load_test(
+        self, folder: Path, normalization: Normalization, binning: Binning | None
+    ) -> Samples:
+        """Read the test split."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +236,15 @@ def _source(name: str) -> Source:
     return SOURCES[name]
 
 
+def _own(name: str, root: Path) -> tuple[OwnLoader, Path] | None:
+    """Return the loader of an own data set and its folder; None for any other data set."""
+    own = own_data(name)
+    if own is None:
+        return None
+    module = importlib.import_module("pipelines.data.own")
+    return cast(OwnLoader, module.own_set(own)), root / module.folder_name(name)
+
+
 def fetch(name: str, root: Path) -> Path:
     """Put the data set `name` under `root` and return its folder.
 
@@ -228,6 +255,9 @@ def fetch(name: str, root: Path) -> Path:
     BenchError
         If its files cannot be downloaded or written.
     """
+    if own := _own(name, root):
+        own[0].fetch(own[1])
+        return own[1]
     folder = root / name
     _source(name).loader.fetch(folder)
     return folder
@@ -249,13 +279,16 @@ def load_training(
     InputError
         If this augmentation does not apply to these images.
     """
-    source, folder = _source(name), root / name
-    if source.events:
-        return source.event_loader.load_training(folder, _needed(name, binning))
-    data = source.loader.load_training(folder, normalization)
+    if own := _own(name, root):
+        data, files = own[0].load_training(own[1], normalization, binning), False
+    else:
+        source, folder = _source(name), root / name
+        if source.events:
+            return source.event_loader.load_training(folder, _needed(name, binning))
+        data, files = source.loader.load_training(folder, normalization), source.files
     if augmentation.colours and data.input_shape[0] != 3:
         raise InputError(f"{name} is grey; policy and colour_jitter need colour images.")
-    if augmentation.resized_crop and not source.files:
+    if augmentation.resized_crop and not files:
         raise InputError(f"images of {name} have one size; ask for 'crop', not 'resized_crop'.")
     return data if augmentation != Augmentation() else data.normalized()
 
@@ -267,6 +300,8 @@ def load_test(
     normalization: Normalization = "data",
 ) -> Samples:
     """Load the test split of a fetched data set; called only by `pipelines.training.evaluation`."""
+    if own := _own(name, root):
+        return own[0].load_test(own[1], normalization, binning).normalized()
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_test(folder, _needed(name, binning))
