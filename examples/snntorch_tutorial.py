@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import snntorch as snn
 from snntorch import surrogate
-from torch import Tensor, nn
+from torch import nn
 
 
 def network(channels: int = 1, side: int = 8, classes: int = 10, beta: float = 0.5) -> nn.Module:
@@ -34,5 +34,3 @@ def network(channels: int = 1, side: int = 8, classes: int = 10, beta: float = 0
         nn.Flatten(),
         nn.Linear(32 * (side // 4) ** 2, classes),
     )
-
-

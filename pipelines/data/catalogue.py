@@ -65,6 +65,9 @@ class OwnLoader(Protocol):
     ) -> Samples:
         """Read the test split."""
 
+    def size(self, folder: Path) -> Size:
+        """Count the samples of fetched data."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -243,6 +246,31 @@ def _own(name: str, root: Path) -> tuple[OwnLoader, Path] | None:
         return None
     module = importlib.import_module("pipelines.data.own")
     return cast(OwnLoader, module.own_set(own)), root / module.folder_name(name)
+
+
+def size_of(name: str, root: Path) -> Size:
+    """Return the size of a data set; an own one is fetched and read.
+
+    Parameters
+    ----------
+    name
+        Name of the data set.
+    root
+        Folder of fetched data sets.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set.
+    BenchError
+        If the files of an own data set are missing or not what they must be.
+    """
+    own = _own(name, root)
+    if own is None:
+        return _source(name).size
+    loader, folder = own
+    loader.fetch(folder)
+    return loader.size(folder)
 
 
 def fetch(name: str, root: Path) -> Path:

@@ -137,7 +137,7 @@ def _arrays(
                 f"class '{name}'{where} in {folder} has no image; add some, or remove the folder."
             )
     parts = sorted({part for part, _ in classes}, key=[*PARTS, ""].index)
-    if len(parts) == 2 and parts != list(PARTS) or parts == ["test"]:
+    if (len(parts) == 2 and parts != list(PARTS)) or parts == ["test"]:
         raise InputError(
             f"{folder} must have both folders 'train' and 'test', or neither, beside nothing else."
         )

@@ -21,6 +21,7 @@ from torch import Tensor
 from pipelines.common.errors import BenchError, InputError
 from pipelines.common.factory import call_factory
 from pipelines.common.files import atomic_file, sha256
+from pipelines.data.catalogue import Size
 from pipelines.data.events import Binning
 from pipelines.data.image_folder import content_of, find_folder, read_folder
 from pipelines.data.images import statistics
@@ -104,6 +105,12 @@ class OwnSet:
         """Read the test split; called only by `pipelines.training.evaluation`."""
         return self._splits(self._arrays(folder, binning), normalization)[2]
 
+    def size(self, folder: Path) -> Size:
+        """Count the samples of fetched data."""
+        train, validation, test = self._splits(self._read_kept(folder), "none")
+        classes = int(train.labels.max()) + 1
+        return Size(train.shape, classes, len(train), len(validation), len(test))
+
     def _source(self) -> str:
         """Digest of what the samples come from; empty: they are read again each time."""
         return content(self.own.name)
@@ -121,13 +128,16 @@ class OwnSet:
             return {}
         return found if intact else {}
 
-    def _arrays(self, folder: Path, binning: Binning | None) -> Arrays:
+    def _read_kept(self, folder: Path) -> Arrays:
         if not self._manifest(folder):
             raise BenchError(
                 f"{folder} is missing or damaged; run: dpap-bench fetch '{self.own.name}'"
             )
         with np.load(folder / _ARRAYS, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files}
+
+    def _arrays(self, folder: Path, binning: Binning | None) -> Arrays:
+        arrays = self._read_kept(folder)
         shape = arrays["inputs"].shape[1:]
         if (len(shape) == 4) != (binning is not None):
             raise InputError(
@@ -195,6 +205,14 @@ class OwnRecordings:
         assert binning is not None, "params.yaml was checked"
         return any_set(self.kind).load_test(folder, binning)
 
+    def size(self, folder: Path) -> Size:
+        """Count the recordings, with frames of one time step."""
+        binning = Binning(1)
+        data = any_set(self.kind).load_training(folder, binning)
+        test = any_set(self.kind).load_test(folder, binning)
+        sizes = (len(data.train), len(data.validation), len(test))
+        return Size(data.input_shape, data.classes, *sizes)
+
 
 def own_set(own: OwnData) -> OwnSet | OwnRecordings:
     """Return the loader of an own data set."""
@@ -252,32 +270,39 @@ def _of_factory(own: OwnData) -> Arrays:
     for prefix, pair in zip(("", "test_"), made, strict=False):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise InputError(f"{shape}; a part of it is a {type(pair).__name__}.")
-        inputs, labels = (_array(x, own.factory) for x in pair)
-        if inputs.ndim not in (4, 5):
-            raise InputError(
-                f"factory '{own.factory}' returns inputs of shape {list(inputs.shape)}; they must "
-                "be [N, C, H, W], or [N, T, C, H, W] with time steps."
-            )
-        if labels.shape != inputs.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-            raise InputError(
-                f"factory '{own.factory}' returns labels of shape {list(labels.shape)} and type "
-                f"{labels.dtype}; they must be {len(inputs)} whole numbers."
-            )
-        if not len(labels) or labels.min() < 0:
-            raise InputError(
-                f"factory '{own.factory}' returns no samples, or a negative label; labels are "
-                "0, 1, 2 and so on."
-            )
-        if inputs.dtype != np.uint8:
-            inputs = inputs.astype(np.float32)
-            if not np.isfinite(inputs).all():
-                raise InputError(f"factory '{own.factory}' returns inputs that are not finite.")
-        arrays |= {f"{prefix}inputs": inputs, f"{prefix}labels": labels.astype(np.int64)}
+        inputs, labels = _checked(own.factory, *(_array(x, own.factory) for x in pair))
+        arrays |= {f"{prefix}inputs": inputs, f"{prefix}labels": labels}
     if "test_inputs" in arrays and arrays["test_inputs"].shape[1:] != arrays["inputs"].shape[1:]:
         raise InputError(
             f"factory '{own.factory}' returns training and test samples of different shapes."
         )
     return arrays
+
+
+def _checked(
+    factory: str, inputs: NDArray[Any], labels: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Check one part of what a factory returns."""
+    if inputs.ndim not in (4, 5):
+        raise InputError(
+            f"factory '{factory}' returns inputs of shape {list(inputs.shape)}; they must be "
+            "[N, C, H, W], or [N, T, C, H, W] with time steps."
+        )
+    if labels.shape != inputs.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"factory '{factory}' returns labels of shape {list(labels.shape)} and type "
+            f"{labels.dtype}; they must be {len(inputs)} whole numbers."
+        )
+    if not len(labels) or labels.min() < 0:
+        raise InputError(
+            f"factory '{factory}' returns no samples, or a negative label; labels are 0, 1, 2 and "
+            "so on."
+        )
+    if inputs.dtype != np.uint8:
+        inputs = inputs.astype(np.float32)
+        if not np.isfinite(inputs).all():
+            raise InputError(f"factory '{factory}' returns inputs that are not finite.")
+    return inputs, labels.astype(np.int64)
 
 
 def _array(given: Any, factory: str) -> NDArray[Any]:

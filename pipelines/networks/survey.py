@@ -139,8 +139,10 @@ class Watched:
         """Record the passes of a network inside the context."""
         places = self.survey.places
         readers = [name for name in self.survey.inputs if not self.sums or self._axis(name)]
-        emitting = {name: [x for x in readers if x in places and places[x].emitter.neuron == name]
-                    for name in {place.emitter.neuron for place in places.values()}}
+        emitting = {
+            name: [x for x in readers if x in places and places[x].emitter.neuron == name]
+            for name in {place.emitter.neuron for place in places.values()}
+        }
         with ExitStack() as stack:
             for name, module in network.named_modules():
                 if name in readers or emitting.get(name):

@@ -162,7 +162,9 @@ class NetworkSpec(BaseModel):
     def _one_description(self) -> NetworkSpec:
         fields = type(self).model_fields
         for name in _OF_LAYOUTS if self.factory else _OF_FACTORIES:
-            default = "" if name == "layout" else fields[name].get_default(call_default_factory=True)
+            default = (
+                "" if name == "layout" else fields[name].get_default(call_default_factory=True)
+            )
             if getattr(self, name) != default:
                 raise ValueError(
                     f"a factory builds its own layers and neurons; remove '{name}', or give it to "

@@ -25,7 +25,6 @@ from baselines.shared.masks import Masks
 from pipelines.networks.network import Network
 from pipelines.networks.stages import has_neurons
 from pipelines.records.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, LayerCost
-from pipelines.settings.network import READOUT
 from pipelines.training.machine import clock
 
 
