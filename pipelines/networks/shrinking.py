@@ -73,7 +73,8 @@ def _agrees(network: OwnNetwork, units: Units, example: Tensor, seed: int) -> bo
     kept = {}
     for group in units.structure.groups:
         kept[group.name] = torch.rand(group.size, generator=draw) < 2 / 3
-        kept[group.name][0] = True
+        first, last = torch.randperm(group.size, generator=draw)[[0, -1]].tolist()
+        kept[group.name][first], kept[group.name][last] = True, False
     units.structure.masks(kept).project(masked)
     small = copy_of(masked)
     cut_units(small, units.cuts, units.counted, kept)

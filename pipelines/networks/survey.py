@@ -225,6 +225,8 @@ def survey(network: OwnNetwork, example: Tensor, run: Run) -> Survey:
                 f"the operations of '{name}' ({type(module).__name__}) cannot be counted: build it "
                 "from linear layers"
             )
+    if spec.kind == "ann" and any(is_spiking(module) for module in network.modules()):
+        raise ValueError("it has spiking neurons: remove 'kind: ann', and set time_steps")
     passed = _Passed(network, example, run)
     readout = f"{NET}{spec.readout}" if spec.readout else passed.order[-1]
     ignored = tuple(name for path in spec.ignore for name in _inside(network, f"{NET}{path}"))
@@ -361,8 +363,8 @@ def _check_scores(network: OwnNetwork, readout: str, passed: _Passed) -> None:
     if shape not in ((passed.samples, network.classes), timed):
         raise ValueError(
             f"its first output has the shape {list(shape)}, for {passed.samples} samples, "
-            f"{passed.steps} time steps and {network.classes} classes: let it be [B, classes] or "
-            "[T, B, classes]"
+            f"{passed.steps} time steps and {network.classes} classes: set time_steps, or let it be "
+            "[B, classes] or [T, B, classes]"
         )
     if not isinstance(layer, nn.Linear) or layer.out_features != network.classes:
         raise ValueError(
@@ -431,8 +433,6 @@ def _check_time(network: OwnNetwork, found: Survey, passed: _Passed) -> None:
     """Check that the network has as many time steps, and the kind, that its settings say."""
     spec, repeats = network.spec, network.steps // passed.steps
     if spec.kind == "ann":
-        if any(is_spiking(module) for module in network.modules()):
-            raise ValueError("it has spiking neurons: remove 'kind: ann', and set time_steps")
         return
     spikes = False
     for name in sorted(found.counted):
