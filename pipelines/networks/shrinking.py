@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +11,12 @@ from dpap.attachment.copies import at_rest, copy_of
 from dpap.attachment.proof import TOLERANCE
 from dpap.attachment.surgery import cut_units
 from dpap.attachment.units import Units
-
-if TYPE_CHECKING:
-    from pipelines.networks.own import OwnNetwork
+from pipelines.networks.network import Network
 
 _STATISTICS = ("running_mean", "running_var")
 
 
-def can_shrink(network: OwnNetwork, units: Units, example: Tensor) -> bool:
+def can_shrink(network: Network, units: Units, example: Tensor) -> bool:
     """Whether training may go on in a smaller network once units are dead.
 
     Live shrink moves parameters and statistics of batch norm along their first two dimensions, one
@@ -47,7 +44,7 @@ def can_shrink(network: OwnNetwork, units: Units, example: Tensor) -> bool:
     return False
 
 
-def _movable(network: OwnNetwork, units: Units, number: int) -> bool:
+def _movable(network: Network, units: Units, number: int) -> bool:
     """Whether live shrink knows how to move what a group owns."""
     cut = units.cuts[number]
     owned = {(one.parameter, one.dim) for g in units.structure.groups for one in g.slices}
@@ -60,7 +57,7 @@ def _movable(network: OwnNetwork, units: Units, number: int) -> bool:
     return name not in module.state_dict()  # a state, which is at rest before each batch
 
 
-def _agrees(network: OwnNetwork, units: Units, example: Tensor, seed: int) -> bool:
+def _agrees(network: Network, units: Units, example: Tensor, seed: int) -> bool:
     """Compare one training step of a masked and of a smaller copy, with a third of units dead."""
     draw = torch.Generator().manual_seed(seed)
     masked = copy_of(network).train()

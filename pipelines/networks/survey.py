@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import snntorch
 import torch
@@ -23,9 +23,7 @@ from dpap.attachment.proof import quiet
 from dpap.attachment.recording import Axis, axis_of
 from dpap.attachment.units import not_called, trace_network
 from dpap.emitters import Emitter, emitters, first_tensor, undisturbed
-
-if TYPE_CHECKING:
-    from pipelines.networks.own import OwnNetwork
+from pipelines.networks.network import Network
 
 #: Path of the user's module in the network.
 NET = "net."
@@ -201,7 +199,7 @@ def _input_sums(x: Tensor, layer: nn.Module) -> Tensor:
     return x.flatten(3).sum(3, dtype=torch.float32)
 
 
-def survey(network: OwnNetwork, example: Tensor, run: Run) -> Survey:
+def survey(network: Network, example: Tensor, run: Run) -> Survey:
     """Survey a network by passes of an example on copies of it.
 
     Parameters
@@ -266,7 +264,7 @@ class _Passed:
         As for `survey`.
     """
 
-    def __init__(self, network: OwnNetwork, example: Tensor, run: Run) -> None:
+    def __init__(self, network: Network, example: Tensor, run: Run) -> None:
         self.network, self.example = network, example
         self.samples = example.shape[-4]
         self.steps = network.steps if network.spec.takes == "batch" else 1
@@ -357,14 +355,14 @@ def _flat(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _check_scores(network: OwnNetwork, readout: str, passed: _Passed) -> None:
+def _check_scores(network: Network, readout: str, passed: _Passed) -> None:
     shape, layer = passed.result.shape, network.get_submodule(readout)
     timed = (passed.steps, passed.samples, network.classes)
     if shape not in ((passed.samples, network.classes), timed):
         raise ValueError(
             f"its first output has the shape {list(shape)}, for {passed.samples} samples, "
-            f"{passed.steps} time steps and {network.classes} classes: set time_steps, or let it be "
-            "[B, classes] or [T, B, classes]"
+            f"{passed.steps} time steps and {network.classes} classes: set time_steps, or let it "
+            "be [B, classes] or [T, B, classes]"
         )
     if not isinstance(layer, nn.Linear) or layer.out_features != network.classes:
         raise ValueError(
@@ -382,7 +380,7 @@ def _is_neuron(emitter: Emitter) -> bool:
 
 
 def _places(
-    network: OwnNetwork, layers: list[str], kept: tuple[str, ...], passed: _Passed, run: Run
+    network: Network, layers: list[str], kept: tuple[str, ...], passed: _Passed, run: Run
 ) -> tuple[dict[str, Place], dict[str, str]]:
     """Find where the activity of each layer is, and which layers share one."""
     copy = copy_of(network)
@@ -429,7 +427,7 @@ def _seen(passed: _Passed, emitter: Emitter) -> list[Tensor]:
     return (passed.inputs if emitter.reads else passed.outputs)[emitter.neuron]
 
 
-def _check_time(network: OwnNetwork, found: Survey, passed: _Passed) -> None:
+def _check_time(network: Network, found: Survey, passed: _Passed) -> None:
     """Check that the network has as many time steps, and the kind, that its settings say."""
     spec, repeats = network.spec, network.steps // passed.steps
     if spec.kind == "ann":

@@ -114,7 +114,7 @@ def test_a_folder_is_searched_in_the_project_and_in_the_folder_of_data(
     (tmp_path / "below").mkdir()
     write(tmp_path / "data" / "pets", FILES)
     monkeypatch.chdir(tmp_path / "below")
-    with pytest.raises(BenchError, match="there is no 'pets' in the folder of params.yaml or in"):
+    with pytest.raises(BenchError, match=r"there is no 'pets' in the folder of params\.yaml or"):
         find_folder("pets")
     monkeypatch.setenv("DPAP_BENCH_DATA", str(tmp_path / "data"))
     assert find_folder("pets") == tmp_path / "data" / "pets"
