@@ -12,7 +12,8 @@ from pipelines.audit.plausibility import contradictions
 from pipelines.records.record import RunRecord
 from pipelines.settings.spec import RunSpec
 from pipelines.settings.workload import Workload
-from pipelines.training.cell import run_cell
+from pipelines.training.cell import final_network, run_cell
+from pipelines.training.trainer import Trainer
 from tests.helpers.own_workloads import own_cell, own_workload
 
 
@@ -53,18 +54,32 @@ def test_a_structured_run_has_its_budget_costs_and_controls(root: Path) -> None:
 
 
 def test_live_shrink_gives_the_network_that_masks_give(root: Path) -> None:
-    def cell(shrink: bool) -> RunRecord:
+    found = []
+    for shrink in (True, False):
         settings = own_workload(
             execution={"live_shrink": shrink}, network_fields={"options": {"hidden": 64}}
         )
-        return run(own_cell(settings, "magnitude", "structured", 0.22), root)
+        spec = own_cell(settings, "magnitude", "structured", 0.22)
+        sizes: list[float] = []
+        _, outcome, status = final_network(
+            spec, root, on_masks=lambda trainer, _, sizes=sizes: sizes.append(shrunk(trainer))
+        )
+        assert status == "ok"
+        found.append(outcome)
+        assert (min(sizes) < 1) == shrink
+    small, masked = found
+    assert small.layout == masked.layout
+    assert small.validation_accuracy == masked.validation_accuracy
+    assert small.cost.synops == pytest.approx(masked.cost.synops, rel=0.02)
 
-    small, masked = cell(True), cell(False)
-    assert small.outcome
-    assert masked.outcome
-    assert small.outcome.layout == masked.outcome.layout
-    assert small.outcome.validation_accuracy == masked.outcome.validation_accuracy
-    assert small.outcome.cost.synops == pytest.approx(masked.outcome.cost.synops, rel=0.02)
+
+def shrunk(trainer: Trainer) -> float:
+    """Parameters in training / parameters of the dense network."""
+    sizes = [
+        sum(p.numel() for p in one.parameters())
+        for one in (trainer.live.network, trainer.live.full)
+    ]
+    return sizes[0] / sizes[1]
 
 
 @pytest.mark.slow
