@@ -51,16 +51,15 @@ def call_factory(name: str, options: Mapping[str, Any]) -> Any:
     watch(module.partition(".")[0])
     try:
         found = getattr(importlib.import_module(module), function, None)
-    except Exception as error:  # a module of somebody else may raise anything
-        missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(
-            f"{error.name}."
-        )
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise _unimportable(name, error) from error
         raise InputError(
             f"factory '{name}': there is no module '{error.name}'; put it into the folder of "
             "params.yaml, or install its package."
-            if missing
-            else f"factory '{name}': its module cannot be imported ({short(error)}); correct it."
         ) from error
+    except Exception as error:  # a module of somebody else may raise anything
+        raise _unimportable(name, error) from error
     if not callable(found):
         raise InputError(
             f"factory '{name}': module '{module}' has no function '{function}'; correct the name."
@@ -71,6 +70,12 @@ def call_factory(name: str, options: Mapping[str, Any]) -> Any:
         raise InputError(
             f"factory '{name}' fails ({short(error)}); correct it, or its options in params.yaml."
         ) from error
+
+
+def _unimportable(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"factory '{name}': its module cannot be imported ({short(error)}); correct it."
+    )
 
 
 def make_importable() -> None:

@@ -100,7 +100,7 @@ def theirs(network: Network, inputs: Tensor) -> dict[str, float]:
 
 def ours(network: Network, inputs: Tensor) -> dict[str, float]:
     """Our figures, under the names of NeuroBench."""
-    counter = ActivityCounter(STEPS)
+    counter = ActivityCounter(network.steps, network)
     for batch in inputs.split(4, dim=inputs.dim() - 4):
         counter.add(network.run(batch)[1])
     counts = operations(network, counter).values()
