@@ -16,6 +16,8 @@ from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
 from dpap.attachment.methods import fresh
 from dpap.attachment.probe import LoopProbe, part_of
+from dpap.attachment.recording import Hook
+from dpap.attachment.shares import Densities
 
 #: Methods whose scores take a unit for a row of the weight.
 _ROWS = {
@@ -25,13 +27,19 @@ _KINDS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 def check_arguments(
-    pruner: Pruner, density: float | None, granularity: str, steps: int | None
+    pruner: Pruner,
+    density: float | Densities | None,
+    granularity: str,
+    steps: int | None,
+    folded: bool = False,
 ) -> None:
     """Raise ValueError if the arguments of `attach` do not fit together."""
     info = pruner.info
     if steps is not None and steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    if density is not None and not 0 < density <= 1:
+    if folded and steps is None:
+        raise ValueError("folded=True needs steps=, the number of time steps in one call")
+    if isinstance(density, int | float) and not 0 < density <= 1:
         raise ValueError(f"density must be in (0, 1], not {density}")
     if granularity == "spatio-temporal" or set(info.granularities) == {"spatio-temporal"}:
         raise ValueError(
@@ -54,6 +62,17 @@ def check_layers(network: nn.Module, readouts: Sequence[str], ignored: Sequence[
     layers = {n: m for n, m in network.named_modules() if isinstance(m, _KINDS)}
     _check_names(layers, readouts, ignored)
     _check_weights(layers, {*readouts, *ignored})
+
+
+def check_hooks(network: nn.Module) -> None:
+    """Raise ValueError if another attachment records the network."""
+    for module in network.modules():
+        for hook in module._forward_hooks.values():
+            if isinstance(hook, Hook) and hook.note is not None:
+                raise ValueError(
+                    "the network is attached already: call detach() of that attachment first, or "
+                    "give a new network"
+                )
 
 
 def _check_names(
@@ -79,7 +98,7 @@ def _check_weights(layers: Mapping[str, nn.Module], kept: set[str]) -> None:
     owner: dict[int, str] = {}
     for name, module in layers.items():
         lazy = isinstance(module, nn.modules.lazy.LazyModuleMixin)
-        if lazy and module.has_uninitialized_params():
+        if lazy and any(map(nn.parameter.is_lazy, module.parameters())):
             raise ValueError(
                 f"layer '{name}' is lazy and has no weight yet: run the network on an example "
                 "before attach()"
@@ -176,7 +195,7 @@ def _one_batch(
         pairs = {}
         for layer in structure.layers:
             module = network.get_submodule(layer.name)
-            inputs = getattr(module, "in_features", None) or module.in_channels
+            inputs: Any = getattr(module, "in_features", None) or module.in_channels
             draw = [torch.rand(steps, 4, n, generator=generator) for n in (inputs, layer.outputs)]
             pairs[layer.name] = (draw[0].to(device), draw[1].to(device))
         trial.observe(Activity(pairs))

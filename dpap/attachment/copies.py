@@ -70,8 +70,9 @@ def copy_of(network: Module) -> Module:
 def at_rest(network: nn.Module) -> None:
     """Put the hidden membranes of snnTorch's and SpikingJelly's neurons at rest."""
     for module in network.modules():
-        if _STATES in vars(module) and hasattr(module, "reset"):
-            module.reset()
+        reset: Any = getattr(module, "reset", None)
+        if _STATES in vars(module) and reset is not None:
+            reset()
         if isinstance(module, snntorch.SpikingNeuron):
             for name in module._non_persistent_buffers_set:
                 setattr(module, name, torch.zeros(0))

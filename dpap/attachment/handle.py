@@ -13,13 +13,20 @@ from torch import Tensor, nn
 from baselines.shared.contract import Granularity, PruneContext, Pruner
 from baselines.shared.groups import Structure, parameter_shapes, prunable_layers
 from baselines.shared.masks import Masks
-from dpap.attachment.admission import check_arguments, check_layers, rehearsal_batches, rehearse
+from dpap.attachment.admission import (
+    check_arguments,
+    check_hooks,
+    check_layers,
+    rehearsal_batches,
+    rehearse,
+)
 from dpap.attachment.copies import at_rest, copy_of
 from dpap.attachment.methods import build_method, unused
 from dpap.attachment.probe import LoopProbe, Loss, Saliency, Scores, default_scores
 from dpap.attachment.proof import proven_units, quiet
 from dpap.attachment.recording import Place, Recorder, find_places
 from dpap.attachment.saved import pruner_state, restore_pruner
+from dpap.attachment.shares import Densities, Several, layer_densities
 from dpap.attachment.surgery import cut_units
 from dpap.attachment.units import Units, find_units, not_called, trace_network
 from dpap.emitters import emitters, undisturbed
@@ -37,7 +44,7 @@ def attach(
     *,
     example: Any,
     readout: str | Sequence[str],
-    density: float | None = None,
+    density: float | Densities | None = None,
     granularity: Granularity | None = None,
     steps: int | None = None,
     forward: Callable[[nn.Module, Any], Any] = _call,
@@ -74,7 +81,9 @@ def attach(
         Module paths of the layers whose outputs are the classes. They are never pruned.
     density
         Target density, kept / prunable weights, in (0, 1]. None: the density is emergent, which
-        few methods can.
+        few methods can. A dict gives densities to layers by their paths, or to all layers inside
+        a module; other layers are not pruned. If units are pruned, the density of a layer is the
+        share of its units that are kept.
     granularity
         ``structured`` prunes channels and neurons, ``unstructured`` single weights, ``hybrid``
         both. None: ``structured`` if the method can, else its first one.
@@ -95,7 +104,7 @@ def attach(
         Types or paths of further modules whose output is the activity of the layers before them.
         Without a neuron module, the absolute input of the next layer is the activity.
     folded
-        Whether each call passes all time steps, as [T, B, ...] or [T * B, ...].
+        Whether each call passes all time steps, as [T, B, ...] or [T * B, ...]. Needs `steps`.
     variable
         Whether the number of time steps differs between batches. Then all calls since the last
         update are one batch.
@@ -127,11 +136,14 @@ def attach(
     made = build_method(pruner, dict(options or {})) if isinstance(pruner, str) else unused(pruner)
     chosen = granularity or _granularity(made)
     readouts = (readout,) if isinstance(readout, str) else tuple(readout)
-    check_arguments(made, density, chosen, steps)
+    check_arguments(made, density, chosen, steps, folded)
     inside = tuple(name for path in ignore for name in _layers_in(network, path)) or tuple(ignore)
     check_layers(network, readouts, inside)
+    check_hooks(network)
     kept = (*readouts, *inside)
     units = _units(network, example, forward, kept, chosen)
+    if isinstance(density, Mapping):
+        made, density = Several(made, layer_densities(units.structure, density)), None
     places, passes, stateful = _places(network, units, example, forward, neurons, steps, folded)
     time = steps or max((p.calls * passes for p in places), default=1)
     score = scores or default_scores(forward, passes)
@@ -207,7 +219,7 @@ def _places(
     at_rest(copy)
     with quiet(copy), undisturbed(copy):
         found = emitters(copy, names, lambda: forward(copy, example), tuple(neurons))
-        places = find_places(units, found, 2 if folded else 1, dict(copy.named_modules()))
+        places = find_places(units, found, steps if folded else None)
     calls = max((place.calls for place in places), default=1)
     passes = 1 if folded or steps is None else max(1, steps // calls)
     return places, passes, units.stateful
@@ -269,11 +281,13 @@ class Attachment:
         self.units = units
         self.steps = steps
         self.masks = self._device_masks = Masks()
+        self._device = next(network.parameters()).device
         self.restarts: tuple[float, ...] = ()
         self.attached = True
         self._recorder = recorder
         self._sure = sure
         self._progress = 0.0
+        self._compacted = False
         self._optimizer: weakref.ref[torch.optim.Optimizer] | None = None
         self._penalised = self._read_gradients = False
 
@@ -303,10 +317,12 @@ class Attachment:
         """Let the method read the gradients.
 
         `update` does so too. Call it after ``backward`` only if the loop clears the gradients
-        before `update`.
+        before `update`. Gradients that are infinite or NaN, as mixed precision may have them, are
+        not read.
         """
         self._read_gradients = True
-        self.pruner.gradients()
+        if _finite(self.network):
+            self.pruner.gradients()
 
     def skip(self) -> None:
         """Forget the passes since the last update, for a batch that was given up half-way."""
@@ -340,8 +356,11 @@ class Attachment:
             raise RuntimeError(
                 "update() was called after detach() or compact(): attach to the network again"
             )
-        if not 0 <= progress <= 1:
-            raise ValueError(f"progress must be in [0, 1], not {progress}")
+        if not self._progress <= progress <= 1:
+            raise ValueError(
+                f"progress must be in [0, 1] and must not go back: it is {progress}, and was "
+                f"{self._progress}"
+            )
         if optimizer is not None:
             self._optimizer = weakref.ref(optimizer)
         finished = getattr(self.pruner, "finished", False)
@@ -369,25 +388,31 @@ class Attachment:
                     f"method '{info.name}' reads gradients, and there are none: call update() "
                     "before zero_grad(), or gradients() after backward()"
                 )
-            self.pruner.gradients()
-        if type(self.pruner).penalty is not Pruner.penalty and not self._penalised:
+            self.gradients()
+        method = self.pruner.method if isinstance(self.pruner, Several) else self.pruner
+        if type(method).penalty is not Pruner.penalty and not self._penalised:
             raise ValueError(
                 f"method '{info.name}' has a penalty: add penalty() of the attachment to the loss"
             )
 
     def _shared(self, masks: Masks | None) -> Masks | None:
-        """Let all processes of a distributed training use the masks of the first one."""
+        """Let all processes of a distributed training use masks and weights of the first one."""
         distributed = torch.distributed
         if not (distributed.is_available() and distributed.is_initialized()):
             return masks
         box = [masks]
         distributed.broadcast_object_list(box, src=0)
+        if box[0] is not None:  # a method may have changed weights, at random too
+            for parameter in self.network.parameters():
+                distributed.broadcast(parameter.data, src=0)
         return box[0]
 
     def _apply(self, masks: Masks | None, optimizer: torch.optim.Optimizer | None) -> None:
+        device = next(self.network.parameters()).device
         if masks is not None:
             self.masks = masks
-            self._device_masks = masks.to(next(self.network.parameters()).device)
+        if masks is not None or device != self._device:
+            self._device, self._device_masks = device, self.masks.to(device)
         self._device_masks.project(self.network, optimizer)
 
     def _learning_rate(self, progress: float) -> float:
@@ -426,7 +451,14 @@ class Attachment:
         ------
         ValueError
             If the state belongs to another method or network.
+        RuntimeError
+            If `detach` or `compact` was called before.
         """
+        if not self.attached:
+            raise RuntimeError(
+                "load_state_dict() was called after detach() or compact(): attach to the network "
+                "again"
+            )
         name = self.pruner.info.name
         if state["method"] != name:
             raise ValueError(f"the state belongs to method '{state['method']}', not to '{name}'")
@@ -466,9 +498,8 @@ class Attachment:
         if isinstance(probe, LoopProbe):
             probe.network = network
         generator = torch.Generator()
-        fields = {"structure": structure, "generator": generator, "probe": probe}
-        rate = handle._learning_rate
-        pruner.begin(network, replace(context, **fields, learning_rate=rate))
+        context = replace(context, structure=structure, generator=generator, probe=probe)
+        pruner.begin(network, replace(context, learning_rate=handle._learning_rate))
         handle.load_state_dict(copy.deepcopy(self.state_dict()))
         if not self.attached:
             handle.detach()
@@ -495,19 +526,21 @@ class Attachment:
         ------
         ValueError
             If weights that the masks remove are not zero, because weights of another moment were
-            loaded. Then nothing is removed.
+            loaded, or the network was trained after `detach`. Then nothing is removed.
         """
-        if not self.attached:
+        if self._compacted:
             return
         parameters = dict(self.network.named_parameters())
         for name, mask in self.masks.parameters.items():
             if bool((parameters[name].detach()[~mask.to(parameters[name].device)] != 0).any()):
                 raise ValueError(
                     f"'{name}' has weights where the masks have none: weights of another moment "
-                    "were loaded; load the state_dict() of the attachment of that moment too"
+                    "were loaded, or it was trained after detach(); load the state_dict() of the "
+                    "attachment of that moment too"
                 )
         remembered = self._optimizer() if self._optimizer is not None else None
         self.detach()
+        self._compacted = True
         self._cut(self.network, optimizer or remembered)
 
     def compact_copy(self, network: nn.Module) -> None:
@@ -525,6 +558,13 @@ class Attachment:
 
     def _cut(self, network: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
         cut_units(network, self.units.cuts, self.units.counted, self.masks.units, optimizer)
+
+
+def _finite(network: nn.Module) -> bool:
+    """Whether all gradients are finite numbers."""
+    gradients = (p.grad for p in network.parameters() if p.grad is not None)
+    sums = [g.sum().double() for g in gradients if g.layout == torch.strided]
+    return all(bool(torch.isfinite(x)) for x in sums)
 
 
 def _drop_inert(module: nn.Module) -> None:

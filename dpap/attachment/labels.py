@@ -173,6 +173,8 @@ class Trace:
         Names in `elements` that are used otherwise than as a factor or a term.
     obstacles
         Operations over several units.
+    doubts
+        The same, of operations that matter only if the outputs depend on their results.
     splits
         Axes of units that the network divides into parts: labels [parts, part].
     counted
@@ -190,6 +192,7 @@ class Trace:
     elements: dict[str, Tensor] = field(default_factory=dict)
     unmaskable: set[str] = field(default_factory=set)
     obstacles: list[Obstacle] = field(default_factory=list)
+    doubts: list[Obstacle] = field(default_factory=list)
     splits: list[Tensor] = field(default_factory=list)
     counted: set[str] = field(default_factory=set)
     outputs: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -328,6 +331,7 @@ class LabelMode(TorchDispatchMode):
             "embedding": self._embedding,
             "_embedding_bag": self._embedding,
             "_embedding_bag_forward_only": self._embedding,
+            "glu": self._glu,
             "native_layer_norm": self._layer_norm,
             "native_group_norm": self._group_norm,
         }.get(name)
@@ -448,8 +452,9 @@ class LabelMode(TorchDispatchMode):
             alike, top = _same(top, d)
             same = same and alike
         if not same:
-            if name in _MEANS:
-                self._obstruct((x,), f"'{name}', which computes over several of them")
+            if name in _MEANS:  # harmless if the outputs do not depend on it, as a logged rate
+                reason = f"'{name}', which computes over several of them"
+                self.trace.doubts.append(Obstacle(labels.unique(), reason))
             return
         if out.dim() < x.dim():
             top = top.reshape([n for d, n in enumerate(top.shape) if d not in dims])
@@ -587,6 +592,14 @@ class LabelMode(TorchDispatchMode):
             self._obstruct(args, "an embedding whose weight is computed")
         else:
             self._set(results[0], axes[1][2].expand(results[0].shape))
+
+    def _glu(self, args: Any, kwargs: Any, results: list[Tensor]) -> None:
+        x, dim = args[0], args[1] if len(args) > 1 else -1
+        labels = self._known(x)
+        if labels is not None:
+            one, two = labels.chunk(2, dim)
+            self.trace.ties.tie(one, two)
+            self._set(results[0], torch.maximum(one, two))
 
     def _bmm(self, args: Any, kwargs: Any, results: list[Tensor]) -> None:
         self._product(args[0], args[1], results[0])

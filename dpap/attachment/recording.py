@@ -114,7 +114,7 @@ class Hook:
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
         return Hook()
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         """Record without gradients."""
         if self.note is not None:
@@ -136,28 +136,38 @@ class Place:
         Its units there.
     calls
         How often the layer runs in one forward pass.
+    static
+        Whether the layer runs once for all time steps, which are folded into its output.
     """
 
     layer: PrunableLayer
     emitter: Emitter
     axis: Axis
     calls: int
+    static: bool = False
 
 
 def find_places(
-    units: Units,
-    found: Mapping[str, Sequence[Emitter]],
-    rows: int,
-    modules: Mapping[str, nn.Module],
+    units: Units, found: Mapping[str, Sequence[Emitter]], folded: int | None
 ) -> list[Place]:
     """Choose for each layer where its activity is recorded.
+
+    Parameters
+    ----------
+    units
+        The layers and the labels of activities.
+    found
+        Layer -> where its activity may be recorded, the best place first.
+    folded
+        Number of time steps in each activity; None: time is not folded.
 
     Raises
     ------
     ValueError
-        If the units of a layer are nowhere one by one.
+        If the units of a layer are nowhere one by one, or time is not where it should be.
     """
     places, roots = [], units.trace.ties.roots
+    rows = 1 if folded is None else 2
     for layer in units.structure.layers:
         outputs = roots(units.trace.axes[layer.weight, 1 if layer.transposed else 0])
         calls = len(units.trace.inputs[layer.name])
@@ -166,9 +176,22 @@ def find_places(
             labels = seen.get(emitter.neuron, [])
             if len(labels) != emitter.period:
                 continue
-            axes = [axis_of(roots(labels[i]), outputs, rows) for i in sorted(emitter.calls)]
-            if axes[0] is not None:
-                places.append(Place(layer, emitter, axes[0], calls))
+            first = roots(labels[min(emitter.calls)])
+            axis = axis_of(first, outputs, rows)
+            if axis is None and rows == 2:  # [T * B, ...]
+                axis = axis_of(first, outputs, 1)
+            # Where tokens or windows are samples, only a place with the same samples will do.
+            read = units.trace.inputs[layer.name][0].shape
+            samples, emitted = _samples(read, folded), _samples(labels[0].shape, folded)
+            static = folded is not None and samples * folded == emitted
+            if axis is not None and (samples == emitted or static):
+                if folded is not None and labels[0].shape[0] % folded:
+                    raise ValueError(
+                        f"the activity of layer '{layer.name}' has shape {tuple(labels[0].shape)}: "
+                        f"with folded=True it must be [T, B, ...] or [T * B, ...], with T = "
+                        f"{folded}; give an example of this shape, or the right steps"
+                    )
+                places.append(Place(layer, emitter, axis, calls, static))
                 break
         else:
             raise ValueError(
@@ -177,6 +200,11 @@ def find_places(
                 f"keep its units with ignore=['{layer.name}']"
             )
     return places
+
+
+def _samples(shape: torch.Size, folded: int | None) -> int:
+    """Number of samples in an activity of this shape, times its time steps."""
+    return shape[0] * shape[1] if shape[0] == folded and len(shape) > 2 else shape[0]
 
 
 class Recorder:
@@ -231,11 +259,15 @@ class Recorder:
         again = torch._C._current_graph_task_id() != -1
         return self.network.training and self.recording and not again
 
-    def _input_of(self, place: Place) -> Callable[[tuple[Any, ...], Any], None]:
-        layer = place.layer
+    def _inputs_of(self, layer: PrunableLayer) -> int:
         module = self.network.get_submodule(layer.name)
         units = module.in_features if isinstance(module, nn.Linear) else module.in_channels
         assert isinstance(units, int)
+        return units
+
+    def _input_of(self, place: Place) -> Callable[[tuple[Any, ...], Any], None]:
+        layer = place.layer
+        units = self._inputs_of(layer)
 
         def note(arguments: tuple[Any, ...], output: Any) -> None:
             if self._active():
@@ -280,6 +312,10 @@ class Recorder:
             )
             for place in self.places
         }
+        # Stochastic depth leaves layers out: their units were silent.
+        absent = [place for place in self.places if counts[place.layer.name][:2] == (0, 0)]
+        if len(absent) < len(self.places):
+            counts = {name: count for name, count in counts.items() if count[:2] != (0, 0)}
         if self.passes:
             ran = {
                 n / (c * self.passes) for n, m, c, e in counts.values() for n, c in ((n, c), (m, e))
@@ -294,23 +330,31 @@ class Recorder:
                 f"update, and its neurons {m} times, not steps={c * self.passes} times: "
                 "call update() once after every batch, and attach() with the right steps"
             )
+        static = {place.layer.name: place.static for place in self.places}
         found = []
         for i in range(int(number)):
             pairs = {}
             for name in counts:
-                one = self._part(self.inputs[name], i, number)
-                two = self._part(self.outputs[name], i, number)
+                one = self._part(self.inputs[name], i, number, 1 if static[name] else self.steps)
+                two = self._part(self.outputs[name], i, number, self.steps)
                 if len(one) not in (1, len(two)):  # a layer with more calls than its neurons
                     one = one.mean(0, keepdim=True)
                 pairs[name] = (one, two)
-            found.append(Activity(pairs))
+            rows = next(iter(pairs.values()))[1]
+            for place in absent:
+                sizes = (self._inputs_of(place.layer), place.axis.units)
+                one, two = (rows.new_zeros(*rows.shape[:2], size) for size in sizes)
+                pairs[place.layer.name] = (one, two)
+            found.append(
+                Activity({place.layer.name: pairs[place.layer.name] for place in self.places})
+            )
         return found
 
-    def _part(self, recorded: list[Tensor], i: int, number: float) -> Tensor:
+    def _part(self, recorded: list[Tensor], i: int, number: float, steps: int) -> Tensor:
         size = len(recorded) // int(number)
         part = torch.stack(recorded[i * size : (i + 1) * size])
-        if self.steps > 1:  # [calls, T * B, units]
-            part = part.unflatten(1, (self.steps, -1)).flatten(0, 1)
+        if steps > 1:  # [calls, T * B, units]
+            part = part.unflatten(1, (steps, -1)).flatten(0, 1)
         return part
 
 
@@ -325,4 +369,7 @@ def _input_sums(activity: Tensor, layer: PrunableLayer, units: int, steps: int) 
         if steps > 1 and activity.shape[0] == steps and activity.dim() > 2:
             activity = activity.flatten(0, 1)
         return activity.reshape(len(activity), -1, units).sum(1, dtype=torch.float32)
+    leading = activity.dim() - len(layer.shape)  # a layer of [T, B, C, ...] has one more
+    if leading > 0:
+        activity = activity.flatten(0, leading)
     return activity.reshape(len(activity), units, -1).sum(2, dtype=torch.float32)

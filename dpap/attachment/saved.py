@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dpap.attachment.shares import Several
+
 #: Fields of a pruner that belong to the run, not to its state.
 _RUN = ("network", "context")
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset)
@@ -129,6 +131,9 @@ class Decoder:
 
 def pruner_state(pruner: Any, network: nn.Module) -> dict[str, Any]:
     """State of a begun pruner."""
+    if isinstance(pruner, Several):
+        parts = [pruner_state(part, network) for part in pruner.parts]
+        return {"parts": parts, "last": encode(pruner.last, {})}
     names = {id(module): f"module:{name}" for name, module in network.named_modules()}
     names |= {id(p): f"parameter:{name}" for name, p in network.named_parameters()}
     names[id(pruner)] = "object:pruner"
@@ -137,6 +142,15 @@ def pruner_state(pruner: Any, network: nn.Module) -> dict[str, Any]:
 
 def restore_pruner(pruner: Any, network: nn.Module, state: dict[str, Any]) -> None:
     """Give a begun pruner the state of another one of its class."""
+    if isinstance(pruner, Several):
+        if len(state.get("parts", ())) != len(pruner.parts):
+            raise ValueError("the state belongs to other densities: attach with the same density")
+        for part, code in zip(pruner.parts, state["parts"], strict=True):
+            restore_pruner(part, network, code)
+        pruner.last = Decoder(network, ("baselines",), pruner).decode(state["last"])
+        return
+    if "parts" in state and "last" in state:
+        raise ValueError("the state has a density for each layer: attach with the same density")
     package = type(pruner).__module__.partition(".")[0]
     decoder = Decoder(network, ("baselines", "dpap", package), pruner)
     for key, code in state.items():

@@ -114,7 +114,8 @@ def cut_units(
     kept
         Group name -> kept units, bool [units]; others keep all.
     optimizer
-        Its state of the parameters is cut too.
+        Its state of the parameters is cut too; if a state has another shape than its parameter,
+        as the factors of Adafactor and the directions of L-BFGS, it starts again.
     """
     modules = dict(network.named_modules())
     axes: dict[tuple[str, Place, int], Tensor] = {}
@@ -136,6 +137,9 @@ def cut_units(
             replace_tensor(modules[path], place, change)
     for path in touched:
         _correct(modules[path])
+    if axes and isinstance(optimizer, torch.optim.LBFGS):  # its directions have the old length
+        optimizer.state.clear()
+        optimizer._numel_cache = None
     for path, dense in counted.items() if axes else ():
         _count_removed(modules[path], dense)
 
@@ -158,9 +162,12 @@ def _cut_parameter(
         parameter.grad = gradient.index_select(dim, places)
     if optimizer is not None and parameter in optimizer.state:
         state = optimizer.state[parameter]
-        for key, value in state.items():
-            if torch.is_tensor(value) and value.shape == before:
-                state[key] = value.index_select(dim, index.to(value.device))
+        tensors = {key: x for key, x in state.items() if torch.is_tensor(x) and x.numel() > 1}
+        if any(value.shape != before for value in tensors.values()):
+            del optimizer.state[parameter]
+            return
+        for key, value in tensors.items():
+            state[key] = value.index_select(dim, index.to(value.device))
 
 
 def _correct(module: nn.Module) -> None:

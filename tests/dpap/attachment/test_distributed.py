@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,29 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dpap import attach
 
+LIMIT = 300.0  # s; the processes are ended then, on however slow a machine
+RUNS = (("dpap", "structured"), ("rigl", "unstructured"), ("snip", "unstructured"))
+RUNS += (("deep_r", "unstructured"),)
 
-def train(rank: int, folder: str, method: str, granularity: str) -> None:
-    """Train on samples of this process alone, and save what is left."""
+
+def train(rank: int, folder: str) -> None:
+    """Train with each method on samples of this process alone, and save what is left."""
+    torch.set_num_threads(1)
     torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=LIMIT),
     )
-    torch.manual_seed(0)
+    for method, granularity in RUNS:
+        torch.save(trained(rank, method, granularity), f"{folder}/{method}{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def trained(rank: int, method: str, granularity: str) -> dict[str, object]:
+    """Train one network, whose first weights differ between the processes until it is wrapped."""
+    torch.manual_seed(rank)
     network = nn.Sequential(
         nn.Linear(10, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 5)
     )
@@ -45,22 +63,24 @@ def train(rank: int, folder: str, method: str, granularity: str) -> None:
         optimizer.step()
         handle.update(i / 12, optimizer)
     found = {"weights": network.state_dict(), "masks": handle.masks.parameters}
-    torch.save(found | {"density": handle.density}, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return found | {"density": handle.density}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "granularity"),
-    [("dpap", "structured"), ("rigl", "unstructured"), ("snip", "unstructured")],
-)
-def test_both_processes_have_the_same_masks(tmp_path: Path, method: str, granularity: str) -> None:
-    multiprocessing.spawn(train, (str(tmp_path), method, granularity), nprocs=2)
-    one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    assert one["density"] == two["density"] == pytest.approx(0.4, abs=0.06)
-    for kind in ("masks", "weights"):
-        assert one[kind].keys() == two[kind].keys()
-        for name, value in one[kind].items():
-            assert torch.equal(value, two[kind][name]), name
-    for name, mask in one["masks"].items():
-        assert not one["weights"][name][~mask].any()
+def test_both_processes_have_the_same_masks(tmp_path: Path) -> None:
+    processes = multiprocessing.spawn(train, (str(tmp_path),), nprocs=2, join=False)
+    end = time.monotonic() + LIMIT
+    while not processes.join(timeout=1.0):
+        if time.monotonic() > end:
+            for process in processes.processes:
+                process.kill()
+            pytest.fail("the processes wait for each other")
+    for method, _ in RUNS:
+        one, two = (torch.load(tmp_path / f"{method}{rank}.pt") for rank in range(2))
+        assert one["density"] == two["density"] == pytest.approx(0.4, abs=0.06)
+        for kind in ("masks", "weights"):
+            assert one[kind].keys() == two[kind].keys()
+            for name, value in one[kind].items():
+                assert torch.equal(value, two[kind][name]), (method, name)
+        for name, mask in one["masks"].items():
+            assert not one["weights"][name][~mask].any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dpap import DPAP, attach
 from dpap.attachment import resize
+from dpap.attachment.methods import build_method
 from tests.helpers.architectures import Attention, Transformer, chain
 
 
@@ -324,6 +326,20 @@ def test_a_compacted_network_is_exported() -> None:
     torch.testing.assert_close(program.module()(x), network(x))
 
 
+@pytest.mark.slow
+def test_a_compacted_network_becomes_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    network, optimizer, handle = start()
+    go(network, optimizer, handle, 0, 12)
+    handle.compact()
+    x, _ = batch(20)
+    file = str(tmp_path / "network.onnx")
+    torch.onnx.export(network.eval(), (x,), file, dynamo=True, input_names=["x"])
+    (found,) = runtime.InferenceSession(file).run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), network(x))
+
+
 def test_activation_checkpointing_does_not_record_twice() -> None:
     network, optimizer, handle = start()
     for i in range(12):
@@ -381,3 +397,134 @@ def test_ignored_layers_are_neither_pruned_nor_counted() -> None:
     handle.compact()
     assert network[0].weight.shape == (24, 10)
     assert network[2].weight.shape[0] == handle.widths["2"]
+
+
+@pytest.mark.parametrize("method", ["dpap", "magnitude", "snip"])
+def test_a_density_for_each_layer(method: str) -> None:
+    granularity = build_method(method, {}).info.granularities[0]
+    structured = granularity == "structured"
+    network, optimizer, handle = start(
+        method, density={"0": 0.75, "2": 0.25}, granularity=granularity, options={}
+    )
+    go(network, optimizer, handle, 0, 12)
+    for path, density in (("0", 0.75), ("2", 0.25)):
+        weight = network[int(path)].weight.detach()
+        kept = weight.any(1) if structured else weight != 0
+        assert float(kept.float().mean()) == pytest.approx(density, abs=0.05)
+    x, _ = batch(20)
+    wanted = network(x)
+    handle.compact()
+    torch.testing.assert_close(network(x), wanted)
+
+
+def test_layers_without_a_density_are_kept_and_runs_with_densities_are_resumed() -> None:
+    given = {"density": {"2": 0.5}}
+    network, optimizer, handle = start("dpap", **given)
+    go(network, optimizer, handle, 0, 12)
+    assert handle.widths == {"0": 24, "2": 12}
+    again, second, handle2 = start("dpap", **given)
+    go(again, second, handle2, 0, 7)
+    states = saved([again.state_dict(), second.state_dict(), handle2.state_dict()])
+    again, second, handle2 = start("dpap", **given)
+    for part, state in zip((again, second, handle2), states, strict=True):
+        part.load_state_dict(state)
+    go(again, second, handle2, 7, 12)
+    for one, two in zip(network.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
+    with pytest.raises(ValueError, match="a density for each layer"):
+        start("dpap")[2].load_state_dict(handle.state_dict())
+    with pytest.raises(ValueError, match="other densities"):
+        handle.load_state_dict(start("dpap")[2].state_dict())
+
+
+@pytest.mark.parametrize(
+    ("density", "message"),
+    [
+        ({"0": 0.5, "7": 0.5}, "density names '7'"),
+        ({"0": 1.5}, "density of '0' must be in"),
+        ({"0": 1.0}, "density prunes no layer"),
+    ],
+)
+def test_wrong_densities_of_layers_are_refused(density: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        start(density=density)
+
+
+def test_layers_that_share_units_have_one_density() -> None:
+    given = {"example": {"left": torch.randn(2, 10), "right": torch.randn(2, 4)}, "readout": "fc"}
+    with pytest.raises(ValueError, match="'left' and 'right' share their units"):
+        attach(Inputs(), "magnitude", density={"left": 0.5, "right": 0.25}, **given)  # type: ignore[arg-type]
+
+
+def test_a_second_attachment_needs_the_first_one_to_end() -> None:
+    network, _, handle = start()
+    with pytest.raises(ValueError, match="is attached already"):
+        attach(network, DPAP(), example=batch(0)[0], readout="4")
+    handle.detach()
+    attach(network, DPAP(), example=batch(0)[0], readout="4")
+
+
+def test_compaction_after_detach() -> None:
+    network, optimizer, handle = start()
+    go(network, optimizer, handle, 0, 12)
+    x, _ = batch(20)
+    wanted = network(x)
+    handle.detach()
+    trained = copy.deepcopy(network)
+    handle.compact()
+    torch.testing.assert_close(network(x), wanted)
+    assert len(network[0].weight) == handle.widths["0"] < 24
+    with pytest.raises(RuntimeError, match="attach to the network again"):
+        handle.load_state_dict(handle.state_dict())
+    network, optimizer, handle = start()
+    go(network, optimizer, handle, 0, 12)
+    handle.detach()
+    with torch.no_grad():
+        network[2].weight.add_(0.1)
+    with pytest.raises(ValueError, match="trained after detach"):
+        handle.compact()
+    assert trained[0].weight.shape == network[0].weight.shape
+
+
+def test_progress_does_not_go_back_and_folded_time_needs_its_steps() -> None:
+    network, optimizer, handle = start()
+    go(network, optimizer, handle, 0, 3)
+    network(batch(3)[0])
+    with pytest.raises(ValueError, match="must not go back"):
+        handle.update(0.1, optimizer)
+    with pytest.raises(ValueError, match="folded=True needs steps="):
+        start(folded=True)
+    with pytest.raises(ValueError, match=r"layer '0' has shape \(16, 24\): with folded=True"):
+        start(folded=True, steps=3)
+
+
+def test_infinite_gradients_of_mixed_precision_are_not_read() -> None:
+    network, _, handle = start("taylor")
+    x, y = batch(0)
+    functional.cross_entropy(network(x), y).backward()
+    handle.update(0.05)
+    before = handle.state_dict()
+    network.zero_grad()
+    (functional.cross_entropy(network(x), y) * float("inf")).backward()
+    handle.update(0.06)
+    after = handle.state_dict()
+    assert repr(after["pruner"]) == repr(before["pruner"])
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adafactor, torch.optim.LBFGS])
+def test_an_optimizer_whose_state_cannot_be_cut_starts_again(kind: Any) -> None:
+    network, _, handle = start()
+    optimizer = kind(network.parameters(), lr=0.01)
+
+    def closure(i: int) -> Tensor:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(network(batch(i)[0]), batch(i)[1])
+        loss.backward()
+        return loss
+
+    for i in range(12):
+        optimizer.step(lambda i=i: closure(i))
+        handle.update((i + 1) / 12, optimizer)
+    handle.compact(optimizer)
+    optimizer.step(lambda: closure(0))
+    assert all(bool(p.isfinite().all()) for p in network.parameters())
