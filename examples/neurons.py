@@ -51,7 +51,7 @@ class LIFNode(BaseNode):
         v, spikes = torch.zeros_like(x[0]), []
         for current in x:
             v = v + (current - v) / self.tau
-            spike: Tensor = _Spike.apply(v - self.threshold)
+            spike: Tensor = _Spike.apply(v - self.threshold)  # type: ignore[no-untyped-call]
             v = v * (1 - spike)
             spikes.append(spike)
         return torch.stack(spikes)
