@@ -84,7 +84,7 @@ class OwnNetwork(Network):
         self.classes = classes
         self.timed = timed
         self.gates = {}
-        self.stages = []
+        self.stages = ()
         self.observed = True
         self.shrinks = False
         self.net = _module(spec)

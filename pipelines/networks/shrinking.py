@@ -80,15 +80,15 @@ def _agrees(network: Network, units: Units, example: Tensor, seed: int) -> bool:
         torch.manual_seed(seed)
         output = one(example)
         factors = torch.linspace(-1, 1, output.numel()).view_as(output)
-        (output * factors).sum().backward()  # type: ignore[no-untyped-call]
+        (output * factors).sum().backward()
         scores.append(output.detach())
     cut_units(masked, units.cuts, units.counted, kept)
     pairs = [(scores[0], scores[1])]
-    for one, two in zip(masked.parameters(), small.parameters(), strict=True):
-        if (one.grad is None) != (two.grad is None):
+    for dense, cut in zip(masked.parameters(), small.parameters(), strict=True):
+        if (dense.grad is None) != (cut.grad is None):
             return False
-        if one.grad is not None and two.grad is not None:
-            pairs.append((one.grad, two.grad))
+        if dense.grad is not None and cut.grad is not None:
+            pairs.append((dense.grad, cut.grad))
     after = small.state_dict()
     pairs += [(value, after[name]) for name, value in masked.state_dict().items()]
     return all(_close(one, two) for one, two in pairs)

@@ -189,7 +189,8 @@ class Watched:
         return self._unfolded(x.detach()) if form == "folded" else x.detach()
 
     def _unfolded(self, x: Tensor) -> Tensor:
-        return x.unflatten(0, (self.steps, -1))
+        unfolded: Tensor = x.unflatten(0, (self.steps, -1))
+        return unfolded
 
 
 def _input_sums(x: Tensor, layer: nn.Module) -> Tensor:
