@@ -263,6 +263,8 @@ def _listed(targets: Sequence[Density]) -> str:
 def fits(about: PrunerInfo, settings: Workload | None, granularity: str = "") -> bool:
     """Whether a method can run on a workload: some need spikes, and time steps need them too.
 
+    The network of a factory cannot lose single time steps.
+
     Parameters
     ----------
     about
@@ -272,5 +274,9 @@ def fits(about: PrunerInfo, settings: Workload | None, granularity: str = "") ->
     granularity
         What is removed; empty: anything.
     """
+    if settings is None:
+        return True
+    if granularity == SPATIO_TEMPORAL and settings.network.factory:
+        return False
     spiking = about.needs_spikes or granularity == SPATIO_TEMPORAL
-    return settings is None or not spiking or settings.network.kind == "snn"
+    return not spiking or settings.network.kind == "snn"

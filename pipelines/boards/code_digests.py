@@ -13,6 +13,7 @@ from pipelines.common.files import atomic_file
 from pipelines.common.yaml import load_yaml
 from pipelines.methods.catalogue import canonical, infos, source
 from pipelines.records.digest import PACKAGES, Kind, data_digest, joint_digest, kind_of
+from pipelines.settings.own_data import own_data
 
 #: The file, below the project's folder.
 FILE = "results/code.yaml"
@@ -42,7 +43,8 @@ def code_digests(params: Params) -> dict[str, dict[str, str]]:
         If there is no such method or data set.
     """
     found: dict[str, dict[str, str]] = {}
-    used = {workload.data for workload in params.workloads.values()}
+    every = {workload.data for workload in params.workloads.values()}
+    used = {name for name in every if own_data(name) is None}  # no stage fetches the others
     found[DATA] = {name: data_digest(name)[:_DIGITS] for name in sorted(used)}
     for board in params.boards:
         kinds = _kinds(params, board)

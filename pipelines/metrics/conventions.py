@@ -35,6 +35,8 @@ def _repeats(record: RunRecord, layer: str) -> int:
     settings, layers = record.spec.settings, _layers(record)
     if settings.frames is not None or settings.network.kind == "ann" or not layers:
         return 1
+    if settings.network.factory:  # each call of a layer is charged as it comes
+        return 1
     return settings.network.time_steps if layer == next(iter(layers)) else 1
 
 

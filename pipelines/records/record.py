@@ -55,7 +55,7 @@ class Environment(pydantic.BaseModel):
         Precision of the run, see `Execution`.
     plan
         Plan that computed the run, see `Execution`. It is ``folded`` if the workload asks for
-        ``fused``, but the machine cannot compute that.
+        ``fused``, but the machine cannot compute that; ``module`` for the network of a factory.
     capability
         Instruction set of the CPU that PyTorch uses, such as ``AVX512``; empty in old records.
     """

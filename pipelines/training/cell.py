@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from msgspec.structs import replace
@@ -50,6 +51,11 @@ from pipelines.training.probe import NetworkProbe
 from pipelines.training.schedule import learning_rate
 from pipelines.training.synops_meter import SynopsMeter
 from pipelines.training.trainer import DivergedError, Trainer, require_finite
+
+if TYPE_CHECKING:
+    from baselines.shared.groups import Structure
+    from baselines.shared.masks import Masks
+    from pipelines.networks.own import OwnNetwork
 
 LATENCY_BATCHES = (1, 128)
 
@@ -97,7 +103,7 @@ class _Run:
             spec.target,
             stream(spec.seed, f"{spec.control or 'method'}:{spec.method}"),
             network.steps,
-            NetworkProbe(
+            _probe_of(network)(
                 network,
                 self.data.train,
                 spec.recipe.batch_size,
@@ -108,6 +114,8 @@ class _Run:
             partial(learning_rate, spec.recipe),
             self._synops_target(network),
         )
+        if spec.settings.network.factory:
+            self._rehearse(cast("OwnNetwork", network), pruner, context)
         with charged(network, self.meter):
             pruner.begin(network, context)
         of_track = "" if self.start is None else " of fine-tuning"
@@ -137,8 +145,7 @@ class _Run:
         masks = trainer.result.masks
         inputs = self.data.validation.batch(slice(max(LATENCY_BATCHES)))[0]
         masked_latency = latency(network, inputs, LATENCY_BATCHES)
-        remove_units(structure, masks)
-        network.silence(surviving_steps(structure, masks))
+        _remove(network, structure, masks)
         compact_latency = latency(network, inputs, LATENCY_BATCHES)
         spec = self.spec
         validation = evaluate(network, self.data.validation, spec.recipe.loss)
@@ -159,6 +166,23 @@ class _Run:
             confusion=confusion_of(test),
             correct=correct_of(test),
         )
+
+    def check_network(self) -> None:
+        """Build the network of a factory, and find its units, so that a fault is found now.
+
+        Raises
+        ------
+        InputError
+            If the network cannot be measured, or its units cannot be removed.
+        """
+        build_structure(self._network(), self.spec.granularity)
+
+    def _rehearse(self, network: OwnNetwork, pruner: Pruner, context: PruneContext) -> None:
+        from pipelines.training.own_rehearsal import rehearse_method
+
+        if not self.spec.control:
+            rehearse_method(network, pruner, context, self.data.train)
+        network.observed = pruner.info.needs_activity
 
     def _pruner(self) -> Pruner:
         if self.parent is None:
@@ -182,6 +206,7 @@ class _Run:
             self.data.classes,
             self.spec.seed,
             settings.execution,
+            timed=has_time(self.data),
         ).to(self.data.device)
 
     def _warm_up(self) -> None:
@@ -195,6 +220,28 @@ class _Run:
         assert self.parent.outcome is not None
         whole = self.parent.outcome.cost.prunable
         return replace(cost, density=cost.prunable / whole, prunable=whole)
+
+
+def has_time(data: TrainingData) -> bool:
+    """Whether the samples of a data set have a time axis."""
+    return data.validation.batch(slice(1))[0].dim() == 5
+
+
+def _probe_of(network: Network) -> type[NetworkProbe]:
+    if not network.spec.factory:
+        return NetworkProbe
+    from pipelines.training.own_probe import OwnProbe
+
+    return OwnProbe
+
+
+def _remove(network: Network, structure: Structure, masks: Masks) -> None:
+    """Remove pruned units from the modules of a network, in place."""
+    if network.spec.factory:
+        cast("OwnNetwork", network).remove(masks)
+        return
+    remove_units(structure, masks)
+    network.silence(surviving_steps(structure, masks))
 
 
 def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
@@ -236,7 +283,10 @@ def make_start(spec: RunSpec, data_root: Path, folder: Path) -> None:
 def _begin(spec: RunSpec, data_root: Path, parent: RunRecord | None) -> _Run:
     data = _enter(spec, data_root)
     meter = BudgetMeter(spec.settings.budget(len(data.train), spec.track))
-    return _Run(spec, data_root, data, meter, parent=parent)
+    run = _Run(spec, data_root, data, meter, parent=parent)
+    if spec.settings.network.factory:
+        run.check_network()
+    return run
 
 
 def final_network(

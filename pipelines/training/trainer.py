@@ -135,6 +135,7 @@ class Trainer:
             structure,
             partial(make_optimizer, recipe=recipe),
             enabled=network.execution.live_shrink
+            and network.shrinks
             and bool(structure.groups)
             and not pruner.info.regrows,
         )
@@ -277,7 +278,7 @@ class Trainer:
         require_finite(validation.loss, self.meter)  # the last step may have made weights NaN
         rates = validation.activity.firing_rates()
         # Units that live shrink removed are silent, but count in the dense network.
-        share = dict(zip(rates, live.extent.shares, strict=True))
+        share = live.extent.shares
         self.result.curve.append(
             EpochPoint(
                 samples=self.meter.spent,
@@ -285,7 +286,7 @@ class Trainer:
                 validation_accuracy=validation.accuracy,
                 validation_loss=_rounded(validation.loss),
                 density=_rounded(self.structure.density(live.masks)),
-                firing_rate=_rounded(sum(rates[n] * share[n] for n in rates) / len(rates)),
+                firing_rate=_rounded(sum(rates[n] * share.get(n, 1.0) for n in rates) / len(rates)),
                 learning_rate=_rounded(self.rates.rate(self.meter.progress)),
                 seconds=self.result.seconds,
             )
