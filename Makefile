@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium repro test slow lint types canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
+.PHONY: help setup venv-module chromium unlock repro test slow lint types faults canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -50,7 +50,11 @@ chromium: ## install the browser for tests of the page (on Debian, as root)
 	  echo 'Chromium is missing, so tests of the page are skipped; as root, run "apt-get install chromium".'; \
 	fi
 
-repro: $(STAMP) ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded: every method
+# A killed DVC may leave its file of locks empty, and then refuses every further command.
+unlock:
+	@find .dvc/tmp -maxdepth 1 -name rwlock -size 0 -delete 2>/dev/null || true
+
+repro: $(STAMP) unlock ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded: every method
 	dpap-bench digest
 	dvc repro report@$(BOARD)
 	dpap-bench report --board $(BOARD)
@@ -70,6 +74,9 @@ lint: $(STAMP) ## check format and rules by ruff, and the layers of .importlinte
 
 types: $(STAMP) ## check types by mypy --strict
 	mypy
+
+faults: $(STAMP) ## kill, fill, edit and forge on a small board; count what is lost or wrong
+	$(BIN)/python -m tools.faults
 
 canaries: $(STAMP) ## run small cells and compare their outcomes with those in results/canaries
 	dpap-bench canaries

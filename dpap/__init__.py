@@ -1,6 +1,6 @@
 """DPAP: developmental plasticity-inspired adaptive pruning (arXiv 2211.12714)."""
 
-from dpap.attachment import Attachment, attach
+from dpap.attachment.handle import Attachment, attach
 from dpap.presets import PAPER, RELEASED
 from dpap.pruner import DPAP, SpatioTemporalDPAP
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,11 +49,18 @@ class Emitter:
         for two layers, and then each layer has its own calls.
     period
         Number of calls of the neuron module in one pass; then the indices start again.
+    reads
+        Whether `neuron` is a layer that reads the output, because no neuron module receives it:
+        then the activity is the absolute input of this layer.
+    current
+        Whether `neuron` is the layer itself: then the activity is its absolute output.
     """
 
     neuron: str
     calls: frozenset[int]
     period: int
+    reads: bool = False
+    current: bool = False
 
     def emits(self, call: int) -> bool:
         """Whether call number `call`, counted over all passes, emits the layer's output."""
@@ -86,70 +93,71 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
 
 
 def emitters(
-    network: nn.Module, layers: Iterable[str], forward: Callable[[], object]
-) -> dict[str, Emitter]:
-    """Follow the output of each layer to the first neuron module that receives it.
+    network: nn.Module,
+    layers: Iterable[str],
+    forward: Callable[[], object],
+    neurons: tuple[type[nn.Module] | str, ...] = (),
+) -> dict[str, list[Emitter]]:
+    """Follow the output of each layer to the neuron module and to the layers that receive it.
 
     Parameters
     ----------
     network
-        The network with neuron modules, see `NEURONS`.
+        The network.
     layers
         Module paths of convolution and linear layers.
     forward
         Runs the network on an example, for one time step or more.
+    neurons
+        Types or paths of modules that count as neurons, besides `NEURONS`.
 
     Returns
     -------
     dict
-        Layer -> its emitter.
-
-    Raises
-    ------
-    ValueError
-        If the output of a layer reaches no neuron module or several ones, or if a neuron module
-        has a parameter per unit, which removal of units would not shorten.
+        Layer -> where its activity may be recorded, the best place first: the neuron modules that
+        it reaches first, then the layers that read it, then the layer itself.
     """
     modules = dict(network.named_modules())
     layers = tuple(layers)
+    kinds = (*NEURONS, *(kind for kind in neurons if isinstance(kind, type)))
     tracer = _Tracer()
+    inside: dict[str, str] = {}  # path of a module inside a neuron module -> the neuron module
     with ExitStack() as stack:
         for name, module in modules.items():
-            hook = tracer.at_neuron(name) if isinstance(module, NEURONS) else None
-            hook = tracer.at_layer(name) if name in layers else hook
+            is_neuron = isinstance(module, kinds) or name in neurons or _is_spiking(module)
+            hook = tracer.at_neuron(name) if is_neuron else None
+            if is_neuron:
+                inside.update(
+                    {f"{name}.{part}".strip("."): name for part, _ in module.named_modules()}
+                )
+            if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+                hook = tracer.at_layer(name)
             if hook is not None:
                 stack.callback(module.register_forward_hook(hook).remove)
         stack.enter_context(tracer)
         forward()
-    found = {layer: _emitter(layer, tracer.received, tracer.calls) for layer in layers}
-    for emitter in found.values():
-        _refuse_parameter_per_unit(emitter.neuron, modules[emitter.neuron])
+    found = {layer: [*_places(layer, tracer)] for layer in layers}
+    for layer in layers:
+        if layer in inside:  # a recurrent connection
+            name = inside[layer]
+            every = frozenset(range(tracer.calls.get(name, 1)))
+            found[layer].insert(0, Emitter(name, every, max(1, len(every))))
     return found
 
 
-def _emitter(layer: str, received: Mapping[_Call, _Call], calls: Mapping[str, int]) -> Emitter:
-    found = [neuron for (name, _), neuron in received.items() if name == layer]
-    neurons = sorted({name for name, _ in found})
-    if not neurons:
-        raise ValueError(
-            f"the output of layer '{layer}' reaches no neuron module: put nn.ReLU, snn.Leaky or "
-            "another activation module behind it, not a function such as functional.relu"
-        )
-    if len(neurons) > 1:
-        raise ValueError(
-            f"the output of layer '{layer}' reaches several neuron modules ({', '.join(neurons)}): "
-            "call each layer once per time step, with one neuron module behind it"
-        )
-    return Emitter(neurons[0], frozenset(call for _, call in found), calls[neurons[0]])
+def _is_spiking(module: nn.Module) -> bool:
+    """Whether a module is a neuron of SpikingJelly or Norse, which need not be installed."""
+    return any(kind.__name__ in ("BaseNode", "SNNCell", "SNN") for kind in type(module).__mro__)
 
 
-def _refuse_parameter_per_unit(name: str, neuron: nn.Module) -> None:
-    for key, value in neuron.state_dict().items():
-        if value.numel() > 1:
-            raise ValueError(
-                f"'{name}.{key}' has {value.numel()} entries, which cannot be removed with their "
-                "units: give these neurons one value for all"
-            )
+def _places(layer: str, tracer: _Tracer) -> Iterator[Emitter]:
+    for received, reads in ((tracer.received, False), (tracer.read, True)):
+        calls = [call for tag, found in received.items() if tag[0] == layer for call in found]
+        for name in dict.fromkeys(name for name, _ in calls):
+            numbers = frozenset(number for other, number in calls if other == name)
+            yield Emitter(name, numbers, tracer.calls[name], reads)
+    period = tracer.calls.get(layer, 0)
+    yield Emitter(layer, frozenset(range(period)), period, current=True)
 
 
 class _Tracer(TorchFunctionMode):
@@ -161,7 +169,10 @@ class _Tracer(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: dict[str, int] = {}
-        self.received: dict[_Call, _Call] = {}
+        self.received: dict[_Call, list[_Call]] = {}
+        #: Layer call -> the layer calls that read its output, with or without neurons between.
+        self.read: dict[_Call, list[_Call]] = {}
+        self._inputs: dict[_Call, object] = {}
         # The tensors are stored too, so that no other tensor gets the same id.
         self._tags: dict[int, tuple[Tensor, frozenset[_Call]]] = {}
 
@@ -183,7 +194,10 @@ class _Tracer(TorchFunctionMode):
         """Make a forward hook that tags the layer's output with this call."""
 
         def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-            self._mark(output, frozenset({self._count(name)}))
+            call = self._count(name)
+            for tag in self._tags_of(arguments):
+                self.read.setdefault(tag, []).append(call)
+            self._mark(output, frozenset({call}))
 
         return hook
 
@@ -193,7 +207,12 @@ class _Tracer(TorchFunctionMode):
         def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
             call = self._count(name)
             for tag in self._tags_of(arguments[:1]):
-                self.received.setdefault(tag, call)
+                calls = self.received.setdefault(tag, [call])
+                # A loop over time may give one current to the neurons at each step.
+                same = self._inputs.get(calls[0]) is arguments[0] if arguments else False
+                if call not in calls and same and calls[0][0] == name:
+                    calls.append(call)
+            self._inputs[call] = arguments[0] if arguments else None
             self._mark(output, frozenset())
 
         return hook
@@ -211,9 +230,9 @@ class _Tracer(TorchFunctionMode):
 
 
 def first_tensor(output: Any) -> Tensor:
-    """Return a module's output; of a tuple or list, the first tensor."""
-    while isinstance(output, tuple | list):
-        output = output[0]
+    """Return a module's output; of a tuple, list or dict, the first tensor."""
+    while isinstance(output, tuple | list | dict):
+        output = next(iter(output.values())) if isinstance(output, dict) else output[0]
     assert isinstance(output, Tensor)
     return output
 

@@ -120,8 +120,8 @@ class DPAP(Preset, Pruner):
         self.layers = {
             layer.name: LayerState(
                 layer.kind,
-                layer.shape[0],
-                layer.shape[1],
+                layer.outputs,
+                layer.inputs,
                 self,
                 rule=self.rule,
                 evidence=self.evidence,
@@ -198,7 +198,10 @@ class DPAP(Preset, Pruner):
         """
         units = {}
         for group in self.context.structure.groups:
-            members = [self.layers[name].unit_survival.cpu() for name in group.producers]
+            members = [
+                group.of_units(name, self.layers[name].unit_survival.cpu())
+                for name in group.producers
+            ]
             mean = torch.stack(members).mean(0)
             if self.context.granularity != "structured" and self.prune == "synapses":
                 mean = torch.full_like(mean, torch.inf)

@@ -195,8 +195,9 @@ class SpatioTemporalTrophicDPAP(TrophicDPAP):
     Parameters
     ----------
     step_threshold
-        F of a step below which it is silenced; 1 is the mean over all units and steps of a dense
-        layer.
+        Support of a step below which it is silenced; 1 is the mean over all steps of the units of
+        the layer that are left. Pruning raises the support of each, so a fixed bound would silence
+        nothing.
     """
 
     info = replace(
@@ -207,7 +208,7 @@ class SpatioTemporalTrophicDPAP(TrophicDPAP):
         needs_spikes=True,
     )
 
-    step_threshold: float = 0.5
+    step_threshold: float = 0.7
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -251,8 +252,10 @@ class SpatioTemporalTrophicDPAP(TrophicDPAP):
         if masks is None:
             return None
         for name, firing in self.firing.items():
-            units = self.units[self.context.structure.group_of(name).name].cpu()
+            group = self.context.structure.group_of(name).name
+            units, alive = self.units[group].cpu(), self.alive[group]
             rates = self.rates[name].cpu()
             relative = rates / rates.mean(1, keepdim=True).clamp_min(1e-30)
-            self.firing[name] = firing & (units.unsqueeze(1) * relative >= self.step_threshold)
+            support = units.unsqueeze(1) * relative / units[alive].mean()
+            self.firing[name] = firing & (support >= self.step_threshold)
         return replace(masks, steps=dict(self.firing))

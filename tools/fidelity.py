@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from baselines.shared.info import Quantity
+from baselines.shared.quantity import Quantity
 from pipelines.authoring.fidelity import Findings, fidelity
 from pipelines.boards.params import Params, load_params
 from pipelines.common.errors import BenchError

@@ -31,8 +31,9 @@ from torch import Tensor, nn
 
 from baselines.shared.activity import Activity
 from baselines.shared.groups import Structure
-from baselines.shared.info import Granularity, PrunerInfo, Quantity, Track
+from baselines.shared.info import Granularity, PrunerInfo, Track
 from baselines.shared.masks import Masks
+from baselines.shared.quantity import Quantity
 from baselines.shared.schedules import cubic_density
 from baselines.shared.synops_target import SynopsTarget
 

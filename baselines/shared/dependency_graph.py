@@ -175,7 +175,7 @@ def unit_scores(structure: Structure, importance: Importance) -> dict[str, Tenso
         score = importance(group.handle)
         if score is None:
             raise ValueError(f"{type(importance).__name__} has no score for group '{group.name}'")
-        scores[group.name] = score
+        scores[group.name] = score[: group.size]  # longer if units have several outputs
     return scores
 
 

@@ -36,12 +36,25 @@ class PrunableLayer:
         For a projection shortcut, which has no neurons of its own: name of the layer to whose
         input current the shortcut's output is added. The activity of the shortcut reports the
         neurons of that layer. None for all other layers.
+    transposed
+        Whether the weight is [inputs, outputs, ...], as that of a transposed convolution.
     """
 
     name: str
     kind: Literal["conv", "linear"]
     shape: tuple[int, ...]
     drives: str | None = None
+    transposed: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Number of output units, per group of a transposed convolution."""
+        return self.shape[1 if self.transposed else 0]
+
+    @property
+    def inputs(self) -> int:
+        """Number of input units, per group of a convolution."""
+        return self.shape[0 if self.transposed else 1]
 
     @property
     def weight(self) -> str:
@@ -96,6 +109,9 @@ class UnitGroup:
         All parameter entries that the units own.
     handle
         The group as torch-pruning represents it, for its importance scores and for removal.
+    members
+        For producers whose output i is not unit i: name -> the k outputs of each unit, [units, k].
+        A unit of grouped convolutions has several outputs. Networks of the benchmark have none.
     """
 
     name: str
@@ -103,6 +119,35 @@ class UnitGroup:
     producers: tuple[str, ...]
     slices: tuple[Slice, ...]
     handle: object = field(default=None, repr=False, compare=False)
+    members: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def of_units(self, producer: str, values: Tensor, dim: int = 0) -> Tensor:
+        """Turn values of a producer's outputs into values of units: the mean over a unit's outputs.
+
+        Parameters
+        ----------
+        producer
+            Name of a producer.
+        values
+            One value per output along `dim`.
+        dim
+            Dimension of the outputs.
+        """
+        if producer not in self.members:
+            return values
+        index = self.members[producer].to(values.device)
+        parts = values.index_select(dim, index.flatten()).unflatten(dim, tuple(index.shape))
+        mean: Tensor = parts.mean(dim % values.dim() + 1)
+        return mean
+
+    def of_outputs(self, producer: str, values: Tensor) -> Tensor:
+        """Turn values of units, [units], into values of a producer's outputs, [outputs]."""
+        if producer not in self.members:
+            return values
+        index = self.members[producer].to(values.device)
+        spread = values.new_zeros(index.numel())
+        spread[index.flatten()] = values.repeat_interleave(index.shape[1])
+        return spread
 
 
 @dataclass(frozen=True)
@@ -273,8 +318,13 @@ def prunable_layers(network: nn.Module, readout: str) -> tuple[PrunableLayer, ..
     for name, module in network.named_modules():
         if name != readout and isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
             kind: Literal["conv", "linear"] = "linear" if isinstance(module, nn.Linear) else "conv"
-            layers.append(PrunableLayer(name, kind, tuple(module.weight.shape)))
+            shape = tuple(module.weight.shape)
+            layers.append(PrunableLayer(name, kind, shape, transposed=_is_transposed(module)))
     return tuple(layers)
+
+
+def _is_transposed(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.conv._ConvTransposeNd)
 
 
 def parameter_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:

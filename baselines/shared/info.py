@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 Granularity = Literal["none", "structured", "unstructured", "hybrid", "spatio-temporal"]
 Track = Literal["from-scratch", "post-training"]
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A figure of one run by which a method is what its name says, beside that of its paper.
-
-    Parameters
-    ----------
-    name
-        What is measured, for example ``||W - Z|| / ||W|| at the cut``.
-    value
-        The figure of the run.
-    paper
-        What the paper gives or requires, in words.
-    least, most
-        Outside this range the method is not the one of its paper, and its name is wrong.
-    """
-
-    name: str
-    value: float
-    paper: str
-    least: float = -math.inf
-    most: float = math.inf
-
-    @property
-    def holds(self) -> bool:
-        """Whether the figure is in the range."""
-        return self.least <= self.value <= self.most
-
 
 #: Entry-point group in which other packages register their methods.
 ENTRY_POINT = "dpap_bench.methods"

@@ -29,6 +29,19 @@ class Masks:
     units: Mapping[str, Tensor] = field(default_factory=dict)
     steps: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def require_boolean(self) -> None:
+        """Require that all masks say kept or not, and nothing between.
+
+        Raises
+        ------
+        TypeError
+            If a mask is no tensor of bool; it would scale weights instead of keeping them.
+        """
+        for masks in (self.parameters, self.units, self.steps):
+            for name, mask in masks.items():
+                if mask.dtype != torch.bool:
+                    raise TypeError(f"mask '{name}' is {mask.dtype}; a mask is torch.bool")
+
     @torch.no_grad()
     def project(self, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Set masked entries to zero, in the parameters and in the optimizer state.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from pipelines.audit.plausibility import contradictions
 from pipelines.audit.seal import broken_seals
@@ -14,6 +18,9 @@ from pipelines.records.files import read_record
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 
+#: Relative difference of the training losses of two seeds that no two runs have in each of at
+#: least so many epochs.
+_ALIKE, _LONG = 1e-3, 5
 #: A file, and a sentence that says what is wrong with it.
 Fault = tuple[Path, str]
 
@@ -81,17 +88,28 @@ def _different_budgets(records: Mapping[Path, RunRecord]) -> Iterator[Fault]:
 
 
 def _copied_curves(records: Mapping[Path, RunRecord]) -> Iterator[Fault]:
-    """Find runs of different seeds that have the same training losses."""
-    curves: dict[tuple[float, ...], tuple[int, Path]] = {}
+    """Find runs of different seeds whose training losses are equal, or almost."""
+    rows: dict[str, list[tuple[list[float], int, Path]]] = defaultdict(list)
     for path, record in records.items():
-        losses = tuple(point.train_loss for point in record.curve)
-        seed, first = curves.setdefault(losses, (record.spec.seed, path))
-        if losses and record.spec.seed != seed:
-            yield (
-                path,
-                f"has seed {record.spec.seed}, but the same training losses as {first.name}, "
-                f"which has seed {seed}.",
-            )
+        losses = [point.train_loss for point in record.curve]
+        rows[replace(record.spec, seed=0).canonical()].append((losses, record.spec.seed, path))
+    for row in rows.values():
+        row.sort(key=lambda run: run[0])
+        for (first, seed, beside), (losses, other, path) in pairwise(row):
+            if losses and seed != other and _almost_equal(first, losses):
+                yield (
+                    path,
+                    f"has seed {other}, but the same training losses as {beside.name}, which has "
+                    f"seed {seed}.",
+                )
+
+
+def _almost_equal(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Whether two curves are equal; long ones may differ by `_ALIKE` in every epoch."""
+    if len(first) != len(second):
+        return False
+    allowed = _ALIKE if len(first) >= _LONG else 0.0
+    return all(abs(a - b) <= allowed * abs(a) for a, b in zip(first, second, strict=True))
 
 
 def _without_parent(records: Mapping[Path, RunRecord]) -> Iterator[Fault]:

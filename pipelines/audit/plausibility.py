@@ -13,6 +13,7 @@ from pipelines.metrics.table import METRICS
 from pipelines.records.correct import correct_samples
 from pipelines.records.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, Outcome
 from pipelines.records.record import RunRecord
+from pipelines.records.trajectory import Trajectory
 from pipelines.settings.tolerance import off_target
 
 #: Statuses of runs that reached the end of their budget. These runs have an outcome.
@@ -33,6 +34,8 @@ def contradictions(record: RunRecord) -> Iterator[str]:
     yield from _wrong_status(record)
     yield from _wrong_budget(record)
     yield from _wrong_curve(record)
+    yield from _wrong_points(record)
+    yield from _wrong_trajectory(record.trajectory)
     yield from _wrong_clock(record)
     yield from _wrong_origin(record)
     yield from _wrong_metrics(record)
@@ -112,6 +115,38 @@ def _wrong_curve(record: RunRecord) -> Iterator[str]:
         yield "has another validation accuracy at the end of its curve than in its outcome."
 
 
+def _wrong_points(record: RunRecord) -> Iterator[str]:
+    """Each point of the curve must have figures that are possible."""
+    sizes = _sizes(record)
+    for number, point in enumerate(record.curve, 1):
+        for field in ("validation_accuracy", "density", "firing_rate"):
+            if not 0 <= getattr(point, field) <= 1:
+                yield f"has {field} {getattr(point, field):g} in epoch {number}, not in [0, 1]."
+        for field in ("train_loss", "validation_loss", "learning_rate"):
+            if not 0 <= getattr(point, field) < math.inf:
+                yield f"has {field} {getattr(point, field):g} in epoch {number}, less than 0."
+        accuracy = point.validation_accuracy
+        if sizes is not None and not _is_share(accuracy, sizes.validation):
+            yield (
+                f"has a validation accuracy of {accuracy:g} in epoch {number}, which is no whole "
+                f"number of correct answers out of {sizes.validation}."
+            )
+
+
+def _is_share(accuracy: float, samples: int) -> bool:
+    """Whether an accuracy is a whole number of correct answers / samples."""
+    return not samples or round(accuracy * samples) / samples == accuracy
+
+
+def _wrong_trajectory(trajectory: Trajectory) -> Iterator[str]:
+    """Moments and restarts must be in order, and within the run."""
+    moments = [moment.progress for moment in trajectory.moments]
+    if moments != sorted(moments):
+        yield "has changes of its masks that are not in order of time."
+    if any(not 0 < progress < 1 for progress in trajectory.restarts):
+        yield "has a restart outside of its run."
+
+
 def _wrong_clock(record: RunRecord) -> Iterator[str]:
     """Times must not decrease, lie in the future, or contradict each other."""
     if record.started_at is None or record.environment is None:
@@ -168,11 +203,9 @@ def _range(low: float, high: float) -> str:
 def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
     """An accuracy must be a whole number of correct answers / the samples of the split."""
     sizes = _sizes(record)
-    last = record.curve[-1].validation_accuracy if record.curve else None
     for split, accuracy in (
         ("test", outcome.test_accuracy),
         ("validation", outcome.validation_accuracy),
-        ("validation", last),
     ):
         if accuracy is None:
             continue
@@ -181,7 +214,7 @@ def _wrong_accuracy(record: RunRecord, outcome: Outcome) -> Iterator[str]:
                 yield f"has a {split} accuracy of {accuracy:g}, which must be in [0, 1]."
         elif sizes is not None:
             samples: int = getattr(sizes, split)
-            if round(accuracy * samples) / samples != accuracy:
+            if not _is_share(accuracy, samples):
                 yield (
                     f"has a {split} accuracy of {accuracy:g}, which is no whole number of correct "
                     f"answers out of {samples}."
@@ -239,6 +272,13 @@ def _wrong_density(record: RunRecord, cost: Cost) -> Iterator[str]:
 def _wrong_cost(cost: Cost) -> Iterator[str]:
     """Totals must be the sums over the layers; the energy must follow from the operations."""
     layers = cost.layers.values()
+    for name, layer in cost.layers.items():
+        shares = (layer.density, layer.firing_rate or 0.0)
+        operations = (layer.effective_macs, layer.effective_acs)
+        if not all(0 <= share <= 1 for share in shares) or min(operations) < 0:
+            yield f"has a layer '{name}' with a density, rate or cost that is not possible."
+        elif sum(operations) > layer.dense_operations * (1 + 1e-9):
+            yield f"has a layer '{name}' with more effective operations than dense ones."
     energy = (PICOJOULE_MAC * cost.effective_macs + PICOJOULE_AC * cost.synops) / 1000
     for name, total, expected in (
         ("MACs", cost.macs, sum(layer.dense_operations for layer in layers)),

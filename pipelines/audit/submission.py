@@ -151,8 +151,7 @@ def faults(folder: Path, params: Params) -> Iterator[Fault]:
     folder
         The folder of the unpacked submission.
     params
-        The params.yaml of this project. The submission's entries for its own methods replace the
-        entries here.
+        The params.yaml of this project, with the proposed change.
 
     Yields
     ------
@@ -165,12 +164,16 @@ def faults(folder: Path, params: Params) -> Iterator[Fault]:
     yield from broken_seals(folder)
     try:
         submission = _read(manifest)
-        missing = _missing(submission, params, Store(folder / FOLDERS[0]))
+        store = Store(folder / FOLDERS[0])
+        missing = _missing(submission, params, store)
+        asked = {spec.run_id for spec in _wanted(submission, params, store)}
     except BenchError as error:
         yield manifest, str(error)
         return
     yield from record_faults(*record_folders(folder))
-    yield from _not_submitted(folder, submission)
+    yield from _not_submitted(folder, submission, asked if not missing else None)
+    for sentence in _other_settings(submission, params):
+        yield manifest, sentence
     for method, files in submission.sources.items():
         for sentence in _different_sources(method, files):
             yield manifest, sentence
@@ -197,38 +200,41 @@ def _read(manifest: Path) -> Submission:
     return found
 
 
-def _missing(submission: Submission, params: Params, store: Store) -> list[RunSpec]:
-    """Return the cells of the board of this project that the submission has no record of.
+def methods_of(folder: Path) -> list[str]:
+    """Return the names of the methods of an unpacked submission that has no `faults`."""
+    return sorted({name.partition(":")[0] for name in _read(folder / MANIFEST).names})
 
-    The seeds and densities are those of this project, not those of the contributor.
-    """
+
+def _missing(submission: Submission, params: Params, store: Store) -> list[RunSpec]:
+    """Return the cells of the board of this project that the submission has no record of."""
+    return [spec for spec in _wanted(submission, params, store) if not store.path(spec).exists()]
+
+
+def _wanted(submission: Submission, params: Params, store: Store) -> list[RunSpec]:
+    """Return all cells of a submission: seeds, densities and settings are those of this project."""
     board = params.board(submission.board)
     new = tuple(name for name in submission.names if name not in board.methods)
     board = board.with_baselines(new)
-    merged = params.model_copy(
-        update={
-            "boards": params.boards | {submission.board: board},
-            "compute": submission.compute,
-            "methods": params.methods | submission.methods,
-            "granularities": _replaced(
-                params.granularities, submission.granularities, submission.methods
-            ),
-            "tuned": _replaced(params.tuned, submission.tuned, submission.methods),
-            "variants": params.variants | submission.variants,
-        }
-    )
-    cells = merged.cells(submission.board, methods=submission.names)
-    if missing := [spec for spec in cells if not store.path(spec).exists()]:
-        return missing
-    controls = merged.controls(submission.board, store, methods=submission.names)
-    return [spec for spec in controls if not store.path(spec).exists()]
+    ours = params.model_copy(update={"boards": params.boards | {submission.board: board}})
+    cells = ours.cells(submission.board, methods=submission.names)
+    if any(not store.path(spec).exists() for spec in cells):
+        return cells
+    return [*cells, *ours.controls(submission.board, store, methods=submission.names)]
 
 
-def _replaced(
-    here: dict[str, Any], submitted: dict[str, Any], methods: Container[str]
-) -> dict[str, Any]:
-    """Return entries by method: the submitted ones, and those here of methods not submitted."""
-    return {name: entry for name, entry in here.items() if name not in methods} | submitted
+def _other_settings(submission: Submission, params: Params) -> Iterator[str]:
+    """Find settings of a submission that are not those of this project."""
+    if submission.compute != params.compute:
+        yield (
+            f"was computed with {submission.compute}, but params.yaml here has {params.compute}."
+        )
+    for field in ("methods", "granularities", "tuned", "variants"):
+        for name, entry in getattr(submission, field).items():
+            if entry != getattr(params, field).get(name, {}):
+                yield (
+                    f"has other {field} of {name} than params.yaml and methods.yaml here; check "
+                    "out the proposed change."
+                )
 
 
 def _different_sources(method: str, files: dict[str, str]) -> Iterator[str]:
@@ -239,22 +245,37 @@ def _different_sources(method: str, files: dict[str, str]) -> Iterator[str]:
             yield f"was made with a version of {name} that differs from the one here."
 
 
-def _not_submitted(folder: Path, submission: Submission) -> Iterator[Fault]:
-    """Find records of methods that are not submitted, and tuning trials."""
+def _not_submitted(
+    folder: Path, submission: Submission, asked: Container[str] | None
+) -> Iterator[Fault]:
+    """Find records of methods that are not submitted, tuning trials, and cells of no board.
+
+    Matched runs belong to records of other methods, so they are not among the cells `asked`.
+    """
     for record_folder in record_folders(folder):
         for path in sorted(record_folder.rglob("*.json")):
             with suppress(BenchError):  # `record_faults` reports it
                 spec = read_record(path).spec
                 if spec.tuning or spec.name not in submission.names:
                     yield path, f"is no run of {', '.join(submission.names)}; leave it out."
+                elif asked is not None and not spec.matched_to and spec.run_id not in asked:
+                    yield path, "is a cell that the board does not ask for; leave it out."
 
 
-def board_places(root: Path) -> Iterator[list[Path]]:
-    """Yield the folders of records of each board below results/boards, board by board."""
-    for folder in sorted((root / "results" / "boards").glob("*/")):
-        found = record_folders(folder)
-        if found:
-            yield found
+def board_places(boards: Path) -> list[list[Path]]:
+    """Return the folders of records of each board in a folder of boards, board by board."""
+    found = [record_folders(folder) for folder in sorted(boards.glob("*/"))]
+    return [folders for folders in found if folders]
+
+
+def places(path: Path) -> list[list[Path]]:
+    """Return the folders of records that a folder stands for, board by board.
+
+    A folder of results stands for its boards, and the folder of a board for its records and
+    controls: their other JSON files are no records. Any other folder stands for itself.
+    """
+    boards = path if path.resolve().name == "boards" else path / "boards"
+    return board_places(boards) if boards.is_dir() else [record_folders(path) or [path]]
 
 
 def record_folders(folder: Path) -> list[Path]:
@@ -280,11 +301,23 @@ def take_in(folder: Path, root: Path) -> int:
     Raises
     ------
     BenchError
-        If a record cannot be written.
+        If a record would replace another one, or cannot be written; nothing is replaced.
     """
     results = board_folder(root, _read(folder / MANIFEST).board)
     changed = 0
     paths = [path for part in record_folders(folder) for path in part.rglob("*.json")]
+    there = [results / path.relative_to(folder) for path in paths]
+    different = sorted(
+        to.relative_to(root).as_posix()
+        for path, to in zip(paths, there, strict=True)
+        if to.exists() and files_digest(to) != files_digest(path)
+    )
+    if different:
+        shown = ", ".join(different[:5]) + (", ..." if len(different) > 5 else "")
+        raise BenchError(
+            f"{len(different)} records here would be replaced: {shown}; move them away first if "
+            "that is wanted."
+        )
     for path in sorted(paths):
         to = results / path.relative_to(folder)
         if not to.exists() or files_digest(to) != files_digest(path):

@@ -11,7 +11,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from baselines.shared.info import Granularity
@@ -20,7 +19,7 @@ from pipelines.authoring.tuning import Study, Trials
 from pipelines.boards.hyperparameters import Changes, Kind
 from pipelines.common.errors import BenchError, InputError, first_fault
 from pipelines.common.files import atomic_file
-from pipelines.common.yaml import read_yaml, write_yaml
+from pipelines.common.yaml import load_yaml, write_yaml
 from pipelines.records.files import PROVENANCE
 
 _DIGITS = 4
@@ -146,9 +145,7 @@ def read_results(folder: Path, name: str) -> Results:
     if not path.exists():
         return {}
     try:
-        return _RESULTS.validate_python(read_yaml(path.read_text()) or {})
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+        return _RESULTS.validate_python(load_yaml(path) or {})
     except ValidationError as error:
         raise InputError(f"{path}: {first_fault(error)}") from error
 

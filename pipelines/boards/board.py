@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.shared.info import Granularity, PrunerInfo, Track
 from pipelines.common.errors import InputError, unknown
+from pipelines.common.structs import LARGEST
 from pipelines.methods.catalogue import info
 from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, SYNOPS, Control
 from pipelines.settings.workload import Workload
@@ -90,9 +91,17 @@ class Board(BaseModel):
     tables: dict[str, dict[Granularity, tuple[str, ...]]] = Field(default_factory=dict)
     emergent: bool = False
     matched: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...] = Field(min_length=1)
     tracks: tuple[Track, ...] = Field(("from-scratch",), min_length=1)
     controls: tuple[Control, ...] = ()
+
+    @model_validator(mode="after")
+    def _once(self) -> Board:
+        for key in ("workloads", "methods", "granularities", "densities", "seeds", "tracks"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"a value is there twice among the {key}; keep one of them")
+        return self
 
     @model_validator(mode="after")
     def _own_names(self) -> Board:
@@ -166,7 +175,7 @@ class Board(BaseModel):
         InputError
             If the board has no such workload, method or density.
         """
-        self._require(workloads, methods, densities)
+        self.require(workloads, methods, densities)
         for workload in workloads or self.workloads:
             for name in methods or self.methods:
                 about = info(name.partition(":")[0])
@@ -179,11 +188,11 @@ class Board(BaseModel):
                                     workload, name, granularity, density, seed, track, synops
                                 )
 
-    def _require(
+    def require(
         self,
-        workloads: Sequence[str] | None,
-        methods: Sequence[str] | None,
-        densities: Sequence[float | str] | None,
+        workloads: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+        densities: Sequence[float | str] | None = None,
     ) -> None:
         """Raise InputError if the board has no such workload, method or density."""
         for kind, wanted, there in (
@@ -254,6 +263,8 @@ def _listed(targets: Sequence[Density]) -> str:
 def fits(about: PrunerInfo, settings: Workload | None, granularity: str = "") -> bool:
     """Whether a method can run on a workload: some need spikes, and time steps need them too.
 
+    The network of a factory cannot lose single time steps.
+
     Parameters
     ----------
     about
@@ -263,5 +274,9 @@ def fits(about: PrunerInfo, settings: Workload | None, granularity: str = "") ->
     granularity
         What is removed; empty: anything.
     """
+    if settings is None:
+        return True
+    if granularity == SPATIO_TEMPORAL and settings.network.factory:
+        return False
     spiking = about.needs_spikes or granularity == SPATIO_TEMPORAL
-    return settings is None or not spiking or settings.network.kind == "snn"
+    return not spiking or settings.network.kind == "snn"

@@ -104,7 +104,10 @@ def calibrate(
     BenchError
         If not even the smallest batch fits into memory.
     """
-    network = build_network(settings.network, shape, classes, 0, settings.execution).to(device)
+    timed = settings.frames is not None
+    network = build_network(
+        settings.network, shape, classes, 0, settings.execution, timed=timed
+    ).to(device)
     step = partial(_step, network, make_optimizer(network, settings.recipe), settings.recipe.loss)
     end, sizes = clock(device) + seconds, _sizes(settings.recipe.batch_size)
     batch, times = 0, [float("inf")]
@@ -120,7 +123,7 @@ def calibrate(
             break
     if not batch:
         raise BenchError(
-            f"a batch of two samples for the network {settings.network.layout} does not fit into "
+            f"a batch of two samples for the network {settings.network.title} does not fit into "
             "the memory of this device; use a larger device, or --seconds 0 to measure no time."
         )
     inputs = _samples(settings, shape, batch).to(device)
@@ -145,8 +148,9 @@ def dense_macs(settings: Workload, shape: tuple[int, int, int], classes: int) ->
     classes
         Number of classes.
     """
-    network = build_network(settings.network, shape, classes, 0).eval()
-    counter = ActivityCounter(network.steps)
+    timed = settings.frames is not None
+    network = build_network(settings.network, shape, classes, 0, timed=timed).eval()
+    counter = ActivityCounter(network.steps, network)
     with torch.no_grad():
         counter.add(network.run(_samples(settings, shape, 1))[1])
     return sum(dense for dense, _, _ in operations(network, counter).values())

@@ -10,8 +10,10 @@ import yaml
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
-from pipelines.methods.catalogue import canonical
-from pipelines.records.digest import Kind, data_digest, joint_digest, kind_of
+from pipelines.common.yaml import load_yaml
+from pipelines.methods.catalogue import canonical, infos, source
+from pipelines.records.digest import PACKAGES, Kind, data_digest, joint_digest, kind_of
+from pipelines.settings.own_data import own_data
 
 #: The file, below the project's folder.
 FILE = "results/code.yaml"
@@ -22,6 +24,9 @@ _HEAD = """\
 # change if the code gets another meaning, unless the canaries prove equal outcomes. DVC reruns the
 # stages whose digest changes. Written by: dpap-bench digest
 """
+#: The board that people extend, one stage per method in dvc.yaml. It has a digest of every method
+#: of this repository, so that ``dvc repro`` finds that of a new one as soon as it is on the board.
+OPEN_BOARD = "embedded"
 #: Digits of a digest in the file.
 _DIGITS = 16
 
@@ -29,8 +34,8 @@ _DIGITS = 16
 def code_digests(params: Params) -> dict[str, dict[str, str]]:
     """Return board -> method -> digest of the code of all its cells; and ``data`` -> data set.
 
-    Methods have their names in params.yaml. Variants, controls and matched runs of a method count
-    with it.
+    Methods have their names in params.yaml; those of `OPEN_BOARD` that are not on it have both
+    spellings. Variants, controls and matched runs of a method count with it.
 
     Raises
     ------
@@ -38,10 +43,13 @@ def code_digests(params: Params) -> dict[str, dict[str, str]]:
         If there is no such method or data set.
     """
     found: dict[str, dict[str, str]] = {}
-    used = {workload.data for workload in params.workloads.values()}
+    every = {workload.data for workload in params.workloads.values()}
+    used = {name for name in every if own_data(name) is None}  # no stage fetches the others
     found[DATA] = {name: data_digest(name)[:_DIGITS] for name in sorted(used)}
     for board in params.boards:
         kinds = _kinds(params, board)
+        if board == OPEN_BOARD:
+            kinds |= _not_on_board(params)
         found[board] = {name: joint_digest(kinds[name])[:_DIGITS] for name in sorted(kinds)}
     return found
 
@@ -59,6 +67,26 @@ def _kinds(params: Params, name: str) -> dict[str, set[Kind]]:
     return found
 
 
+def _is_ours(name: str) -> bool:
+    return source(name).split("/")[0] in PACKAGES
+
+
+def _not_on_board(params: Params) -> dict[str, set[Kind]]:
+    """Return the kinds that methods of this repository would have on `OPEN_BOARD`, by name."""
+    board = params.board(OPEN_BOARD)
+    there = {canonical(name.partition(":")[0]) for name in board.methods}
+    others = tuple(name for name in infos() if name not in there and _is_ours(name))
+    extended = board.model_copy(update={"baselines": (*board.baselines, *others)})
+    boards = {**params.boards, OPEN_BOARD: extended}
+    kinds = _kinds(params.model_copy(update={"boards": boards}), OPEN_BOARD)
+    return {
+        spelling: kinds[name]
+        for name in others
+        if name in kinds
+        for spelling in (name, name.replace("_", "-"))
+    }
+
+
 def write_code_digests(root: Path, params: Params) -> bool:
     """Write the digests into the file; return whether it changed.
 
@@ -69,7 +97,7 @@ def write_code_digests(root: Path, params: Params) -> bool:
     """
     text = _HEAD + yaml.safe_dump(code_digests(params))
     path = root / FILE
-    if path.is_file() and path.read_text() == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         return False
     with atomic_file(path) as file:
         file.write(text.encode())
@@ -79,8 +107,8 @@ def write_code_digests(root: Path, params: Params) -> bool:
 def require_code_digests(root: Path, params: Params) -> None:
     """Raise BenchError if the file has other digests than the present code."""
     try:
-        written = yaml.safe_load((root / FILE).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+        written = load_yaml(root / FILE)
+    except (OSError, BenchError):
         written = None
     now = code_digests(params)
     old = written if isinstance(written, dict) else {}

@@ -6,20 +6,32 @@ This file is separate from params.yaml because programs write it: ``dpap-bench t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from baselines.shared.info import Granularity
 from pipelines.boards.spaces import Space
 from pipelines.common.errors import InputError, first_fault
 from pipelines.common.files import atomic_file
-from pipelines.common.yaml import read_yaml, write_yaml
+from pipelines.common.yaml import load_yaml, write_yaml
+from pipelines.settings.limits import NAME
 
 METHODS = "methods.yaml"
+#: Characters of one hyper-parameter as JSON.
+_LONGEST = 10_000
 _ORDER = ("options", "granularities", "space", "tuned")
 _HEADING = """\
 The hyper-parameters of every method (options), those that have another value at one granularity
@@ -28,10 +40,28 @@ by kind of network and granularity (tuned). Values of tuned replace those of gra
 these replace those of options. `dpap-bench tune` and `dpap-bench new-method` write this file;
 values may be edited by hand, comments below this heading are lost."""
 
+
+def _plain(value: Any) -> Any:
+    """Refuse what a record cannot hold: dates, bytes, sets, NaN, infinity."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+        text.encode()
+        same = json.loads(text) == value and len(text) <= _LONGEST
+    except (TypeError, ValueError, RecursionError):
+        same = False
+    if not same:
+        raise ValueError("a hyper-parameter is text, a finite number, true, false or a list")
+    return value
+
+
+#: A name that may be part of a path.
+Key = Annotated[str, StringConstraints(pattern=rf"^{NAME}$", max_length=100)]
+#: Hyper-parameter -> value.
+Options = dict[str, Annotated[Any, AfterValidator(_plain)]]
 #: Kinds of networks: spiking and artificial.
 Kind = Literal["snn", "ann"]
 #: Kind of network -> granularity -> hyper-parameter -> value.
-Changes = dict[Kind, dict[Granularity, dict[str, Any]]]
+Changes = dict[Kind, dict[Granularity, Options]]
 
 
 class Entry(BaseModel):
@@ -52,8 +82,8 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    options: dict[str, Any] = Field(default_factory=dict)
-    granularities: dict[Granularity, dict[str, Any]] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
+    granularities: dict[Granularity, Options] = Field(default_factory=dict)
     space: Space = Field(default_factory=dict)
     tuned: Changes = Field(default_factory=dict)
 
@@ -69,7 +99,7 @@ class Entry(BaseModel):
         return self
 
 
-_ENTRIES = TypeAdapter(dict[str, Entry])
+_ENTRIES = TypeAdapter(dict[Key, Entry])
 
 
 def read_entries(root: Path) -> dict[str, Entry]:
@@ -92,11 +122,9 @@ def read_entries(root: Path) -> dict[str, Entry]:
     """
     path = root / METHODS
     try:
-        return _ENTRIES.validate_python(read_yaml(path.read_text()) or {})
+        return _ENTRIES.validate_python(load_yaml(path) or {})
     except FileNotFoundError:
         raise InputError(f"{path} is missing; restore it with: git checkout {METHODS}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
         raise InputError(f"{path}: {first_fault(error)}") from error
 

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import msgspec
-import yaml
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from baselines.shared.info import Granularity, Track
 from pipelines.boards.board import Board, Place, fits
-from pipelines.boards.hyperparameters import METHODS, Changes, Entry, read_entries
+from pipelines.boards.hyperparameters import METHODS, Changes, Entry, Key, Options, read_entries
 from pipelines.boards.project import PARAMS
 from pipelines.boards.spaces import Tuning
 from pipelines.common.errors import InputError, first_fault, unknown
 from pipelines.common.structs import checked
-from pipelines.common.yaml import read_yaml
+from pipelines.common.yaml import load_yaml
 from pipelines.methods.admission import check, refusal
 from pipelines.methods.catalogue import canonical, info
+from pipelines.settings.limits import THREADS
 from pipelines.settings.spec import EMERGENT, SPATIO_TEMPORAL, Device, RunSpec
 from pipelines.settings.workload import Workload
 
@@ -45,7 +45,7 @@ class Compute(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=THREADS)
     device: Device = "cpu"
 
 
@@ -68,13 +68,13 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    boards: dict[str, Board]
+    boards: dict[Key, Board]
     compute: Compute = Compute()
-    workloads: dict[str, Workload]
-    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    granularities: dict[str, dict[Granularity, dict[str, Any]]] = Field(default_factory=dict)
+    workloads: dict[Key, Workload]
+    methods: dict[str, Options] = Field(default_factory=dict)
+    granularities: dict[str, dict[Granularity, Options]] = Field(default_factory=dict)
     tuned: dict[str, Changes] = Field(default_factory=dict)
-    variants: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    variants: dict[Key, dict[Key, Options]] = Field(default_factory=dict)
     tuning: Tuning | None = None
 
     def spec(
@@ -435,10 +435,10 @@ def load_params(root: Path, device: Device | None = None) -> Params:
     path = root / PARAMS
     entries = read_entries(root)
     try:
-        fields = read_yaml(path.read_text())
+        fields = load_yaml(path)
         params = Params.model_validate(_with_methods(fields, entries, path))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; restore it with: git checkout {PARAMS}") from None
     except ValidationError as error:
         raise InputError(f"{path}: {first_fault(error)}") from error
     if device is None:

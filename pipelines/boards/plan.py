@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from pipelines.boards.coverage import runs_of
 from pipelines.boards.params import Params
-from pipelines.common.errors import unknown
-from pipelines.data.catalogue import SOURCES
+from pipelines.common.factory import project_folder
+from pipelines.data.catalogue import size_of
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
+from pipelines.settings.own_data import own_data
 from pipelines.settings.spec import RunSpec
 
 #: Cost of a training step in forward passes. The backward pass costs two of them, because it
@@ -160,10 +161,9 @@ def _need(params: Params, name: str, runs: Counter[tuple[str, str]], seconds: fl
     from pipelines.training.machine import find_device
 
     settings = params.workloads[name]
-    if settings.data not in SOURCES:
-        raise unknown("data set", settings.data, SOURCES)
-    size = SOURCES[settings.data].size
-    shape = input_shape(settings, size.shape)
+    size = size_of(settings.data, project_folder() / "data")
+    own = own_data(settings.data) is not None
+    shape = size.shape if own else input_shape(settings, size.shape)
     total = samples = evaluated = 0
     for track in ("from-scratch", "post-training"):
         number = runs[name, track]

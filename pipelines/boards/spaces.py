@@ -19,7 +19,7 @@ class Range(BaseModel):
         Whether to search on a logarithmic scale.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     low: float
     high: float
@@ -46,7 +46,7 @@ class Choices(BaseModel):
         The values, two at least.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     choices: tuple[Any, ...] = Field(min_length=2)
 
@@ -80,7 +80,7 @@ class Tuning(BaseModel):
         Method -> hyper-parameter -> the values that tuning may choose; from methods.yaml.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     workloads: tuple[str, ...] = Field(min_length=1)
     density: float = Field(gt=0, le=1)

@@ -4,7 +4,8 @@ A new method, granularity, neuron model, plan, or choice of a setting has canari
 in a list. Canaries are of two groups:
 
 - Of each method: every granularity; an artificial network; the post-training track and a reinit
-  control; an emergent run, if the method finds a density; every choice of its options.
+  control; an emergent run, if the method finds a density; a run at a target of SynOps, if it can
+  aim at one; every choice of its options.
 - Of workloads, with the method `REFERENCE`: all neuron models x images and events x plans, from
   scratch and after training; every choice of a setting; controls of every granularity.
 
@@ -32,13 +33,15 @@ from pipelines.records.digest import PACKAGES, Kind, kind_of
 from pipelines.records.lineage import needs
 from pipelines.settings.augmentation import Augmentation
 from pipelines.settings.network import ARTIFICIAL, Execution, NetworkSpec, spiking_neurons
-from pipelines.settings.spec import EMERGENT, RunSpec
+from pipelines.settings.spec import EMERGENT, SYNOPS, RunSpec
 from pipelines.settings.workload import FineTuning, Frames, Recipe, Workload
 
 #: Method of the canaries of workloads, and its granularity.
 REFERENCE = "magnitude"
 GRANULARITY: Granularity = "unstructured"
 DENSITY = 0.4
+#: Target of a canary that aims at SynOps: a little less than those at `DENSITY`.
+TARGET_SYNOPS = 2000.0
 TIME_STEPS = 2
 LAYOUT = "6C3-MP2-8C3-MP2-48FC"
 #: Tokens of layouts that `LAYOUT` has not: blocks, both shortcuts, strides, other pooling.
@@ -186,6 +189,9 @@ def _of_method(about: PrunerInfo) -> Iterator[Canary]:
         yield _cell(f"{name} {main} ann", workload(ARTIFICIAL, plan="folded"), name, main)
     if "post-training" in about.tracks:
         yield _cell(f"{name} {last} post-training", images, name, last, track="post-training")
+    if about.aims_at_synops:
+        aim: dict[str, Any] = {"density": SYNOPS, "synops": TARGET_SYNOPS}
+        yield _cell(f"{name} {main} SynOps", images, name, main, **aim)
     # Where a choice needs single weights, a method that prunes units too can have them.
     fine: Granularity = GRANULARITY if GRANULARITY in about.granularities else last
     for option, value in option_choices(name):

@@ -12,7 +12,7 @@ import torch
 
 from pipelines.canaries.outcomes import Result
 from pipelines.common.errors import BenchError
-from pipelines.common.files import atomic_file
+from pipelines.common.files import atomic_file, read_small_file
 from pipelines.common.structs import Struct, decoder
 from pipelines.settings.rules import RULES_VERSION
 from pipelines.training.environment import processor
@@ -98,8 +98,8 @@ def read_references(root: Path) -> list[Reference]:
         if path.name == _CODE:
             continue
         try:
-            found.append(decoder(Reference).decode(path.read_bytes()))
-        except (OSError, msgspec.DecodeError) as error:
+            found.append(decoder(Reference).decode(read_small_file(path)))
+        except (OSError, ValueError, RecursionError) as error:
             raise BenchError(
                 f"{path} cannot be read ({error}); restore it, for example with git checkout."
             ) from error

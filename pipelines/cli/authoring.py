@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -13,6 +14,7 @@ import typer
 from baselines.shared.info import ENTRY_POINT
 from pipelines.cli.options import project_root
 from pipelines.common.errors import BenchError, InputError
+from pipelines.common.files import read_text
 
 if TYPE_CHECKING:
     from pipelines.authoring.tuning import Study, Trials
@@ -78,6 +80,8 @@ def new_method(
 
     root = project_root()
     path = create(root, name, to or root / "baselines")
+    if to is None:  # this process does not know the method yet: it read the methods before
+        subprocess.run([sys.executable, "-m", "pipelines.cli.main", "digest"], cwd=root, check=True)
     print(f"The method is in {path}, its hyper-parameters are in {METHODS}. Next steps:")
     if to is not None:
         print(f"  register it: {ENTRY_POINT} in the entry points of its package")
@@ -169,7 +173,7 @@ def _report_tuning(folder: Path, document: Path | None) -> None:
     if document is None:
         print(table, end="")
         return
-    updated = replace_between(document.read_text(), "tuning", table)
+    updated = replace_between(read_text(document), "tuning", table)
     if updated is None:
         raise BenchError(
             f"{document} has no lines '<!-- tuning -->' and '<!-- end of tuning -->'; add both "

@@ -32,6 +32,11 @@ def export(
         raise InputError(
             f"run {record.run_id} has status {record.status} and no network to export."
         )
+    if record.spec.settings.network.factory:
+        raise InputError(
+            f"the network of run {record.run_id} is a module of your own, which has no file format "
+            "here; train it with dpap.attach, and save it with torch.save."
+        )
     print(f"running {record.spec.label()} again", file=sys.stderr)
     again, network = rerun(root, record)
     require_same_network(record, again, network)

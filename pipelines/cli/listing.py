@@ -75,7 +75,7 @@ def rows_of(topic: Topic, params: Params) -> list[dict[str, Any]]:
         ]
     if topic is Topic.workloads:
         return [
-            {"name": name, "data": w.data, "network": w.network.layout, "kind": w.network.kind}
+            {"name": name, "data": w.data, "network": w.network.title, "kind": w.network.kind}
             | {"time_steps": w.network.time_steps, "epochs": w.recipe.epochs}
             for name, w in params.workloads.items()
         ]

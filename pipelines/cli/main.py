@@ -12,13 +12,14 @@ from pipelines.cli import (
     explaining,
     exporting,
     listing,
+    measuring,
     planning,
     publishing,
     reporting,
     running,
     sweeping,
 )
-from pipelines.common.errors import BenchError, InputError
+from pipelines.common.errors import BenchError, InputError, one_line
 
 app = typer.Typer(
     name="dpap-bench",
@@ -39,6 +40,7 @@ for command in (
     running.digest,
     canaries.canaries,
     reporting.report,
+    reporting.findings,
     reporting.diff,
     reporting.sync,
     authoring.check,
@@ -52,6 +54,7 @@ for command in (
     planning.plan,
     exporting.export,
     explaining.explain,
+    measuring.measure,
 ):
     app.command()(command)
 
@@ -65,7 +68,7 @@ def main() -> None:
     try:
         app()
     except BenchError as error:
-        print(f"dpap-bench: {error}", file=sys.stderr)
+        print(f"dpap-bench: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, InputError) else 1) from None
     except KeyboardInterrupt:
         print(

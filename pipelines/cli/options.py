@@ -36,7 +36,8 @@ OnlyDensities = Annotated[
     ),
 ]
 Rerun = Annotated[
-    bool, typer.Option(help="Compute one cell, chosen at random, again, and compare the outcomes.")
+    bool,
+    typer.Option(help="Compute some cells, chosen at random, again, and compare the outcomes."),
 ]
 Uri = Annotated[
     str | None,

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli.options import BoardName, DataName, OnlyMethods, Rerun, project_root
-from pipelines.common.errors import BenchError, InputError
+from pipelines.common.errors import BenchError, InputError, one_line
 
 if TYPE_CHECKING:
     from pipelines.audit.faults import Fault
+    from pipelines.boards.params import Params
+    from pipelines.records.record import RunRecord
 
 
 def verify(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of records, or file of a submission; default: all boards in "
-            "results/boards."
+            help="Folder of records, of a board, or of boards; or file of a submission. Default: "
+            "all boards in results/boards."
         ),
     ] = None,
     rerun: Rerun = True,
@@ -54,7 +56,7 @@ def verify(
     """
     from pipelines.audit import faults as audit
     from pipelines.audit.seal import SEAL, seal_folder
-    from pipelines.audit.submission import board_places
+    from pipelines.audit.submission import places
 
     root = project_root()
     packed = path is not None and path.is_file()
@@ -70,18 +72,18 @@ def verify(
     if path is not None and packed:
         _verify_submission(path, root, rerun=rerun, take_in=take_in)
         return
-    places = [[path]] if path else list(board_places(root))
-    if not any(True for folders in places for folder in folders for _ in folder.rglob("*.json")):
+    boards = places(path or root / "results")
+    folders = [folder for board in boards for folder in board]
+    if not any(True for folder in folders for _ in folder.rglob("*.json")):
         raise InputError(
             f"{path or root / 'results' / 'boards'} holds no record; give a folder of records."
         )
     if write_seal and not partial:
-        _require_complete([folder for folders in places for folder in folders], root)
-    for folders in places if write_seal else ():
-        for folder in folders:
-            print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
-    found = [fault for folders in places for fault in audit.faults(*folders, any_code=any_code)]
-    _conclude([folder for folders in places for folder in folders], found, root, rerun=rerun)
+        _require_complete(folders, root)
+    for folder in folders if write_seal else ():
+        print(f"{seal_folder(folder)} records sealed in {folder / SEAL}")
+    found = [fault for board in boards for fault in audit.faults(*board, any_code=any_code)]
+    _conclude(folders, found, root, rerun=rerun)
 
 
 def convert(
@@ -123,7 +125,8 @@ def submit(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         submission.stage(params, board, method, store, folder)
-        found = submission.faults(folder, params)
+        found = [*submission.faults(folder, params)]
+        found += _broken_methods(folder, params, root) if rerun and not found else []
         _conclude(submission.record_folders(folder), found, root, rerun=rerun, base=folder)
         archives.pack(folder, path)
     print(f"packed: {path}")
@@ -238,12 +241,29 @@ def _verify_submission(path: Path, root: Path, *, rerun: bool, take_in: bool) ->
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         archives.unpack(path, folder)
-        found = submission.faults(folder, load_params(root))
+        params = load_params(root)
+        found = [*submission.faults(folder, params)]
+        found += _broken_methods(folder, params, root) if rerun and not found else []
         folders = submission.record_folders(folder)
         _conclude(folders, found, root, rerun=rerun, base=folder)
         if take_in:
             taken = submission.take_in(folder, root)
             print(f"{taken} records taken in")
+
+
+def _broken_methods(folder: Path, params: Params, root: Path) -> Iterator[Fault]:
+    """Check the methods of a submission against the contract, as dpap-bench check does."""
+    from pipelines import data
+    from pipelines.audit.submission import MANIFEST, methods_of
+    from pipelines.authoring.check import faults
+    from pipelines.methods.registry import method
+
+    data.fetch("digits", root / "data")
+    digits = data.load_training("digits", root / "data")
+    for name in methods_of(folder):
+        print(f"checking {name}", file=sys.stderr)
+        for where, sentence in faults(method(name), params.methods.get(name), digits):
+            yield folder / MANIFEST, f"{name}{f' ({where})' if where else ''}: {sentence}"
 
 
 def _conclude(
@@ -254,7 +274,7 @@ def _conclude(
     rerun: bool,
     base: Path | None = None,
 ) -> None:
-    """Print the faults of records, then those of a second run of one of them.
+    """Print the faults of records, then those of second runs of some of them.
 
     Parameters
     ----------
@@ -265,7 +285,7 @@ def _conclude(
     root
         The project's folder.
     rerun
-        Whether to run the cell of one record again, if the records have no fault.
+        Whether to run the cells of some records again, if the records have no fault.
     base
         Print paths relative to this folder; None: print whole paths.
 
@@ -274,8 +294,7 @@ def _conclude(
     BenchError
         If there is a fault, or no record can be run again on this machine.
     """
-    from pipelines.audit.second_run import draw, second_run
-    from pipelines.records.files import read_record
+    from pipelines.audit.second_run import draw, run_again, second_runs
 
     def name(file: Path) -> Path:
         return file.relative_to(base) if base else file
@@ -284,14 +303,18 @@ def _conclude(
     faults = list(found)
     if rerun and not faults:
         drawn = draw(files)
-        if drawn is None:
+        if not drawn:
             raise BenchError(
                 "no record can be run again on this machine; use --no-rerun to verify without it."
             )
-        print(f"running {name(drawn)} again", file=sys.stderr)
-        faults = [(drawn, sentence) for sentence in second_run(read_record(drawn), root)]
+
+        def again(file: Path, record: RunRecord) -> tuple[RunRecord | None, list[str]]:
+            print(f"running {name(file)} again", file=sys.stderr)
+            return run_again(record, root)
+
+        faults = list(second_runs(drawn, files, again))
     for file, sentence in faults:
-        print(f"fault  {name(file)}: {sentence}", flush=True)
+        print(f"fault  {one_line(str(name(file)))}: {one_line(sentence)}", flush=True)
     if faults:
         raise BenchError(f"{len(faults)} faults in {len(files)} records (see above).")
     print(f"{len(files)} records: no fault")

@@ -83,6 +83,24 @@ def report(
     print(f"Page: {results / 'leaderboard.html'}")
 
 
+def findings(
+    path: Annotated[
+        Path, typer.Argument(help="Document with marked blocks, such as docs/findings.md.")
+    ] = Path("docs/findings.md"),
+    device: DeviceName = None,
+) -> None:
+    """Write what the records say into a document: comparisons, and verdicts on published claims.
+
+    Nothing is trained. Cells without a record are named as not computed yet.
+    """
+    from pipelines.boards.params import load_params
+    from pipelines.report.findings.blocks import fill_blocks
+
+    root = project_root()
+    names = fill_blocks(load_params(root, device), root, path)
+    print(f"{', '.join(names)}: {path}")
+
+
 def diff(
     old: Annotated[
         str,

@@ -89,14 +89,16 @@ def sweep(
     """
     from pipelines.boards.params import Part, load_params, read_densities
     from pipelines.engines.engine import Terms, default_workers, make_engine
+    from pipelines.engines.orphans import leave_with_dvc
     from pipelines.records.store import board_store
 
+    leave_with_dvc()
     if scheduler and engine != "dask":
         raise InputError("--scheduler needs --engine dask.")
     root = project_root()
     params = load_params(root, device)
     store = board_store(root, board)
-    params.board(board)
+    params.board(board).require(workload, method)
     count = workers or default_workers(params.compute.threads, params.compute.device)
     parts: Sequence[Part] = get_args(Part) if only is None else (only.value,)
     _make_folders(store, params, board, workload, method, parts)
@@ -110,6 +112,10 @@ def sweep(
         print_json(result | {"statuses": dict(statuses), "records": str(store.root)})
     else:
         print(f"{result['run']} cells run, {result['skipped']} already had a valid record")
+    if statuses.total() < found["run"]:
+        raise BenchError(
+            f"{found['run'] - statuses.total()} cells have no record; run the same command again."
+        )
     _require_none_failed(statuses)
 
 
@@ -247,14 +253,25 @@ def _make_folders(
     """Create the output folders of a DVC stage; they must exist even if the stage has no cell.
 
     Git keeps no empty folder, so the folders that may stay empty get an empty file.
+
+    Raises
+    ------
+    BenchError
+        If a folder cannot be written.
     """
     folders = [store.checkpoints] if "post-training" in params.board(board).tracks else []
     for place in workloads or params.board(board).workloads:
         folders += [store.controls(place)] if "controls" in parts else []
         folders += [store.folder(place, name) for name in methods or ()]
     for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitkeep").touch()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ".gitkeep").touch()
+        except OSError as error:
+            raise BenchError(
+                f"cannot write {folder} ({error.strerror or error}); choose a folder that you may "
+                "write to, then run the same command again."
+            ) from error
 
 
 def _run(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
@@ -28,11 +28,18 @@ _DAMAGE = (
     ValueError,
     RuntimeError,
     LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
 )
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20
 #: macOS adds a file of its own attributes for each file, in this folder.
 _MAC_ATTRIBUTES = "__MACOSX/"
+#: Limits of what is read of any archive: files and folders; folders inside one another; and bytes
+#: of headers in front of one file, which the libraries hold in memory.
+_MOST_MEMBERS, _MOST_LEVELS, _MOST_HEADER = 2_000_000, 32, 1 << 24
 
 
 def pack(folder: Path, path: Path) -> None:
@@ -71,8 +78,8 @@ def members(path: Path) -> Iterator[tuple[str, int, Iterator[bytes]]]:
     Raises
     ------
     BenchError
-        If the archive is missing or damaged, or holds a path that leaves the folder it is unpacked
-        to, a link or a device.
+        If the archive is missing or damaged, holds a path that leaves the folder it is unpacked
+        to, a link or a device, or exceeds a limit of headers, files or nested folders.
     """
     with _reading(path):
         with path.open("rb") as file:
@@ -83,6 +90,10 @@ def members(path: Path) -> Iterator[tuple[str, int, Iterator[bytes]]]:
             parts = PurePosixPath(name).parts
             if not parts or parts[0] == "/" or ".." in parts or set(name) & set("\\:\0"):
                 raise BenchError(f"{path} contains the unsafe path {name!r}; do not trust it.")
+            if len(parts) > _MOST_LEVELS:
+                raise BenchError(
+                    f"{path} contains a path of {len(parts)} folders; do not trust it."
+                )
             if not name.startswith(_MAC_ATTRIBUTES):
                 yield name, size, _chunks(content, path)
 
@@ -200,11 +211,42 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _tar_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
     """Name, size, whether it is a plain file, and content of each member but folders."""
-    with tarfile.open(path, "r|gz") as archive:
-        for member in archive:
-            if not member.isdir():
-                plain = member.isreg() and archive.extractfile(member)
-                yield member.name, member.size, bool(plain), plain or BytesIO()
+    with gzip.open(path) as content:
+        limited = _Limited(cast(IO[bytes], content), path)
+        with tarfile.open(fileobj=limited, mode="r|") as archive:  # type: ignore[call-overload]
+            for number, member in enumerate(archive):
+                limited.left = _MOST_HEADER + max(0, member.size)
+                archive.members = []  # the library keeps all headers
+                if number >= _MOST_MEMBERS:
+                    raise BenchError(
+                        f"{path} holds more than {_MOST_MEMBERS:,} files and folders; do not "
+                        "trust it."
+                    )
+                if not member.isdir():
+                    plain = member.isreg() and archive.extractfile(member)
+                    yield member.name, member.size, bool(plain), plain or BytesIO()
+
+
+class _Limited:
+    """The uncompressed content of an archive, with a limit up to the end of the next member."""
+
+    def __init__(self, content: IO[bytes], path: Path) -> None:
+        self.content, self.path, self.left = content, path, _MOST_HEADER
+
+    def read(self, size: int) -> bytes:
+        """Read some bytes.
+
+        Raises
+        ------
+        BenchError
+            If more is read than the next member has.
+        """
+        self.left -= size
+        if self.left < 0:
+            raise BenchError(
+                f"{self.path} has a header of more than {_MOST_HEADER:,} bytes; do not trust it."
+            )
+        return self.content.read(size)
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+#: Characters that would break a line, hide text, or cannot be written in UTF-8.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+#: Longest text of an error that is shown or recorded.
+_LONGEST = 1000
+
+
+def one_line(text: str) -> str:
+    """Return a text from elsewhere as one line that can be printed and stored everywhere."""
+    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return _UNPRINTABLE.sub(" ", short).strip()
 
 
 class BenchError(Exception):
@@ -28,6 +41,6 @@ def first_fault(error: ValidationError) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Build the error for an unknown name, with the nearest known one."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
-    return InputError(f"unknown {kind} '{name}'; {hint}")
+    return InputError(f"unknown {kind} '{name[:100]}'; {hint}")

@@ -7,10 +7,19 @@ program writes specs and records, thousands of them: msgspec reads those faster.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 from pydantic import BaseModel
+
+#: Largest number that every program reads from JSON as the same integer.
+LARGEST = 2**53
+#: A number of things; one of which there is at least one; one that may be negative; a fraction.
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+Whole = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pipelines.common.errors import InputError, unknown
+from pipelines.common.errors import BenchError, InputError, unknown
 from pipelines.settings.augmentation import Augmentation
+from pipelines.settings.own_data import own_data
 
 if TYPE_CHECKING:
     from pipelines.data.events import Binning, Events
     from pipelines.data.splits import Samples, Split, TrainingData
     from pipelines.settings.workload import Normalization
+
+
+_test_is_closed = False
 
 
 class Loader(Protocol):
@@ -46,6 +52,26 @@ class EventLoader(Protocol):
 
     def recording(self, folder: Path, number: int) -> tuple[int, Events]:
         """Read label and events of one training recording."""
+
+
+class OwnLoader(Protocol):
+    """A data set of the user's own."""
+
+    def fetch(self, folder: Path) -> None:
+        """Check the samples, and keep them in `folder` if they are not there."""
+
+    def load_training(
+        self, folder: Path, normalization: Normalization, binning: Binning | None
+    ) -> TrainingData:
+        """Read train and validation split."""
+
+    def load_test(
+        self, folder: Path, normalization: Normalization, binning: Binning | None
+    ) -> Samples:
+        """Read the test split."""
+
+    def size(self, folder: Path) -> Size:
+        """Count the samples of fetched data."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +244,40 @@ def _source(name: str) -> Source:
     return SOURCES[name]
 
 
+def _own(name: str, root: Path) -> tuple[OwnLoader, Path] | None:
+    """Return the loader of an own data set and its folder; None for any other data set."""
+    own = own_data(name)
+    if own is None:
+        return None
+    module = importlib.import_module("pipelines.data.own")
+    return cast(OwnLoader, module.own_set(own)), root / module.folder_name(name)
+
+
+def size_of(name: str, root: Path) -> Size:
+    """Return the size of a data set; an own one is fetched and read.
+
+    Parameters
+    ----------
+    name
+        Name of the data set.
+    root
+        Folder of fetched data sets.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set.
+    BenchError
+        If the files of an own data set are missing or not what they must be.
+    """
+    own = _own(name, root)
+    if own is None:
+        return _source(name).size
+    loader, folder = own
+    loader.fetch(folder)
+    return loader.size(folder)
+
+
 def fetch(name: str, root: Path) -> Path:
     """Put the data set `name` under `root` and return its folder.
 
@@ -228,6 +288,9 @@ def fetch(name: str, root: Path) -> Path:
     BenchError
         If its files cannot be downloaded or written.
     """
+    if own := _own(name, root):
+        own[0].fetch(own[1])
+        return own[1]
     folder = root / name
     _source(name).loader.fetch(folder)
     return folder
@@ -249,13 +312,16 @@ def load_training(
     InputError
         If this augmentation does not apply to these images.
     """
-    source, folder = _source(name), root / name
-    if source.events:
-        return source.event_loader.load_training(folder, _needed(name, binning))
-    data = source.loader.load_training(folder, normalization)
+    if own := _own(name, root):
+        data, files = own[0].load_training(own[1], normalization, binning), False
+    else:
+        source, folder = _source(name), root / name
+        if source.events:
+            return source.event_loader.load_training(folder, _needed(name, binning))
+        data, files = source.loader.load_training(folder, normalization), source.files
     if augmentation.colours and data.input_shape[0] != 3:
         raise InputError(f"{name} is grey; policy and colour_jitter need colour images.")
-    if augmentation.resized_crop and not source.files:
+    if augmentation.resized_crop and not files:
         raise InputError(f"images of {name} have one size; ask for 'crop', not 'resized_crop'.")
     return data if augmentation != Augmentation() else data.normalized()
 
@@ -266,11 +332,32 @@ def load_test(
     binning: Binning | None = None,
     normalization: Normalization = "data",
 ) -> Samples:
-    """Load the test split of a fetched data set; called only by `pipelines.training.evaluation`."""
+    """Load the test split of a fetched data set; called only by `pipelines.training.evaluation`.
+
+    Raises
+    ------
+    BenchError
+        If a run is still training, see `without_test_split`.
+    """
+    if _test_is_closed:
+        raise BenchError("a method must not see the test split; the run opens it after training.")
+    if own := _own(name, root):
+        return own[0].load_test(own[1], normalization, binning).normalized()
     source, folder = _source(name), root / name
     if source.events:
         return source.event_loader.load_test(folder, _needed(name, binning))
     return source.loader.load_test(folder, normalization).normalized()
+
+
+@contextmanager
+def without_test_split() -> Iterator[None]:
+    """Refuse to load a test split, in this thread and all others, until the block ends."""
+    global _test_is_closed  # noqa: PLW0603 -- one per process, because methods are code in it
+    before, _test_is_closed = _test_is_closed, True
+    try:
+        yield
+    finally:
+        _test_is_closed = before
 
 
 def _needed(name: str, binning: Binning | None) -> Binning:

@@ -100,7 +100,7 @@ class ImageDataset(ABC):
         return _split(self._checked(folder, "test"), held_out)
 
     def _normalizers(self, train: Images, kind: Normalization) -> tuple[Normalizer, Normalizer]:
-        return normalizers(kind, 255, *_statistics(train.pixels))
+        return normalizers(kind, 255, *statistics(train.pixels))
 
     def _parts(self, images: Images) -> list[Indices]:
         """Indices of the validation split and of the train split."""
@@ -127,7 +127,7 @@ class ImageDataset(ABC):
         return images
 
 
-def _statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+def statistics(pixels: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel in [0, 1], computed from its histogram."""
     values = np.arange(256) / 255
     means, deviations = [], []

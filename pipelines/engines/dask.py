@@ -104,7 +104,9 @@ class Dask:
         return future
 
     def _local(self, workers: int) -> str:
-        """Start workers on this machine; each is a process."""
+        """Start workers on this machine; each is a process that may start others."""
+        config = import_module("dask").config
+        self._stack.enter_context(config.set({"distributed.worker.daemon": False}))
         cluster = import_module("distributed").LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

@@ -177,9 +177,11 @@ def run_cells(
     ------
     BenchError
         If a record cannot be written, or a cell could not be computed. Finished cells are kept.
+        Folders that cannot be written are found before the first cell trains.
     """
     if not specs:
         return
+    store.require_writable(specs)
     from pipelines.engines.driver import Driver
 
     few = workers == 1 or (len(specs) < 2 and follow is None)

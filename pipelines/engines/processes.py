@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-import time
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
+from pipelines.engines.alone import leave_with_parent, process_context
 from pipelines.engines.task import Task, compute
 from pipelines.records.record import RunRecord
-
-#: Time that a worker has to store the state of its run when the main process has ended, in s.
-GRACE = 30.0
 
 
 class Processes:
@@ -56,23 +48,4 @@ class Processes:
             return self._pool.submit(compute, task)
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["pipelines.engines.task"])
-        return ProcessPoolExecutor(self.slots, context, _leave_with_parent)
-
-
-def _leave_with_parent() -> None:
-    """End this worker when the main process ends, even if it was killed.
-
-    A cell that is running stores its state first.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        return ProcessPoolExecutor(self.slots, process_context(), leave_with_parent)

@@ -7,19 +7,23 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
 
 from pipelines.common.errors import BenchError
 from pipelines.data import fetch
+from pipelines.engines.alone import EndedError, run_alone
+from pipelines.methods.catalogue import of_plugin
 from pipelines.records.checkpoint import checkpoint_path, dense_cell, stored_digest
 from pipelines.records.digest import code_digest
 from pipelines.records.outcome import EpochPoint
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
-from pipelines.training.cell import make_start, run_cell
+from pipelines.training.cell import failed_record, make_start, run_cell
 from pipelines.training.resume import OutOfTime, Resume, Signals
 
 #: Time that a cell has to reach its next training step after its time limit, in s.
@@ -82,6 +86,9 @@ class Task:
 def compute(task: Task, on_epoch: Callable[[EpochPoint], None] | None = None) -> RunRecord | None:
     """Compute a task; a cell that was interrupted goes on from its resume point.
 
+    A cell of a plug-in is computed in a process of its own: code of others may end it, or change
+    what is in it. A cell with `on_epoch` is computed here.
+
     Parameters
     ----------
     task
@@ -98,6 +105,8 @@ def compute(task: Task, on_epoch: Callable[[EpochPoint], None] | None = None) ->
     ------
     TimeLimitError
         If the time limit has passed.
+    ChildProcessError
+        If the process of a plug-in's cell was killed.
     BenchError
         If code, checkpoint or data of the worker are not those of the task.
     """
@@ -105,6 +114,10 @@ def compute(task: Task, on_epoch: Callable[[EpochPoint], None] | None = None) ->
         raise BenchError("a worker computes one cell at a time; start it with --nthreads 1.")
     try:
         with Signals() as signals:
+            if task.fetches:
+                _fetch(task.spec.settings.data, task.data_root)
+            if of_plugin(task.spec.method) and not task.only_start and on_epoch is None:
+                return _compute_alone(task, signals)
             return _compute(task, signals, on_epoch)
     except OutOfTime as error:
         raise TimeLimitError(task.label) from error
@@ -112,8 +125,18 @@ def compute(task: Task, on_epoch: Callable[[EpochPoint], None] | None = None) ->
         _COMPUTING.release()
 
 
+def _compute_alone(task: Task, signals: Signals) -> RunRecord | None:
+    started_at = datetime.now(UTC)
+    longest = None if task.limit is None else task.limit + 2 * GRACE
+    try:
+        return run_alone(partial(_compute, task), signals, longest)
+    except EndedError as error:
+        message = f"the method ended its process with status {error}."
+        return failed_record(task.spec, message, started_at)
+
+
 def _compute(
-    task: Task, signals: Signals, on_epoch: Callable[[EpochPoint], None] | None
+    task: Task, signals: Signals, on_epoch: Callable[[EpochPoint], None] | None = None
 ) -> RunRecord | None:
     spec, store = task.spec, Store(task.store_root)
     if code_digest(spec) != task.code:
@@ -127,8 +150,6 @@ def _compute(
             f"a worker finds another dense checkpoint for {spec.label()}; all workers need the "
             f"folder {store.checkpoints}."
         )
-    if task.fetches:
-        _fetch(spec.settings.data, task.data_root)
     resume = Resume(store.resume_point(spec), signals, limit=task.limit)
     with _watched(task.limit):
         if task.only_start:
@@ -150,7 +171,7 @@ def _fetch(name: str, root: Path) -> None:
 def _watched(limit: float | None) -> Iterator[None]:
     """Raise `OutOfTime` in this thread if a method does not return long after the time limit.
 
-    Code that is not Python, and never returns, is not interrupted.
+    Code that is not Python, and never returns, is not interrupted; that of a plug-in is killed.
     """
     if limit is None:
         yield

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.common.files import atomic_file
+from pipelines.export.affine import affine
 from pipelines.networks.network import Network
 from pipelines.networks.stages import Shortcut
 from pipelines.settings.network import READOUT
@@ -198,15 +199,7 @@ def _array(tensor: Tensor) -> Array:
 
 def _affine(weights: nn.Conv2d | nn.Linear, norm: nn.Module, shape: Shape) -> Any:
     """Build one node from weights and batch norm, folded in double precision."""
-    if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        bias = norm.bias.double() - norm.running_mean.double() * gain
-    else:
-        assert weights.bias is not None
-        bias, gain = weights.bias.double(), torch.ones_like(weights.bias, dtype=torch.double)
-    weight = weights.weight.double() * gain.view(-1, *[1] * (weights.weight.dim() - 1))
+    weight, bias = affine(weights, norm)
     if isinstance(weights, nn.Linear):
         return nir.Affine(weight=_array(weight), bias=_array(bias))
     return nir.Conv2d(

@@ -100,7 +100,7 @@ def firing_rates(network: Network, inputs: Tensor) -> dict[str, float]:
     """Return layer -> fraction of its neurons' outputs that are not zero, in evaluation mode."""
     training = network.training
     network.eval()
-    counter = ActivityCounter(network.steps)
+    counter = ActivityCounter(network.steps, network)
     counter.add(network.run(inputs)[1])
     network.train(training)
     return counter.firing_rates()

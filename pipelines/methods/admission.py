@@ -57,6 +57,11 @@ def check(spec: RunSpec) -> Pruner:
             f"spatio-temporal pruning needs time steps; the network of {spec.workload} is "
             "artificial."
         )
+    if spec.granularity == SPATIO_TEMPORAL and spec.settings.network.factory:
+        raise InputError(
+            "spatio-temporal pruning silences single time steps, which only networks of layouts "
+            "can; choose another granularity."
+        )
     if spec.granularity == "none" and spec.density != 1:
         raise InputError(f"method '{info.name}' prunes nothing; its density must be 1.")
     if reason := refusal(spec):

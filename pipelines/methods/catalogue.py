@@ -53,8 +53,16 @@ def _entries() -> dict[str, tuple[PrunerInfo, str]]:
 
 
 def _source(kind: type) -> str:
-    file = Path(inspect.getfile(kind))
+    try:
+        file = Path(inspect.getfile(kind))
+    except (OSError, TypeError):  # a plug-in may make its class as it likes
+        return kind.__module__
     return str(file.relative_to(_ROOT)) if file.is_relative_to(_ROOT) else kind.__module__
+
+
+def of_plugin(name: str) -> bool:
+    """Whether a method belongs to another distribution; False if there is no such method."""
+    return bool(where := source(canonical(name))) and not Path(where).suffix
 
 
 def canonical(name: str) -> str:

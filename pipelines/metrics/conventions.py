@@ -35,6 +35,8 @@ def _repeats(record: RunRecord, layer: str) -> int:
     settings, layers = record.spec.settings, _layers(record)
     if settings.frames is not None or settings.network.kind == "ann" or not layers:
         return 1
+    if settings.network.factory:  # each call of a layer is charged as it comes
+        return 1
     return settings.network.time_steps if layer == next(iter(layers)) else 1
 
 
@@ -145,7 +147,7 @@ def _sizes(record: RunRecord) -> list[tuple[int, int, int]] | None:
     except ValueError:  # the record of somebody else may say anything
         return None
     names = [name for name in layers if name != READOUT]
-    if not all(name in whole and name in left for name in names):
+    if not all(name in whole and name in left and 0 <= layers[name].density <= 1 for name in names):
         return None
     return [(_kept(layers[name], whole[name]), *left[name]) for name in names]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -11,6 +12,9 @@ from baselines.shared.dependency_graph import unit_structure
 from baselines.shared.groups import Structure, weight_structure
 from pipelines.networks.network import Network, first_step
 from pipelines.settings.network import READOUT, Execution, NetworkSpec
+
+if TYPE_CHECKING:
+    from pipelines.networks.own import OwnNetwork
 
 
 def stream(seed: int, name: str) -> torch.Generator:
@@ -33,6 +37,8 @@ def build_network(
     classes: int,
     seed: int,
     execution: Execution = Execution(),  # noqa: B008 -- frozen
+    *,
+    timed: bool = False,
 ) -> Network:
     """Build the initial network of a seed; the global random state does not change.
 
@@ -48,14 +54,22 @@ def build_network(
         Seed of the run.
     execution
         How the network is computed.
+    timed
+        Whether its inputs have a time axis; only the network of a factory must know it.
 
     Raises
     ------
     ValueError
         If pooling and strides of the layout leave no feature map of inputs of this shape.
+    InputError
+        If the factory of the network fails, or its network cannot be measured.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "network").initial_seed())
+        if spec.factory:
+            from pipelines.networks.own import OwnNetwork
+
+            return OwnNetwork(spec, shape, classes, execution, timed=timed)
         return Network(spec, shape, classes, execution)
 
 
@@ -70,6 +84,8 @@ def build_structure(network: Network, granularity: str) -> Structure:
         For ``none`` and ``unstructured``, the structure has weights only; otherwise also groups of
         units that can be removed.
     """
+    if network.spec.factory:
+        return cast("OwnNetwork", network).structure(granularity)
     if granularity in ("none", "unstructured"):
         structure = weight_structure(network, READOUT)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from pipelines.networks.neurons import State, make_neuron_model
 from pipelines.networks.plans.choice import choose_plan
 from pipelines.networks.plans.plan import Plan
 from pipelines.networks.plans.step import one_step
-from pipelines.networks.stages import build_stages
+from pipelines.networks.stages import build_stages, has_neurons
 from pipelines.settings.layout import with_widths
 from pipelines.settings.network import READOUT, Execution, NetworkSpec
 
@@ -49,6 +49,11 @@ class Network(nn.Module):
     ValueError
         If pooling and strides of the layout leave no feature map of inputs of this shape.
     """
+
+    #: Whether a static input counts once for each time step.
+    repeats_static: ClassVar[bool] = True
+    #: Whether training may go on in a smaller network.
+    shrinks: bool = True
 
     def __init__(
         self,
@@ -87,6 +92,23 @@ class Network(nn.Module):
         if device not in self._chosen:
             self._chosen[device] = choose_plan(self.execution, self.spec, device)
         return self._chosen[device]
+
+    @property
+    def replayable(self) -> bool:
+        """Whether passes can be recorded as CUDA graphs and replayed."""
+        return self.plan.replayable
+
+    def layer(self, name: str) -> nn.Module:
+        """Return the layer that an activity belongs to."""
+        return self.get_submodule(name)
+
+    def has_neurons(self, layer: str) -> bool:
+        """Whether a layer has neurons; the readout and projection shortcuts have none."""
+        return has_neurons(layer)
+
+    def updates(self, layer: str) -> bool:
+        """Whether the neurons of a layer have membranes."""
+        return self.spec.kind == "snn" and has_neurons(layer)
 
     def use(self, plan: Plan) -> Network:
         """Set the plan of this network, and of networks made by `narrowed`; return this network."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import field
 
-from pipelines.common.structs import Struct
+from pipelines.common.structs import Count, Share, Struct
 from pipelines.records.outcome import EpochPoint
 from pipelines.records.trajectory import Moment, Trajectory
 
@@ -16,7 +16,7 @@ from pipelines.records.trajectory import Moment, Trajectory
 class CurveColumns(Struct, frozen=True, kw_only=True):
     """The curve of a run without its times: one column for each field of `EpochPoint`."""
 
-    samples: list[int] = field(default_factory=list)
+    samples: list[Count] = field(default_factory=list)
     train_loss: list[float] = field(default_factory=list)
     validation_accuracy: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
@@ -53,7 +53,7 @@ class CurveColumns(Struct, frozen=True, kw_only=True):
 _CURVE = CurveColumns.__struct_fields__
 
 #: Layer or group -> its number at each moment; None where the moment does not name it.
-Column = dict[str, list[int | None]]
+Column = dict[str, list[Count | None]]
 
 
 class TrajectoryColumns(Struct, frozen=True, kw_only=True):
@@ -70,8 +70,8 @@ class TrajectoryColumns(Struct, frozen=True, kw_only=True):
         Group or layer -> its numbers.
     """
 
-    restarts: list[float] = field(default_factory=list)
-    samples: list[int | float] = field(default_factory=list)
+    restarts: list[Share] = field(default_factory=list)
+    samples: list[Count | Share] = field(default_factory=list)
     units: Column = field(default_factory=dict)
     weights: Column = field(default_factory=dict)
     steps: Column = field(default_factory=dict)
@@ -94,9 +94,11 @@ class TrajectoryColumns(Struct, frozen=True, kw_only=True):
         Raises
         ------
         ValueError
-            If the columns differ in length.
+            If the columns differ in length, or a moment is after the end of the budget.
         """
         count = len(self.samples)
+        if max(self.samples, default=0) > budget:
+            raise ValueError("a change of the masks is after the end of the budget")
         moments = (
             Moment(progress=progress, units=units, weights=weights, steps=steps)
             for progress, units, weights, steps in zip(

@@ -14,6 +14,9 @@ plan and device     ``fused`` of the device, if that plan is asked for; `folded`
                     shared by all
 post-training, and  the method ``dense`` too, which trains the network
 reinit controls
+factory             its module, and what that imports of the same project or package; the modules
+                    of ours that run a network or data set of the user's own
+image folder        what its files hold
 ==================  =========================================================================
 """
 
@@ -34,7 +37,9 @@ from pipelines.methods.plugins import plugins, source_files
 from pipelines.records.lineage import ROW, Code, meanings_digest, read_lineage
 from pipelines.records.record import RunRecord
 from pipelines.records.syntax import Syntax, read_c, read_python
+from pipelines.records.user_modules import UserModules
 from pipelines.settings.network import ARTIFICIAL, spiking_neurons
+from pipelines.settings.own_data import own_data
 from pipelines.settings.spec import RunSpec
 
 #: Folder of our packages, as imports spell it: symbolic links are kept.
@@ -48,6 +53,15 @@ CELL = "pipelines.training.cell"
 #: Has the table of data sets, of which a cell uses one entry.
 DATA, TABLE = "pipelines.data.catalogue", "SOURCES"
 _CATALOGUE = "pipelines/data/catalogue.py"
+#: Modules that run networks of factories, and those that import them for these alone.
+OWN_NETWORK = (
+    "pipelines.networks.own",
+    "pipelines.training.own_probe",
+    "pipelines.training.own_rehearsal",
+)
+OF_FACTORIES = (CELL, "pipelines.networks.initial")
+#: Reads data sets of the user's own.
+OWN_DATA = "pipelines.data.own"
 #: Chooses a plan, and imports what the plan ``fused`` needs on each device.
 PLANS = "pipelines.networks.plans.choice"
 FUSED = {
@@ -67,6 +81,10 @@ class Kind(NamedTuple):
         What the cell asks for.
     dense
         Whether the method ``dense`` takes part, besides `method`.
+    factories
+        Names of the factories of the network and of the data set.
+    content
+        Digest of the files of the user's own data set.
     """
 
     method: str
@@ -75,6 +93,8 @@ class Kind(NamedTuple):
     plan: str
     device: str
     dense: bool
+    factories: tuple[str, ...] = ()
+    content: str = ""
 
 
 class Part(NamedTuple):
@@ -87,6 +107,8 @@ class Part(NamedTuple):
 def kind_of(spec: RunSpec) -> Kind:
     """Return the kind of a cell."""
     settings = spec.settings
+    own = own_data(settings.data)
+    factories = (settings.network.factory, own.factory if own else "")
     return Kind(
         spec.method,
         settings.data,
@@ -94,7 +116,15 @@ def kind_of(spec: RunSpec) -> Kind:
         settings.execution.plan,
         spec.device,
         spec.track == "post-training" or spec.control == "reinit",
+        tuple(name for name in factories if name),
+        _content(settings.data) if own else "",
     )
+
+
+def _content(data: str) -> str:
+    from pipelines.data.own import content as content_of  # imports torch
+
+    return content_of(data)
 
 
 def code_digest(spec: RunSpec) -> str:
@@ -235,7 +265,10 @@ def require_unchanged(spec: RunSpec) -> None:
 
 @lru_cache(maxsize=4096)
 def _digest(kind: Kind, edition: int) -> str:
-    return digest_of(_parts(kind, edition))
+    digest = digest_of(_parts(kind, edition))
+    if not kind.content:
+        return digest
+    return hashlib.sha256(f"{digest} {kind.content}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=4096)
@@ -295,13 +328,16 @@ def method_meanings(method: str) -> dict[str, str]:
 
 def _roots(kind: Kind) -> Iterator[str]:
     """Yield the modules from which imports are followed."""
-    if kind.data not in SOURCES:
+    own = own_data(kind.data)
+    if own is None and kind.data not in SOURCES:
         raise unknown("data set", kind.data, SOURCES)
     yield CELL
-    yield f"pipelines.data.sets.{SOURCES[kind.data].module}"
+    yield OWN_DATA if own else f"pipelines.data.sets.{SOURCES[kind.data].module}"
     yield f"pipelines.networks.neurons.{kind.neuron}"
     for name in {kind.method, "dense"} if kind.dense else {kind.method}:
         yield from _defining(name)
+    for name in kind.factories:
+        yield name.partition(":")[0]
 
 
 def _defining(method: str) -> Iterator[str]:
@@ -323,6 +359,7 @@ class _Reach:
         self.kind = kind
         self.source = source
         self.found: dict[str, Part] = {}
+        self.users = UserModules(kind.factories if kind else (), source)
         self.places: dict[str, tuple[Path, bool] | None] = {}
 
     def follow(self, roots: Iterable[str]) -> None:
@@ -335,9 +372,28 @@ class _Reach:
             top = name.partition(".")[0]
             if top in plugins():
                 name = top
-            if name not in seen:
-                seen.add(name)
-                todo += self._module(name) if top in PACKAGES else self._distribution(name)
+            if name in seen:
+                continue
+            seen.add(name)
+            if top in PACKAGES:
+                todo += self._module(name)
+            elif top in plugins():
+                todo += self._distribution(name)
+            else:
+                todo += self._of_user(name)
+
+    def _of_user(self, name: str) -> list[str]:
+        """Add a module of the user's; return what is imported with it."""
+        found = self.users.find(name)
+        if found is None:
+            return []
+        label, file, package = found
+
+        def syntax(text: bytes) -> Syntax:
+            return read_python(text, package)
+
+        self.found[label] = Part(file, syntax)
+        return [name.rpartition(".")[0], *syntax(self.source(file) or b"").imports]
 
     def _library(self, name: str) -> None:
         """Add the file of a base class in a library; what the library imports does not count."""
@@ -368,14 +424,19 @@ class _Reach:
 
     def _unused(self, importer: str) -> tuple[str, ...]:
         """Prefixes of what a module imports that this kind of cells does not use."""
-        if importer == CELL:
-            return (f"{__name__}.",)
+        if importer in OF_FACTORIES:
+            return self._of_factories()
         if importer != PLANS or self.kind is None:
             return ()
         used = self.kind.device if self.kind.plan == "fused" else ""
         return tuple(
             f"{name}." for device, names in FUSED.items() if device != used for name in names
         )
+
+    def _of_factories(self) -> tuple[str, ...]:
+        """Prefixes of what runs networks of factories only, and of this module."""
+        used = self.kind is not None and self.kind.factories
+        return (f"{__name__}.", *(() if used else (f"{name}." for name in OWN_NETWORK)))
 
     def _find(self, name: str) -> tuple[Path, bool] | None:
         """Return the file of a module and whether it is a package; None if it is no module."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain, repeat
@@ -31,8 +30,8 @@ from msgspec import field
 from msgspec.structs import replace
 
 from pipelines.common.errors import BenchError
-from pipelines.common.files import atomic_file
-from pipelines.common.structs import Struct, as_json, decoder
+from pipelines.common.files import atomic_file, read_small_file
+from pipelines.common.structs import Positive, Struct, Whole, as_json, decoder
 from pipelines.records.columns import CurveColumns, TrajectoryColumns
 from pipelines.records.outcome import Outcome
 from pipelines.records.record import SCHEMA_VERSION, Environment, RunRecord, Status
@@ -81,8 +80,8 @@ class StoredRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
     outcome: Outcome | None = None
     curve: CurveColumns = field(default_factory=CurveColumns)
-    budget: int
-    spent: dict[str, int] = field(default_factory=dict)
+    budget: Positive
+    spent: dict[str, Whole] = field(default_factory=dict)
     trajectory: TrajectoryColumns = field(default_factory=TrajectoryColumns)
     checkpoint: str = ""
     parent: str = ""
@@ -332,20 +331,8 @@ def _refuse(constant: str) -> None:
 
 
 def _content(path: Path) -> bytes:
-    """Read a small file with few system calls: a store has thousands of files."""
     try:
-        file = os.open(path, os.O_RDONLY)
-        try:
-            size = os.fstat(file).st_size
-            text = os.read(file, size)
-            while len(text) < size:  # os.read may return less than asked for
-                more = os.read(file, size - len(text))
-                if not more:
-                    break
-                text += more
-            return text
-        finally:
-            os.close(file)
+        return read_small_file(path)
     except OSError as error:
         raise BenchError(
             f"{path} cannot be read ({error}); fix that, or delete the record and run its cell "

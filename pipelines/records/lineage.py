@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pipelines.common.errors import BenchError
-from pipelines.common.files import atomic_file
+from pipelines.common.files import atomic_file, read_small_file
 from pipelines.common.structs import Struct, StructT, as_json, decoder
 from pipelines.data.catalogue import SOURCES
 from pipelines.settings.network import ARTIFICIAL
@@ -384,8 +384,8 @@ def _parsed(path: Path, kind: type[StructT]) -> StructT | None:
     if not path.is_file():
         return None
     try:
-        return decoder(kind).decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
+        return decoder(kind).decode(read_small_file(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise BenchError(
             f"{path} cannot be read ({error}); restore it, for example with git checkout."
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import field
 
-from pipelines.common.structs import Struct
+from pipelines.common.structs import Count, Struct
 
 #: Energy in pJ of one 32-bit multiply-accumulate (MAC) and of one accumulate (AC) at 45 nm, as
 #: usually cited from Horowitz (ISSCC 2014).
@@ -32,10 +32,10 @@ class LayerCost(Struct, frozen=True, kw_only=True):
     """
 
     density: float
-    dense_operations: int
+    dense_operations: Count
     effective_macs: float
     effective_acs: float
-    membrane_updates: int | None = None
+    membrane_updates: Count | None = None
     firing_rate: float | None
 
 
@@ -79,12 +79,12 @@ class Cost(Struct, frozen=True, kw_only=True):
     """
 
     density: float
-    prunable: int
-    parameters: int
-    macs: int
+    prunable: Count
+    parameters: Count
+    macs: Count
     effective_macs: float
     synops: float
-    membrane_updates: int | None = None
+    membrane_updates: Count | None = None
     activation_sparsity: float | None = None
     connection_sparsity: float | None = None
     energy_nanojoule: float
@@ -116,7 +116,7 @@ class EpochPoint(Struct, frozen=True, kw_only=True):
         record has no times.
     """
 
-    samples: int
+    samples: Count
     train_loss: float
     validation_accuracy: float
     validation_loss: float
@@ -156,5 +156,5 @@ class Outcome(Struct, frozen=True, kw_only=True):
     validation_accuracy: float
     layout: str
     cost: Cost
-    confusion: list[list[int]] | None = None
+    confusion: list[list[Count]] | None = None
     correct: str | None = None

@@ -10,7 +10,7 @@ from typing import Literal
 import pydantic
 from msgspec import field
 
-from pipelines.common.structs import Struct, as_json
+from pipelines.common.structs import Positive, Struct, Whole, as_json
 from pipelines.records.outcome import EpochPoint, Outcome
 from pipelines.records.trajectory import Trajectory
 from pipelines.settings.rules import RULES_VERSION
@@ -55,7 +55,7 @@ class Environment(pydantic.BaseModel):
         Precision of the run, see `Execution`.
     plan
         Plan that computed the run, see `Execution`. It is ``folded`` if the workload asks for
-        ``fused``, but the machine cannot compute that.
+        ``fused``, but the machine cannot compute that; ``module`` for the network of a factory.
     capability
         Instruction set of the CPU that PyTorch uses, such as ``AVX512``; empty in old records.
     """
@@ -130,8 +130,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     message: str = ""
     outcome: Outcome | None = None
     curve: list[EpochPoint] = field(default_factory=list)
-    budget: int
-    spent: dict[str, int] = field(default_factory=dict)
+    budget: Positive
+    spent: dict[str, Whole] = field(default_factory=dict)
     started_at: datetime | None = None
     train_seconds: float | None = None
     total_seconds: float | None = None

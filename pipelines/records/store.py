@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipelines.common.errors import BenchError
+from pipelines.common.files import atomic_file
 from pipelines.records.files import copy_record, read_record, write_record
 from pipelines.records.record import RunRecord
 from pipelines.settings.rules import RULES_VERSION
@@ -94,6 +95,20 @@ class Store:
         path = self.path(record.spec)
         write_record(path, record)
         return path
+
+    def require_writable(self, specs: Iterable[RunSpec]) -> None:
+        """Require that the records of cells can be written, before hours are spent on them.
+
+        Raises
+        ------
+        BenchError
+            If a folder of theirs cannot be made, or no file in it.
+        """
+        for folder in {self.path(spec).parent for spec in specs}:
+            trial = folder / ".trial"
+            with atomic_file(trial):
+                pass
+            trial.unlink(missing_ok=True)
 
     def copy(self, spec: RunSpec, other: Store) -> None:
         """Copy the record of a cell from another store, which has it, byte by byte.

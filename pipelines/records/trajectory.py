@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import field
 
-from pipelines.common.structs import Struct, as_json
+from pipelines.common.structs import Count, Share, Struct, as_json
 
 if TYPE_CHECKING:
     from baselines.shared.groups import Structure
@@ -36,10 +36,10 @@ class Moment(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Layer -> number of (unit, time step) pairs of kept units that may spike.
     """
 
-    progress: float
-    units: dict[str, int] = field(default_factory=dict)
-    weights: dict[str, int] = field(default_factory=dict)
-    steps: dict[str, int] = field(default_factory=dict)
+    progress: Share
+    units: dict[str, Count] = field(default_factory=dict)
+    weights: dict[str, Count] = field(default_factory=dict)
+    steps: dict[str, Count] = field(default_factory=dict)
 
     def then(self, change: Moment) -> Moment:
         """Return all numbers after a later change, where `self` holds all numbers before it."""
@@ -66,7 +66,7 @@ class Trajectory(Struct, frozen=True, kw_only=True):
         One for each change of the masks, in order of time.
     """
 
-    restarts: tuple[float, ...] = ()
+    restarts: tuple[Share, ...] = ()
     moments: tuple[Moment, ...] = ()
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipelines.boards.coverage import Coverage, coverage
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
-from pipelines.common.files import atomic_file
+from pipelines.common.files import atomic_file, read_text
 from pipelines.common.markers import replace_between
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
@@ -203,7 +203,7 @@ def update_tables(params: Params, board: str, store: Store, path: Path) -> None:
     if aimed := synops_target_tables(rows):
         tables += [*aimed, *synops_tables(analysis.standings)]
     whole = "\n".join(f"**{t.title}.** {t.note}\n\n{table_markdown(t)}" for t in tables)
-    document = path.read_text()
+    document = read_text(path)
     updated = replace_between(document, f"board: {board}", whole)
     summary = summary_markdown(rows)
     updated = replace_between(updated or document, f"summary: {board}", summary) or updated

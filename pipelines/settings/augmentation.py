@@ -41,10 +41,10 @@ class Augmentation(BaseModel):
         normalisation.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     resized_crop: bool = False
-    crop: int = Field(0, ge=0)
+    crop: int = Field(0, ge=0, le=1024)
     flip: bool = False
     rotation: float = Field(0.0, ge=0, le=180)
     policy: str = ""

@@ -30,10 +30,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
+from pipelines.settings.limits import LAYOUT, UNITS
+
 _TOKEN = re.compile(
-    r"(?P<opens>\[?)(?P<conv>[1-9]\d*)C(?P<kernel>[1-9]\d*)(s(?P<stride>[2-9]))?(?P<closes>(\]P?)?)"
-    r"|(?P<pool>[MA])P(?P<side>[1-9]\d*)|MP(?P<window>[1-9]\d*)s(?P<step>[2-9])|(?P<whole>GAP)"
-    r"|(?P<fc>[1-9]\d*)FC"
+    r"(?P<opens>\[?)(?P<conv>[1-9][0-9]*)C(?P<kernel>[1-9][0-9]*)(s(?P<stride>[2-9]))?(?P<closes>(\]P?)?)"
+    r"|(?P<pool>[MA])P(?P<side>[1-9][0-9]*)|MP(?P<window>[1-9][0-9]*)s(?P<step>[2-9])|(?P<whole>GAP)"
+    r"|(?P<fc>[1-9][0-9]*)FC"
 )
 
 
@@ -89,7 +91,7 @@ def parse_layout(layout: str) -> tuple[Token, ...]:
     try:
         return tuple(_parse(layout))
     except ValueError as error:
-        raise ValueError(f"layout '{layout}': {error}") from None
+        raise ValueError(f"layout '{layout[:100]}': {error}") from None
 
 
 def with_widths(layout: str, widths: Sequence[int]) -> str:
@@ -116,6 +118,8 @@ def has_projection(block: Sequence[Token]) -> bool:
 
 
 def _parse(layout: str) -> list[Token]:
+    if len(layout) > LAYOUT:
+        raise ValueError(f"it has more than {LAYOUT} characters")
     tokens: list[Token] = []
     block: list[Token] = []
     for text in layout.split("-"):
@@ -139,9 +143,14 @@ def _parse(layout: str) -> list[Token]:
 
 def _token(text: str) -> Token:
     match = _TOKEN.fullmatch(text)
+    if any(
+        len(digits) > len(str(UNITS)) or int(digits) > UNITS
+        for digits in re.findall(r"[0-9]+", text)
+    ):
+        raise ValueError(f"'{text[:20]}' has a number above {UNITS:,}")
     if match is None:
         raise ValueError(
-            f"'{text}' is none of nCk, MPk, APk, GAP, nFC; with a stride nCksS, MPksS; in a "
+            f"'{text[:20]}' is none of nCk, MPk, APk, GAP, nFC; with a stride nCksS, MPksS; in a "
             "residual block [nCk-nCk]"
         )
     if match["conv"]:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pipelines.common.errors import unknown
+from pipelines.common.factory import check_name
 from pipelines.settings.layout import parse_layout, with_widths
+from pipelines.settings.limits import STEPS
 
 _RESNET18 = (
     "[64C3-64C3]-[128C3s2-128C3]-[128C3-128C3]-[256C3s2-256C3]-[256C3-256C3]-"
@@ -52,6 +61,10 @@ Reset = Literal["zero", "subtract"]
 Surrogate = Literal["atan", "fast_sigmoid"]
 Norm = Literal["batch", "none"]
 
+#: Fields of a network that a layout describes, and fields of one that a factory builds.
+_OF_LAYOUTS = ("layout", "beta", "learn_beta", "threshold", "reset", "surrogate", "neuron", "norm")
+_OF_FACTORIES = ("options", "takes", "readout", "ignore")
+
 
 @cache
 def spiking_neurons() -> tuple[str, ...]:
@@ -61,12 +74,16 @@ def spiking_neurons() -> tuple[str, ...]:
 
 
 class NetworkSpec(BaseModel):
-    """A network, as written in params.yaml.
+    """A network, as written in params.yaml: a layout, or a factory of the user's own module.
 
     Parameters
     ----------
+    factory
+        ``package.module:function``; the function returns the network, a ``torch.nn.Module``. Empty:
+        the network is that of `layout`, and the other fields describe its neurons.
     kind
-        ``snn``: spiking neurons over `time_steps`; ``ann``: ReLU, one step.
+        ``snn``: spiking neurons over `time_steps`; ``ann``: ReLU, one step. With a factory, the
+        default is ``snn``.
     layout
         A layout in tokens, see `pipelines.settings.layout`; or a name in `NAMED`.
     time_steps
@@ -83,13 +100,24 @@ class NetworkSpec(BaseModel):
         Surrogate gradient, with the default slope of snnTorch.
     norm
         ``batch``: batch norm after every layer; ``none``: a bias in its place.
+    options
+        Arguments of the factory, by name.
+    takes
+        What the module of the factory is called with. ``batch``: the inputs of all time steps, as
+        the data set has them, [B, C, H, W] or [T, B, C, H, W]. ``step``: those of one time step,
+        [B, C, H, W]; it is called `time_steps` times.
+    readout
+        Path of the layer whose outputs are the classes. Empty: the layer that runs last.
+    ignore
+        Paths of layers in the factory's module that are not pruned.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    factory: str = ""
     kind: Literal["snn", "ann"]
     layout: str
-    time_steps: int = Field(1, ge=1)
+    time_steps: int = Field(1, ge=1, le=STEPS)
     beta: float = Field(0.5, ge=0, le=1)
     learn_beta: bool = True
     threshold: float = Field(1.0, gt=0)
@@ -97,10 +125,28 @@ class NetworkSpec(BaseModel):
     surrogate: Surrogate = "atan"
     neuron: str = "leaky"
     norm: Norm = "batch"
+    options: dict[str, Any] = Field(default_factory=dict)
+    takes: Literal["batch", "step"] = "batch"
+    readout: str = ""
+    ignore: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_a_factory(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and fields.get("factory"):
+            return {"kind": "snn", "layout": "", **fields}
+        return fields
+
+    @field_validator("factory")
+    @classmethod
+    def _named(cls, factory: str) -> str:
+        return check_name(factory) if factory else factory
 
     @field_validator("layout")
     @classmethod
-    def _expand_layout(cls, layout: str) -> str:
+    def _expand_layout(cls, layout: str, info: ValidationInfo) -> str:
+        if info.data.get("factory"):
+            return layout
         layout = NAMED.get(layout, layout)
         parse_layout(layout)
         return layout
@@ -112,6 +158,33 @@ class NetworkSpec(BaseModel):
         if self.kind == "ann" and self.neuron != "leaky":
             raise ValueError("a network of kind 'ann' has ReLU; remove 'neuron', or ask for 'snn'")
         return self
+
+    @model_validator(mode="after")
+    def _one_description(self) -> NetworkSpec:
+        fields = type(self).model_fields
+        for name in _OF_LAYOUTS if self.factory else _OF_FACTORIES:
+            default = (
+                "" if name == "layout" else fields[name].get_default(call_default_factory=True)
+            )
+            if getattr(self, name) != default:
+                raise ValueError(
+                    f"a factory builds its own layers and neurons; remove '{name}', or give it to "
+                    "the factory in 'options'"
+                    if self.factory
+                    else f"'{name}' belongs to a factory; remove it, or give 'factory'"
+                )
+        if self.factory and self.kind == "ann" and self.time_steps != 1:
+            raise ValueError("an artificial network has one time step; remove 'time_steps'")
+        return self
+
+    def __hash__(self) -> int:
+        """Hash the fields that tell most networks apart; the options are a dict."""
+        return hash((self.factory, self.kind, self.layout, self.time_steps))
+
+    @property
+    def title(self) -> str:
+        """The layout, or the name of the factory."""
+        return self.factory or self.layout
 
     @property
     def neuron_model(self) -> str:
@@ -145,7 +218,7 @@ class Execution(BaseModel):
         Whether dead units are removed during training.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     plan: Literal["step", "folded", "fused"] = "folded"
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -11,11 +11,15 @@ from msgspec import NODEFAULT, Meta, field
 from msgspec.structs import fields, replace
 
 from baselines.shared.info import Granularity, Track
-from pipelines.common.structs import Struct
+from pipelines.common.structs import Count, Struct
+from pipelines.settings.limits import NAME, THREADS
 from pipelines.settings.workload import Recipe, Workload
 
 Device = Literal["cpu", "cuda"]
 Control = Literal["shuffled", "reinit"]
+#: Names are parts of paths: none may lead out of the folder of records.
+Name = Annotated[str, Meta(pattern=rf"^{NAME}\Z", max_length=100)]
+NameOrNone = Annotated[str, Meta(pattern=rf"^({NAME})?\Z", max_length=100)]
 #: The target density of a run whose method finds the density by itself.
 EMERGENT: Literal["emergent"] = "emergent"
 #: The target density of a run whose target is a number of SynOps.
@@ -77,20 +81,20 @@ class RunSpec(Struct, frozen=True, kw_only=True):
         ``cpu``; or ``cuda``, one GPU. Both have the same initial network and order of batches.
     """
 
-    workload: str
+    workload: Name
     settings: Workload
-    method: str
+    method: Name
     granularity: Granularity
     density: Annotated[float, Meta(gt=0, le=1)] | Literal["emergent", "synops"]
-    seed: Annotated[int, Meta(ge=0)]
+    seed: Count
     options: dict[str, Any] = field(default_factory=dict)
-    variant: str = ""
-    matched_to: str = ""
+    variant: NameOrNone = ""
+    matched_to: NameOrNone = ""
     track: Track = "from-scratch"
     control: Control | Literal[""] = ""
     tuning: bool = False
     synops: Annotated[float, Meta(gt=0)] | None = None
-    threads: Annotated[int, Meta(ge=1)] = 1
+    threads: Annotated[int, Meta(ge=1, le=THREADS)] = 1
     device: Device = "cpu"
 
     @property

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from baselines.shared.info import Track
 from pipelines.common.errors import InputError
 from pipelines.settings.augmentation import Augmentation
+from pipelines.settings.limits import BATCH, EPOCHS
 from pipelines.settings.network import Execution, NetworkSpec
+from pipelines.settings.own_data import data_name, own_data
 
 Loss = Literal["cross-entropy", "mse"]
 Normalization = Literal["data", "none", "released"]
@@ -48,10 +50,10 @@ class Recipe(BaseModel):
         Changes of the samples of training steps. Evaluation and saliency use unchanged samples.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
+    epochs: int = Field(ge=1, le=EPOCHS)
+    batch_size: int = Field(ge=2, le=BATCH)
     optimizer: Literal["sgd", "adam", "adamw"]
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -75,9 +77,9 @@ class FineTuning(BaseModel):
         Peak of the learning rate.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=EPOCHS)
     learning_rate: float = Field(gt=0)
 
 
@@ -94,11 +96,11 @@ class Frames(BaseModel):
         Downscaling factor: squares of `scale` x `scale` sensor pixels become one pixel.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     by: Literal["time", "count"] = "time"
     values: Literal["binary", "counts"] = "binary"
-    scale: int = Field(1, ge=1)
+    scale: int = Field(1, ge=1, le=1024)
 
 
 class Workload(BaseModel):
@@ -107,7 +109,7 @@ class Workload(BaseModel):
     Parameters
     ----------
     data
-        Name of a data set.
+        Name of a data set; or a data set of the user's own, see `pipelines.settings.own_data`.
     network
         The network that is pruned.
     recipe
@@ -125,7 +127,7 @@ class Workload(BaseModel):
         Frames of recordings are never normalised.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     data: str
     network: NetworkSpec
@@ -134,6 +136,22 @@ class Workload(BaseModel):
     fine_tuning: FineTuning | None = None
     frames: Frames | None = None
     normalization: Normalization = "data"
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        return data_name(data)
+
+    @model_validator(mode="after")
+    def _check_against_own_data(self) -> Workload:
+        own = own_data(self.data)
+        if own is not None and own.tonic and self.frames is None:
+            raise ValueError("say how tonic's recordings become frames: 'frames: {by: time}'")
+        if own is not None and own.images and self.frames is not None:
+            raise ValueError("images are no recordings; remove 'frames'")
+        if self.network.factory and self.execution.plan != "folded":
+            raise ValueError("a factory's network computes itself; remove 'plan'")
+        return self
 
     @model_validator(mode="after")
     def _check_against_data(self) -> Workload:

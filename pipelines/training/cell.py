@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from msgspec.structs import replace
 
 from baselines.shared.contract import PruneContext, Pruner, SynopsTarget
 from baselines.shared.dependency_graph import remove_units, surviving_steps
-from pipelines.common.errors import InputError
+from pipelines.common.errors import InputError, one_line
 from pipelines.data import load_training
+from pipelines.data.catalogue import SOURCES, without_test_split
 from pipelines.data.events import binning_of
 from pipelines.data.splits import TrainingData
 from pipelines.methods.admission import check
@@ -45,12 +46,19 @@ from pipelines.training.controls import check_parent, follower
 from pipelines.training.cost import latency, measure
 from pipelines.training.environment import environment
 from pipelines.training.evaluation import confusion_of, correct_of, evaluate, evaluate_test
+from pipelines.training.guard import charged
+from pipelines.training.isolation import Shared, no_exit
 from pipelines.training.machine import find_device, keep_freed_memory, prefer_huge_pages
 from pipelines.training.probe import NetworkProbe
-from pipelines.training.resume import Resume, begin_again, go_on
+from pipelines.training.resume import OutOfTime, Resume, Stopped, begin_again, go_on
 from pipelines.training.schedule import learning_rate
 from pipelines.training.synops_meter import SynopsMeter
 from pipelines.training.trainer import DivergedError, Trainer, require_finite
+
+if TYPE_CHECKING:
+    from baselines.shared.groups import Structure
+    from baselines.shared.masks import Masks
+    from pipelines.networks.own import OwnNetwork
 
 LATENCY_BATCHES = (1, 128)
 
@@ -146,9 +154,8 @@ class _Run:
             return None
         try:
             return self._begun(packed)
-        except (
-            Exception
-        ) as error:  # a method may do anything; without the file, the run starts again
+        except Exception as error:  # a method may do anything; the run starts again
+            self.meter.phases.clear()
             print(
                 f"warning: {self.spec.label()} starts again, because its resume point cannot be "
                 f"read: {type(error).__name__}: {error}",
@@ -171,7 +178,7 @@ class _Run:
             spec.target,
             stream(spec.seed, f"{spec.control or 'method'}:{spec.method}"),
             network.steps,
-            NetworkProbe(
+            _probe_of(network)(
                 network,
                 self.data.train,
                 spec.recipe.batch_size,
@@ -182,11 +189,15 @@ class _Run:
             partial(learning_rate, spec.recipe),
             self._synops_target(network),
         )
+        if spec.settings.network.factory:
+            anew = packed is None
+            self._rehearse(cast("OwnNetwork", network), pruner, context, anew=anew)
         values: dict[str, Any] | None = None
-        if packed is None:
-            pruner.begin(network, context)
-        else:
-            values = begin_again(pruner, network, context, packed)
+        with charged(network, self.meter):
+            if packed is None:
+                pruner.begin(network, context)
+            else:
+                values = begin_again(pruner, network, context, packed)
         of_track = "" if self.start is None else " of fine-tuning"
         trainer = Trainer(
             network,
@@ -207,13 +218,13 @@ class _Run:
 
     def execute(self) -> Outcome:
         """Train, remove pruned units, use the test split once, and measure costs."""
-        trainer = self.train()
+        with without_test_split():
+            trainer = self.train()
         network, structure = trainer.live.full, trainer.structure
         masks = trainer.result.masks
         inputs = self.data.validation.batch(slice(max(LATENCY_BATCHES)))[0]
         masked_latency = latency(network, inputs, LATENCY_BATCHES)
-        remove_units(structure, masks)
-        network.silence(surviving_steps(structure, masks))
+        _remove(network, structure, masks)
         compact_latency = latency(network, inputs, LATENCY_BATCHES)
         spec = self.spec
         validation = evaluate(network, self.data.validation, spec.recipe.loss)
@@ -234,6 +245,25 @@ class _Run:
             confusion=confusion_of(test),
             correct=correct_of(test),
         )
+
+    def check_network(self) -> None:
+        """Build the network of a factory, and find its units, so that a fault is found now.
+
+        Raises
+        ------
+        InputError
+            If the network cannot be measured, or its units cannot be removed.
+        """
+        build_structure(self._network(), self.spec.granularity)
+
+    def _rehearse(
+        self, network: OwnNetwork, pruner: Pruner, context: PruneContext, *, anew: bool
+    ) -> None:
+        from pipelines.training.own_rehearsal import rehearse_method
+
+        if anew and not self.spec.control:
+            rehearse_method(network, pruner, context, self.data.train)
+        network.observed = pruner.info.needs_activity
 
     def _pruner(self) -> Pruner:
         if self.parent is None:
@@ -257,6 +287,7 @@ class _Run:
             self.data.classes,
             self.spec.seed,
             settings.execution,
+            timed=has_time(self.data),
         ).to(self.data.device)
 
     def _warm_up(self) -> None:
@@ -270,6 +301,28 @@ class _Run:
         assert self.parent.outcome is not None
         whole = self.parent.outcome.cost.prunable
         return replace(cost, density=cost.prunable / whole, prunable=whole)
+
+
+def has_time(data: TrainingData) -> bool:
+    """Whether the samples of a data set have a time axis."""
+    return data.validation.batch(slice(1))[0].dim() == 5
+
+
+def _probe_of(network: Network) -> type[NetworkProbe]:
+    if not network.spec.factory:
+        return NetworkProbe
+    from pipelines.training.own_probe import OwnProbe
+
+    return OwnProbe
+
+
+def _remove(network: Network, structure: Structure, masks: Masks) -> None:
+    """Remove pruned units from the modules of a network, in place."""
+    if network.spec.factory:
+        cast("OwnNetwork", network).remove(masks)
+        return
+    remove_units(structure, masks)
+    network.silence(surviving_steps(structure, masks))
 
 
 def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
@@ -322,7 +375,10 @@ def make_start(spec: RunSpec, data_root: Path, folder: Path, resume: Resume | No
 def _begin(spec: RunSpec, data_root: Path, parent: RunRecord | None) -> _Run:
     data = _enter(spec, data_root)
     meter = BudgetMeter(spec.settings.budget(len(data.train), spec.track))
-    return _Run(spec, data_root, data, meter, parent=parent)
+    run = _Run(spec, data_root, data, meter, parent=parent)
+    if spec.settings.network.factory:
+        run.check_network()
+    return run
 
 
 def final_network(
@@ -352,6 +408,16 @@ def final_network(
     return run.trainer.live.full.eval(), outcome, run.status
 
 
+def _described(error: BaseException) -> str:
+    """Return type, place and text of an error of a method, in one line that can be stored."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    try:
+        text = str(error)
+    except Exception:  # its text is code of the method, too
+        text = "(no text)"
+    return one_line(f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {text}")
+
+
 def run_cell(
     spec: RunSpec,
     data_root: Path,
@@ -378,10 +444,17 @@ def run_cell(
     resume
         Where the state of the run is stored. If the run was interrupted, it goes on from there.
 
+    A method may do anything: its failure is a row, not a crash. A run that changed the state that
+    cells share (`pipelines.training.isolation`) has failed too, and the state is restored.
+
     Raises
     ------
     InputError
         If the cell cannot be run at all.
+    KeyboardInterrupt
+        After Ctrl-C.
+    Stopped, OutOfTime
+        If the process is asked to end, or the time limit has passed; see `resume`.
     BenchError
         If code of the cell was changed on disk after this process had imported it.
     """
@@ -394,19 +467,27 @@ def run_cell(
     run, outcome = _begin(spec, data_root, parent), None
     run.started_at, run.start_time = started_at, start_time
     run.on_epoch, run.resume = on_epoch, resume
+    shared = Shared.now()
     try:
-        if spec.track == "post-training" and checkpoints is not None:
-            run.start = _start(spec, run.data, data_root, checkpoints, resume)
-        run.identify(digest)
-        outcome = run.execute()
+        with no_exit():
+            if spec.track == "post-training" and checkpoints is not None:
+                run.start = _start(spec, run.data, data_root, checkpoints, resume)
+            run.identify(digest)
+            outcome = run.execute()
     except DivergedError as error:
         run.status, run.message = "diverged", str(error)
     except BudgetExceededError as error:
         run.status, run.message = "over-budget", str(error)
-    except Exception as error:  # a method may do anything: its failure is a row, not a crash
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(where.filename).name}:{where.lineno}"
-        run.status, run.message = "failed", f"{type(error).__name__} at {place}: {error}"
+    except (KeyboardInterrupt, Stopped, OutOfTime):
+        shared.restore()
+        raise
+    except BaseException as error:  # SystemExit, too
+        run.status, run.message = "failed", _described(error)
+    if changed := shared.restore():
+        run.status, outcome = "failed", None
+        run.message = one_line(
+            f"the run changed what all cells share: {', '.join(changed[:5])}; leave it as it is."
+        )
     training = run.trainer.result if run.trainer else None
     return RunRecord(
         run_id=spec.run_id,
@@ -427,4 +508,35 @@ def run_cell(
         interruptions=training.interruptions if training else 0,
         code_digest=digest,
         code_digest_end=code_digest(spec),
+    )
+
+
+def failed_record(spec: RunSpec, message: str, started_at: datetime) -> RunRecord:
+    """Return the record of a run whose process ended before its end.
+
+    Parameters
+    ----------
+    spec
+        The cell.
+    message
+        Why there is no outcome.
+    started_at
+        When the run started, with its time zone.
+    """
+    digest, seconds = code_digest(spec), (datetime.now(UTC) - started_at).total_seconds()
+    size = SOURCES[spec.settings.data].size.train
+    return RunRecord(
+        run_id=spec.run_id,
+        spec=spec,
+        status="failed",
+        message=message,
+        budget=spec.settings.budget(size, spec.track),
+        started_at=started_at,
+        train_seconds=0.0,
+        total_seconds=seconds,
+        environment=environment(
+            spec.threads, spec.settings.execution, find_device(spec.device), spec.settings.network
+        ),
+        code_digest=digest,
+        code_digest_end=digest,
     )

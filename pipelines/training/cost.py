@@ -25,7 +25,6 @@ from baselines.shared.masks import Masks
 from pipelines.networks.network import Network
 from pipelines.networks.stages import has_neurons
 from pipelines.records.outcome import PICOJOULE_AC, PICOJOULE_MAC, Cost, LayerCost
-from pipelines.settings.network import READOUT
 from pipelines.training.machine import clock
 
 
@@ -37,6 +36,9 @@ class ActivityCounter:
     ----------
     steps
         Time steps of a sample. A static input is counted once for each step.
+    network
+        Says which layers have neurons, and whether static inputs are repeated; None: as the
+        network of any layout.
 
     Attributes
     ----------
@@ -52,15 +54,22 @@ class ActivityCounter:
         Layer with neurons -> number of its neurons.
     fired
         Layer with neurons -> number of outputs that were not zero.
+    calls
+        Layer -> number of inputs of a sample, one for each time step.
+    sent
+        Layer with neurons -> number of outputs of each neuron for a sample.
     """
 
     steps: int
+    network: Network | None = None
     samples: int = field(default=0, init=False)
     active: dict[str, Tensor] = field(default_factory=dict, init=False)
     binary: dict[str, bool] = field(default_factory=dict, init=False)
     rate_sums: dict[str, float] = field(default_factory=dict, init=False)
     neurons: dict[str, int] = field(default_factory=dict, init=False)
     fired: dict[str, int] = field(default_factory=dict, init=False)
+    calls: dict[str, int] = field(default_factory=dict, init=False)
+    sent: dict[str, int] = field(default_factory=dict, init=False)
 
     @torch.no_grad()
     def add(self, activity: Mapping[str, tuple[Tensor, Tensor]]) -> None:
@@ -71,14 +80,18 @@ class ActivityCounter:
         activity
             Layer -> its input and output, each [T, B, ...]; a static input has T = 1.
         """
+        fires = has_neurons if self.network is None else self.network.has_neurons
+        repeats = self.network is None or self.network.repeats_static
         for name, (pre, post) in activity.items():
-            repeat = self.steps // pre.shape[0]  # a static input is shown at each step
+            repeat = self.steps // pre.shape[0] if repeats else 1  # static: shown at each step
+            self.calls[name] = pre.shape[0] * repeat
             active = (pre != 0).sum((0, 1), dtype=torch.float64) * repeat
             self.active[name] = self.active.get(name, torch.zeros_like(active)) + active
             spikes_only = bool(((pre == 0) | (pre == 1)).all())
             self.binary[name] = self.binary.get(name, True) and spikes_only
-            if has_neurons(name):
+            if fires(name):
                 fired = post != 0
+                self.sent[name] = post.shape[0]
                 rate = float(fired.double().mean()) * post.shape[1]
                 self.rate_sums[name] = self.rate_sums.get(name, 0.0) + rate
                 self.neurons[name] = post[0, 0].numel()
@@ -91,7 +104,7 @@ class ActivityCounter:
 
     def activation_sparsity(self) -> float:
         """Return the fraction of zeros among the outputs of all neurons, steps and samples."""
-        outputs = sum(self.neurons.values()) * self.steps * self.samples
+        outputs = sum(n * self.sent[name] for name, n in self.neurons.items()) * self.samples
         return (outputs - sum(self.fired.values())) / outputs
 
 
@@ -117,15 +130,36 @@ def fan_out(layer: nn.Module, weight: Tensor, input_shape: torch.Size) -> Tensor
     """
     existing = (weight != 0).double()
     if isinstance(layer, nn.Linear):
-        return existing.sum(0)
-    assert isinstance(layer, nn.Conv2d)
+        return existing.sum(0).expand(input_shape)
     # The gradient of a sum over all outputs adds up the weights that each input meets.
     inputs = torch.zeros(1, *input_shape, dtype=torch.float64, requires_grad=True)
-    outputs = functional.conv2d(
-        inputs, existing.cpu(), None, layer.stride, layer.padding, layer.dilation, layer.groups
-    )
+    outputs = _convolved(layer, inputs, existing.cpu())
     (fan,) = torch.autograd.grad(outputs.sum(), inputs)
     return fan[0]
+
+
+def _convolved(layer: nn.Module, inputs: Tensor, weight: Tensor) -> Tensor:
+    """Apply a convolution of any kind with other weights, and with zeros around the input."""
+    assert isinstance(layer, nn.modules.conv._ConvNd)
+    dims = len(layer.kernel_size)
+    if layer.transposed:
+        transposed = getattr(functional, f"conv_transpose{dims}d")
+        result: Tensor = transposed(
+            inputs,
+            weight,
+            None,
+            layer.stride,
+            layer.padding,
+            layer.output_padding,
+            layer.groups,
+            layer.dilation,
+        )
+        return result
+    convolve = getattr(functional, f"conv{dims}d")
+    convolved: Tensor = convolve(
+        inputs, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups
+    )
+    return convolved
 
 
 def operations(network: Network, counter: ActivityCounter) -> dict[str, tuple[int, float, float]]:
@@ -136,13 +170,12 @@ def operations(network: Network, counter: ActivityCounter) -> dict[str, tuple[in
     dict
         Layer -> (dense operations, mean effective MACs, mean effective ACs).
     """
-    modules = dict(network.named_modules())
     counts = {}
     for name, active in counter.active.items():
-        layer = modules[name]
+        layer = network.layer(name)
         weight = layer.weight
         assert isinstance(weight, Tensor)
-        dense = fan_out(layer, torch.ones_like(weight), active.shape).sum() * counter.steps
+        dense = fan_out(layer, torch.ones_like(weight), active.shape).sum() * counter.calls[name]
         effective = fan_out(layer, weight.detach(), active.shape).cpu() * active.cpu()
         per_sample = float(effective.sum()) / counter.samples
         macs, acs = (0.0, per_sample) if counter.binary[name] else (per_sample, 0.0)
@@ -202,6 +235,8 @@ def existing_parameters(network: nn.Module, structure: Structure, masks: Masks) 
 
 def timestep_sparsity(network: Network) -> float:
     """Return the fraction of silenced (unit, time step) pairs of a network."""
+    if not network.gates:
+        return 0.0
     units = sum(stage.weights.weight.shape[0] for stage in network.stages)
     silenced = sum(int((~gate).sum()) for gate in network.gates.values())
     return silenced / (units * network.steps)
@@ -209,7 +244,8 @@ def timestep_sparsity(network: Network) -> float:
 
 def connection_sparsity(network: nn.Module) -> float:
     """Return the fraction of zeros among the weights of all layers, the readout included."""
-    weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    kinds = (nn.modules.conv._ConvNd, nn.Linear)
+    weights = [m.weight for m in network.modules() if isinstance(m, kinds)]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     return zeros / sum(weight.numel() for weight in weights)
 
@@ -219,8 +255,10 @@ def membrane_updates(network: Network, counter: ActivityCounter) -> dict[str, in
 
     Updates of silenced neurons are counted, because these neurons still integrate their input.
     """
-    steps = counter.steps if network.spec.kind == "snn" else 0
-    return {name: counter.neurons.get(name, 0) * steps for name in counter.active}
+    return {
+        name: counter.neurons.get(name, 0) * counter.sent.get(name, 0) * network.updates(name)
+        for name in counter.active
+    }
 
 
 def measure(
@@ -247,7 +285,8 @@ def measure(
         Latencies after and before physical removal, as `latency` returns them, in ms.
     """
     counts = operations(network, counter)
-    densities = layer_densities(structure, masks) | {READOUT: 1.0}
+    whole = dict.fromkeys(counts, 1.0)  # the readout, and layers that are not pruned
+    densities = whole | layer_densities(structure, masks)
     rates = counter.firing_rates()
     updates = membrane_updates(network, counter)
     macs = sum(effective for _, effective, _ in counts.values())

@@ -14,6 +14,8 @@ from pipelines.records.record import Environment
 from pipelines.settings.network import Execution, NetworkSpec
 from pipelines.training.machine import device_name
 
+#: Plan of the network of a factory, which computes itself.
+MODULE = "module"
 #: A network of spiking neurons, where nothing is known about it.
 _ANY = NetworkSpec(kind="snn", layout="1FC")
 
@@ -35,7 +37,7 @@ def environment(
         device=device_name(device),
         threads=threads,
         precision=execution.precision,
-        plan=choose_plan(execution, network, device).name,
+        plan=MODULE if network.factory else choose_plan(execution, network, device).name,
         capability=torch.backends.cpu.get_cpu_capability(),
     )
 

@@ -68,7 +68,7 @@ def evaluate(network: Network, split: Samples, kind: Loss = "cross-entropy") -> 
     """
     training = network.training
     network.eval()
-    counter = ActivityCounter(network.steps)
+    counter = ActivityCounter(network.steps, network)
     classes, loss = network.classes, 0.0
     correct: list[Tensor] = []
     confusion = torch.zeros(classes**2, dtype=torch.long)

@@ -58,7 +58,7 @@ class ForwardPass:
     def _replayed(self, network: Network, inputs: Tensor, labels: Tensor) -> bool:
         """Whether this batch can be replayed; record the passes if it is time to."""
         possible = self.enabled and inputs.is_cuda and network.training and not network.gates
-        if not possible or not network.plan.replayable:
+        if not possible or not network.replayable:
             return False
         if network is not self.network:
             self.network, self.shape, self.recorded = network, None, None

@@ -64,9 +64,9 @@ class Extent:
         return [units if index is None else len(index) for index, units in rows]
 
     @property
-    def shares(self) -> list[float]:
-        """Part of the units of each layer with neurons that is there."""
-        return [n / x.shape[0] for n, x in zip(self.widths, self._firing, strict=True)]
+    def shares(self) -> dict[str, float]:
+        """Layer with neurons -> part of its units that is there."""
+        return {x.name: n / x.shape[0] for n, x in zip(self.widths, self._firing, strict=True)}
 
     @property
     def _firing(self) -> list[PrunableLayer]:

@@ -74,7 +74,7 @@ class NetworkProbe:
         kind: Loss = "cross-entropy",
     ) -> None:
         self.network = network
-        self.train = train
+        self._train = train  # a method gets its samples by `batches`, which charges them
         self.batch_size = batch_size
         self.meter = meter
         self.generator = generator
@@ -130,12 +130,12 @@ class NetworkProbe:
         return shadow.to(device=reference.device, dtype=reference.dtype)
 
     def _draw(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
-        rounds = range(-(-samples // len(self.train)))
-        orders = [torch.randperm(len(self.train), generator=self.generator) for _ in rounds]
+        rounds = range(-(-samples // len(self._train)))
+        orders = [torch.randperm(len(self._train), generator=self.generator) for _ in rounds]
         order = torch.cat([torch.empty(0, dtype=torch.long), *orders])[:samples]
-        order = order.to(self.train.device)
+        order = order.to(self._train.device)
         for batch in order.split(batch_sizes(samples, self.batch_size)):
-            inputs, labels = self.train.batch(batch)
+            inputs, labels = self._train.batch(batch)
             self._paid[id(labels)] = labels
             yield inputs, labels
 

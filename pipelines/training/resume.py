@@ -7,12 +7,14 @@ weights are those of a run without an interruption, to the last bit.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -30,6 +32,8 @@ from pipelines.training.trainer import Trainer
 
 #: Time between two resume points of a run, in s.
 EVERY = 300.0
+#: A second signal to end within this time is the first one, which reached the process twice, in s.
+TWICE = 1.0
 
 
 class Stopped(BaseException):
@@ -53,6 +57,8 @@ class Signals:
     def __init__(self) -> None:
         self.store = False
         self.ending: int | None = None
+        self._asked = 0.0
+        self._other: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -68,13 +74,28 @@ class Signals:
         if self.ending is not None and (kind is None or kind is Stopped):
             signal.raise_signal(self.ending)
 
+    @contextmanager
+    def passed_on(self, process: int) -> Iterator[None]:
+        """Pass signals on to another process, which notes them, too."""
+        self._other = process
+        try:
+            if self.store:
+                os.kill(process, self.ending or signal.SIGUSR1)
+            yield
+        finally:
+            self._other = None
+
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.ending is not None and number in self.ENDING:
+            if time.monotonic() - self._asked < TWICE:
+                return
             self._restore()
             signal.raise_signal(number)
         self.store = True
         if number in self.ENDING:
-            self.ending = number
+            self.ending, self._asked = number, time.monotonic()
+        if self._other is not None:
+            os.kill(self._other, number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -41,7 +41,7 @@ class SynopsMeter:
         shadow = self._shadow
         shadow.load_state_dict(self.network.state_dict())
         masks.project(shadow)
-        counter = ActivityCounter(shadow.steps)
+        counter = ActivityCounter(shadow.steps, shadow)
         with torch.no_grad():
             counter.add(shadow.run(self._inputs)[1])
         with torch.enable_grad():  # the fan-out of a convolution is a gradient

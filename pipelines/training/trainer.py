@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from pipelines.settings.workload import Recipe
 from pipelines.training.budget import BudgetMeter
 from pipelines.training.evaluation import evaluate
 from pipelines.training.graph_replay import ForwardPass
+from pipelines.training.guard import charged
 from pipelines.training.live_shrink import LiveNetwork
 from pipelines.training.machine import clock
 from pipelines.training.schedule import RateSchedule
@@ -143,6 +145,7 @@ class Trainer:
             structure,
             partial(make_optimizer, recipe=recipe),
             enabled=network.execution.live_shrink
+            and network.shrinks
             and bool(structure.groups)
             and not pruner.info.regrows,
         )
@@ -281,7 +284,8 @@ class Trainer:
             group["lr"] = rate
         loss, activity = self.forward(live.network, inputs, labels)
         if self.pruner.info.needs_activity:
-            self.pruner.observe(live.activity(activity))
+            with self._guard():
+                self.pruner.observe(live.activity(activity))
         self.total += loss.detach() * len(labels)
         if loss.device.type == "cpu":  # on a GPU, reading the loss would wait for the device
             require_finite(loss.item(), self.meter)
@@ -289,7 +293,8 @@ class Trainer:
         if self.pruner.info.needs_gradients:
             live.sync()
             live.spread_gradients()
-            self.pruner.gradients()
+            with self._guard():
+                self.pruner.gradients()
         live.optimizer.step()
         self._prune()
 
@@ -311,7 +316,10 @@ class Trainer:
             return None
         require_finite(self.total.item(), self.meter)  # masks of NaN weights mean nothing
         self.live.sync()
-        masks = self.pruner.masks(self.meter.progress)
+        with self._guard():
+            masks = self.pruner.masks(self.meter.progress)
+        if masks is not None:
+            masks.require_boolean()
         if masks is not None and self.on_masks is not None:
             self.on_masks(self.meter.progress)
         self.live.load()
@@ -322,7 +330,11 @@ class Trainer:
         if type(self.pruner).penalty is Pruner.penalty:
             return None
         self.live.sync()
-        return self.pruner.penalty()
+        with self._guard():
+            return self.pruner.penalty()
+
+    def _guard(self) -> AbstractContextManager[None]:
+        return charged(self.live.full, self.meter)
 
     def _add_point(self, loss: float) -> None:
         """Add a point to the curve: evaluate the network on the validation split."""
@@ -331,7 +343,7 @@ class Trainer:
         require_finite(validation.loss, self.meter)  # the last step may have made weights NaN
         rates = validation.activity.firing_rates()
         # Units that live shrink removed are silent, but count in the dense network.
-        share = dict(zip(rates, live.extent.shares, strict=True))
+        share = live.extent.shares
         self.result.curve.append(
             EpochPoint(
                 samples=self.meter.spent,
@@ -339,7 +351,7 @@ class Trainer:
                 validation_accuracy=validation.accuracy,
                 validation_loss=_rounded(validation.loss),
                 density=_rounded(self.structure.density(live.masks)),
-                firing_rate=_rounded(sum(rates[n] * share[n] for n in rates) / len(rates)),
+                firing_rate=_rounded(sum(rates[n] * share.get(n, 1.0) for n in rates) / len(rates)),
                 learning_rate=_rounded(self.rates.rate(self.meter.progress)),
                 seconds=self.result.seconds,
             )

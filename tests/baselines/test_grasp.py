@@ -34,8 +34,8 @@ def test_temperature_divides_class_scores_and_samples_are_charged_twice() -> Non
     scores = pruner.weight_scores()
     assert probe.meter.phases == {"saliency": 16}
     weights = list(pruner.layer_weights().values())
-    logits = net.train()(probe.train.inputs) / 10.0
-    loss = functional.cross_entropy(logits, probe.train.labels, reduction="sum")
+    logits = net.train()(probe._train.inputs) / 10.0
+    loss = functional.cross_entropy(logits, probe._train.labels, reduction="sum")
     flow = torch.autograd.grad(loss, weights, create_graph=True)
     norm = sum(((g * g).sum() for g in flow), torch.zeros(()))
     half = torch.autograd.grad(0.5 * norm, weights)

@@ -24,7 +24,7 @@ def test_score_is_weight_times_gradient_of_a_training_step(kind: str) -> None:
     pruner = Snip(samples=8)
     net, probe = begin_with_probe(pruner, 0.5, kind=kind)
     scores = pruner.weight_scores()
-    loss = functional.cross_entropy(net.train()(probe.train.inputs), probe.train.labels)
+    loss = functional.cross_entropy(net.train()(probe._train.inputs), probe._train.labels)
     loss.backward()
     for name, weight in pruner.layer_weights().items():
         assert weight.grad is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
+
 import snntorch as snn
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,6 @@ from tests.helpers.user_networks import (
     STEPS,
     Residual,
     Tutorial,
-    count_hooks,
 )
 
 
@@ -22,7 +22,8 @@ def find_emitters(network: nn.Module, readout: str, x: Tensor) -> dict[str, Emit
     kinds = (nn.Conv2d, nn.Linear)
     names = [n for n, m in network.named_modules() if isinstance(m, kinds) and n != readout]
     with undisturbed(network):
-        return emitters(network, names, lambda: network(x))
+        found = emitters(network, names, lambda: network(x))
+    return {name: places[0] for name, places in found.items()}
 
 
 def test_residual_network() -> None:
@@ -67,7 +68,7 @@ def test_loop_over_time_inside_the_network() -> None:
     assert found == {"conv1": Emitter("lif1", every, 4), "fc1": Emitter("lif2", every, 4)}
 
 
-def test_a_layer_without_a_neuron_module_is_refused() -> None:
+def test_a_layer_without_a_neuron_module_is_seen_by_its_reader() -> None:
     class Functional(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -79,19 +80,29 @@ def test_a_layer_without_a_neuron_module_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.readout(self.relu(self.hidden(functional.relu(self.first(x)))))
 
-    network = Functional()
-    with pytest.raises(ValueError, match=r"'first' reaches no neuron module: put nn\.ReLU, snn"):
-        attach(network, DPAP(), example=torch.randn(1, 4), readout="readout")
-    assert count_hooks(network) == 0
+    network, x = Functional(), torch.randn(3, 4)
+    once = frozenset({0})
+    assert find_emitters(network, "readout", x) == {
+        "first": Emitter("hidden", once, 1, reads=True),
+        "hidden": Emitter("relu", once, 1),
+    }
+    handle = attach(network, DPAP(), example=x, readout="readout")
+    seen: list[Any] = []
+    handle.pruner.observe = seen.append  # type: ignore[method-assign]
+    network(x)
+    handle.update(0.1)
+    wanted = functional.relu(network.first(x)).detach()
+    torch.testing.assert_close(seen[0]["first"][1][0], wanted)
 
 
-def test_neurons_with_a_parameter_per_unit_are_refused() -> None:
-    network = nn.Sequential(nn.Linear(4, 6), snn.Leaky(torch.rand(6)), nn.Linear(6, 2))
-    with pytest.raises(ValueError, match=r"'1\.beta' has 6 entries"):
-        attach(
-            network,
-            DPAP(),
-            example=torch.randn(1, 4),
-            readout="2",
-            forward=lambda net, x: net[2](net[1](net[0](x))[0]),
-        )
+def test_declared_neurons() -> None:
+    class Step(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x > 0).float()
+
+    network = nn.Sequential(nn.Linear(4, 6), Step(), nn.Linear(6, 2))
+    x = torch.randn(1, 4)
+    with undisturbed(network):
+        by_type = emitters(network, ["0"], lambda: network(x), (Step,))
+        by_path = emitters(network, ["0"], lambda: network(x), ("1",))
+    assert by_type["0"][0] == by_path["0"][0] == Emitter("1", frozenset({0}), 1)

@@ -20,7 +20,7 @@ from pipelines.boards.params import Params, read_density
 from pipelines.cli.main import app
 from pipelines.common.errors import BenchError
 from pipelines.export.rerun import RECORD_FOLDERS
-from pipelines.methods.catalogue import canonical
+from pipelines.methods.catalogue import canonical, infos
 from pipelines.settings.spec import SYNOPS
 from tests.helpers.documents import Command
 from tests.helpers.paths import ROOT
@@ -261,7 +261,7 @@ def reason(command: Command, params: Params) -> str:
     if command.marker:
         return command.marker
     if command.kind == "python" and command.page == "docs/loop.md":
-        return "tests/dpap/test_attachment.py runs it, and looks at what it leaves"
+        return "tests/dpap/attachment/test_handle.py runs it, and looks at what it leaves"
     if command.kind != "shell":
         return ""
     if command.synopsis:
@@ -294,9 +294,17 @@ def _reason_of_dpap_bench(words: Sequence[str], params: Params) -> str:
         return "takes minutes: all canaries"
     if asked.get("everything"):
         return "takes hours: every method"
-    if any(params.size(board) > MAX_CELLS for board in boards if board in params.boards):
+    if any(_size(params, board) > MAX_CELLS for board in boards if board in params.boards):
         return "a board of many cells"
     return ""
+
+
+def _size(params: Params, board: str) -> int:
+    """Cells of a board, without those of methods that the page makes."""
+    grid, known_names = params.boards[board], infos()
+    baselines = [n for n in grid.baselines if canonical(n.partition(":")[0]) in known_names]
+    known = grid.model_copy(update={"baselines": tuple(baselines)})
+    return sum(1 for _ in known.places(params.workloads))
 
 
 #: Program -> why tests do not run it.

@@ -31,6 +31,7 @@ SHORT = {
     "epochs: 15": "epochs: 1",
     "data: fashion-tuning": "data: digits",
     "epochs: 3\n": "epochs: 1\n",
+    "epochs: 6\n": "epochs: 1\n",
     "settings: 10": "settings: 2",
     "rungs: [2, 5, 8]": "rungs: [1]",
     "[100, 101, 102, 103, 104, 105, 106, 107]": "[100]",

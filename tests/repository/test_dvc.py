@@ -161,6 +161,17 @@ def test_larger_pipelines_run_in_the_project_folder() -> None:
         assert stage.get("do", stage)["wdir"] == "../../.."
 
 
+def test_an_empty_file_of_locks_is_removed_and_no_other(tmp_path: Path) -> None:
+    lock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    command = ["make", "--silent", "--file", str(ROOT / "Makefile"), "unlock"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    lock.parent.mkdir(parents=True)
+    for content in ("{}", ""):
+        lock.write_text(content)
+        subprocess.run(command, cwd=tmp_path, check=True)
+        assert lock.exists() == bool(content)
+
+
 def covered(file: str, places: set[str]) -> bool:
     """Whether a file is one of the places or in one of them."""
     return any(file == place or file.startswith(f"{place}/") for place in places)

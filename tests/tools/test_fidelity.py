@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from baselines.shared.info import Quantity
+from baselines.shared.quantity import Quantity
 from pipelines.authoring.fidelity import Findings
 from pipelines.common.errors import BenchError
 from pipelines.methods.catalogue import infos

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.common.archives import unpack_together
-from pipelines.common.errors import BenchError
+from pipelines.common.errors import BenchError, InputError
 from pipelines.data.download import RemoteFile
 from pipelines.data.events import EVENT, Binning, Events, in_order
 from pipelines.data.splits import Indices, Split, TrainingData, digest, stratified
@@ -82,7 +83,7 @@ class TonicSet:
 
     def archives(self) -> list[RemoteFile]:
         """Archives with the addresses and checksums that tonic knows."""
-        kind = self._class()
+        kind = self.found()
         if ALL in self.counts:
             return [RemoteFile(kind.filename, f"md5:{kind.file_md5}", (kind.url,))]
         found = []
@@ -104,7 +105,8 @@ class TonicSet:
     def load_test(self, folder: Path, binning: Binning) -> Split:
         """Read the test split; called only by `pipelines.training.evaluation`."""
         part = self._part(folder, TEST)
-        chosen = self._cut(part.labels)[0] if self.test else np.arange(len(part.labels))
+        own = self._test(part.labels)
+        chosen = self._cut(part.labels)[0] if own else np.arange(len(part.labels))
         return part.split(chosen, binning)
 
     def recording(self, folder: Path, number: int) -> tuple[int, Events]:
@@ -125,9 +127,19 @@ class TonicSet:
         at = int(visible[number])
         return int(part.labels[at]), part.events(at)
 
+    def _validation(self, labels: NDArray[np.int64]) -> int:
+        """Number of recordings of the validation split."""
+        return self.validation
+
+    def _test(self, labels: NDArray[np.int64]) -> int:
+        """Number of recordings of the test split, if there is no official one."""
+        return self.test
+
     def _cut(self, labels: NDArray[np.int64]) -> list[Indices]:
         """Recordings of the test split if there is no official one, of validation and of train."""
-        sizes = (self.test, self.validation) if self.test else (self.validation,)
+        size = self._validation(labels)
+        test = self._test(labels)
+        sizes = (test, size) if test else (size,)
         parts = stratified(self.name, labels, sizes)
         if self.splits and digest(parts) != self.splits:
             raise BenchError(
@@ -138,7 +150,7 @@ class TonicSet:
 
     def _part(self, folder: Path, part: str) -> _Part:
         """Open an official part, or all recordings if there are no parts."""
-        kind = self._class()
+        kind = self.found()
         if not (folder / self.kind).is_dir():
             raise BenchError(f"{folder / self.kind} is missing; run: dpap-bench fetch {self.name}")
         # A class that takes the files as they are instead of downloading them again.
@@ -148,7 +160,7 @@ class TonicSet:
         with _reading(f"{folder / self.kind} is damaged", advice):
             found = _Part(self, local(str(folder), **arguments), advice)
             labels = found.labels
-        wanted = self.counts.get(part) or self.counts[ALL]
+        wanted = self.counts.get(part) or self.counts.get(ALL) or len(labels)
         if len(labels) != wanted or not set(labels.tolist()) <= set(range(self.classes)):
             raise BenchError(
                 f"{folder / self.kind} has {len(labels)} recordings of {len(set(labels.tolist()))} "
@@ -156,12 +168,25 @@ class TonicSet:
             )
         return found
 
-    def _class(self) -> Any:
-        """The class in `tonic.datasets`."""
+    def found(self) -> Any:
+        """Return the class in `tonic.datasets`.
+
+        Raises
+        ------
+        InputError
+            If there is no such class.
+        """
+        module = self._imported()
+        if not hasattr(module, self.kind):
+            raise InputError(f"tonic.datasets has no class '{self.kind}'; correct its name.")
+        return getattr(module, self.kind)
+
+    def _imported(self) -> Any:
+        """The module `tonic.datasets`."""
         try:
             for module in self.needs:
                 importlib.import_module(module)
-            return getattr(importlib.import_module("tonic.datasets"), self.kind)
+            return importlib.import_module("tonic.datasets")
         except ImportError as error:
             raise BenchError(
                 f"{self.name} needs a package that is missing ({error}); install it with: "
@@ -235,6 +260,43 @@ def _events(raw: Any) -> Events:
             raise ValueError(f"{field} of an event is out of range")
         events[field] = raw[field]
     return in_order(events)
+
+
+@dataclass(frozen=True)
+class AnySet(TonicSet):
+    """A data set of which only tonic knows the size; a tenth of its recordings is for validation.
+
+    Without an official test part, a fifth of the recordings is for the test.
+    """
+
+    def _validation(self, labels: NDArray[np.int64]) -> int:
+        return max(1, len(labels) // 10)
+
+    def _test(self, labels: NDArray[np.int64]) -> int:
+        return len(labels) // 5 if ALL in self.counts else 0
+
+
+def any_set(kind: str) -> AnySet:
+    """Return a data set by the name of its class in ``tonic.datasets``.
+
+    Raises
+    ------
+    BenchError
+        If tonic is not installed.
+    InputError
+        If tonic has no such class, or it does not say what a classification set must say.
+    """
+    found = TonicSet(kind, kind, (1, 1), 0, {ALL: 0}, validation=0).found()
+    sensor, classes = getattr(found, "sensor_size", None), getattr(found, "classes", None)
+    if not isinstance(sensor, tuple) or len(sensor) != 3 or classes is None:
+        raise InputError(
+            f"tonic.datasets.{kind} does not say sensor_size and classes; write a factory of the "
+            "data set instead."
+        )
+    parts = {TRAIN: 0, TEST: 0} if "train" in signature(found).parameters else {ALL: 0}
+    width, height, polarities = sensor
+    name = f"tonic:{kind}"
+    return AnySet(name, kind, (height, width), len(classes), parts, 0, polarities=polarities)
 
 
 #: tonic's archives: one recording for each class and trial; users are split as by the authors.

@@ -42,6 +42,8 @@ def history(record: RunRecord) -> History | None:
     if source is None or not moments:
         return None
     layout = record.spec.settings.network.layout
+    if not layout:  # the network of a factory
+        return None
     shapes = dict(weight_shapes(layout, source.size.shape, source.size.classes))
     del shapes[READOUT]
     chain = "[" not in layout  # each layer reads the one before it

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from baselines.shared.info import Granularity
 from pipelines.common.errors import BenchError, first_fault
-from pipelines.common.yaml import read_yaml
+from pipelines.common.yaml import load_yaml
 from pipelines.settings.layout import parse_layout
 from pipelines.settings.network import NAMED
 
@@ -135,8 +134,6 @@ def load_published(path: Path) -> Published:
     if not path.exists():
         return Published()
     try:
-        return Published.model_validate(read_yaml(path.read_text()))
-    except yaml.YAMLError as error:
-        raise BenchError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+        return Published.model_validate(load_yaml(path))
     except ValidationError as error:
         raise BenchError(f"{path}: {first_fault(error)}") from error

@@ -198,7 +198,9 @@ def _correct(records: Sequence[RunRecord]) -> Correct | None:
     """Collect the items that were right; None if a record does not say it."""
     if not records:
         return None
-    items = SOURCES[records[0].spec.settings.data].size.test
+    items = _test_samples(records)
+    if items is None:
+        return None
     packed = {}
     for record in records:
         text = record.outcome.correct if record.outcome else None
@@ -207,6 +209,19 @@ def _correct(records: Sequence[RunRecord]) -> Correct | None:
             return None
         packed[record.spec.seed] = bits
     return Correct(packed, items)
+
+
+def _test_samples(records: Sequence[RunRecord]) -> int | None:
+    """Number of test samples; that of a data set of the user's own is in its confusion matrix."""
+    source = SOURCES.get(records[0].spec.settings.data)
+    if source is not None:
+        return source.size.test
+    found = {
+        sum(map(sum, record.outcome.confusion))
+        for record in records
+        if record.outcome and record.outcome.confusion
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def of_one_machine(records: Sequence[RunRecord]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pipelines.boards.coverage import Coverage
@@ -11,6 +12,11 @@ from pipelines.report.formats.table import Table
 
 #: What a partial board must not be used for.
 PARTIAL = "Means and ranks may change when the missing cells are computed; do not publish it."
+
+
+def escape(text: str) -> str:
+    """Escape the text of a cell: it ends no cell and no line, and is no HTML."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split("\n"))).replace("|", r"\|")
 
 
 def to_markdown(
@@ -45,7 +51,7 @@ def partial_markdown(covered: Coverage) -> str:
 def table_markdown(table: Table) -> str:
     """Write one table with aligned columns."""
     header = [column.title for column in table.columns]
-    body = [[column.text(row) for column in table.columns] for row in table.rows]
+    body = [[escape(column.text(row)) for column in table.columns] for row in table.rows]
     header, *body = align([header, *body])
     lines = [header, ["-" * len(cell) for cell in header], *body]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

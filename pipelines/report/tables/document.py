@@ -167,8 +167,14 @@ def to_csv(rows: Sequence[Row]) -> str:
     flat = [_line(row) for row in rows]
     writer = csv.DictWriter(buffer, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows({name: _cell(value) for name, value in line.items()} for line in flat)
     return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula."""
+    text = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if text else value
 
 
 #: Fields of a row that are estimates.

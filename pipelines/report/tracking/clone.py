@@ -12,7 +12,7 @@ import msgspec
 from filelock import FileLock
 
 from pipelines.common.errors import BenchError
-from pipelines.common.files import atomic_file
+from pipelines.common.files import atomic_file, read_small_file
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def find_clone(root: Path) -> Clone:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name("clone.lock")):
         try:
-            file = msgspec.json.decode(path.read_bytes(), type=_File)
+            file = msgspec.json.decode(read_small_file(path), type=_File)
         except FileNotFoundError:
             return Clone(_write(path))
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BenchError(
                 f"{path} is not the id of a clone ({error}); delete it: the next command makes a "
                 "new one."

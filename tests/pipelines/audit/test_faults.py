@@ -112,6 +112,19 @@ def test_losses_copied_to_another_seed_are_found(folder: Path) -> None:
     assert "but the same training losses as" in found(folder)
 
 
+@pytest.mark.parametrize(("epochs", "factor", "is_found"), [(5, 1.0005, True), (5, 1.01, False)])
+def test_losses_almost_copied_to_another_seed_are_found(
+    folder: Path, epochs: int, factor: float, is_found: bool
+) -> None:
+    record = read_record(first(folder))
+    losses = [replace(record.curve[0], samples=number + 1) for number in range(epochs)]
+    moved = [replace(point, train_loss=point.train_loss * factor) for point in losses]
+    spec = replace(record.spec, seed=7)
+    Store(folder).write(replace(record, curve=losses))
+    Store(folder).write(replace(record, spec=spec, run_id=spec.run_id, curve=moved))
+    assert ("but the same training losses as" in found(folder)) == is_found
+
+
 def test_a_record_in_the_wrong_folder_is_found(folder: Path) -> None:
     path = first(folder)
     path.rename(folder / path.name)

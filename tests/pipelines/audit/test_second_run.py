@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pipelines.audit.second_run import draw, second_run
+from pipelines.audit.second_run import draw, run_again, second_run, second_runs
 from pipelines.boards.params import Params
+from pipelines.common.errors import BenchError
 from pipelines.engines.engine import run_cells
 from pipelines.records.files import read_record
 from pipelines.records.record import RunRecord
@@ -16,6 +17,7 @@ from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
 from pipelines.settings.tolerance import TOLERANCE
 from pipelines.settings.workload import Workload
+from tests.helpers.paths import ROOT
 
 
 @pytest.fixture
@@ -89,6 +91,15 @@ def test_a_record_of_a_device_that_is_not_here_is_not_drawn(
     store.write(replace(record, spec=elsewhere, run_id=elsewhere.run_id))
     files = sorted(store.root.rglob("*.json"))
     assert len(files) == 2
-    assert all(draw(files) == store.path(record.spec) for _ in range(10))
-    assert draw([store.path(elsewhere)]) is None
+    assert all(draw(files) == [store.path(record.spec)] for _ in range(10))
+    assert draw([store.path(elsewhere)]) == []
     assert read_record(store.path(elsewhere)).spec.device == "cuda"
+
+
+def test_a_second_run_that_takes_too_long_is_given_up(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = min((ROOT / "results" / "boards" / "quick" / "records" / "digits-snn").rglob("*.json"))
+    monkeypatch.setattr("pipelines.audit.second_run.LIMIT", 0.3)
+    with pytest.raises(BenchError, match="no cell that was drawn ended within"):
+        list(second_runs([path], [path], lambda _, record: run_again(record, root)))

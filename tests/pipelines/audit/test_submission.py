@@ -144,6 +144,27 @@ def _add_a_trial(folder: Path) -> None:
     seal_folder(folder)
 
 
+def _add_a_seed(folder: Path) -> None:
+    """Add a record of a seed that the board has not."""
+    record = read_record(min((folder / "records").rglob("*.json")))
+    spec = replace(record.spec, seed=7)
+    losses = [replace(point, train_loss=2 * point.train_loss) for point in record.curve]
+    Store(folder / "records").write(replace(record, spec=spec, run_id=spec.run_id, curve=losses))
+    seal_folder(folder)
+
+
+def _set_in_a_record(field: str, value: int) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        path = min((folder / "records").rglob("*.json"))
+        document = json.loads(path.read_text())
+        spec = document["spec"]
+        (spec["settings"]["recipe"] if field == "epochs" else spec)[field] = value
+        path.write_text(json.dumps(document))
+        seal_folder(folder)
+
+    return edit
+
+
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a seed left out": (_leave_out_a_seed, "promises digits-ann magnitude structured density 0.5"),
     "controls left out": (_leave_out_controls, "promises digits-ann magnitude-shuffled"),
@@ -156,19 +177,19 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "other options": (
         _edit_manifest(lambda manifest: manifest["methods"][METHOD].update(updates=7)),
-        "promises digits-ann magnitude",
+        "has other methods of magnitude than params.yaml and methods.yaml here",
     ),
     "other tuned values": (
         _edit_manifest(
             lambda manifest: manifest.update(tuned={METHOD: {"ann": {"hybrid": {"updates": 7}}}})
         ),
-        "promises digits-ann magnitude hybrid",
+        "has other tuned of magnitude than",
     ),
     "other values at one granularity": (
         _edit_manifest(
             lambda manifest: manifest.update(granularities={METHOD: {"hybrid": {"updates": 7}}})
         ),
-        "promises digits-ann magnitude hybrid",
+        "has other granularities of magnitude than",
     ),
     "other source": (
         _edit_manifest(
@@ -188,6 +209,13 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         _edit_manifest(lambda manifest: manifest.clear()),
         "is not a valid manifest: board: Field req",
     ),
+    "a cell more": (_add_a_seed, "is a cell that the board does not ask for"),
+    "other threads": (
+        _edit_manifest(lambda manifest: manifest["compute"].update(threads=2)),
+        "but params.yaml here has",
+    ),
+    "200,000 threads": (_set_in_a_record("threads", 200_000), "spec.threads"),
+    "10^9 epochs": (_set_in_a_record("epochs", 10**9), "epochs"),
     "a trial": (_add_a_trial, "is no run of magnitude; leave it out."),
 }
 
@@ -254,3 +282,46 @@ def test_records_with_faults_are_not_packed(
         in capsys.readouterr().out
     )
     assert not (home / FILE).exists()
+
+
+def test_other_files_in_results_are_no_records(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = home / "results"
+    count = len(list(results.rglob("*.json")))
+    for name in (
+        "lineage.json",
+        "canaries/x.json",
+        "tuning/x.json",
+        "boards/quick/leaderboard.json",
+    ):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).write_text("{}")
+    for folder in ("results", "results/boards", "results/boards/quick"):
+        capsys.readouterr()
+        assert call(monkeypatch, "verify", folder, "--no-rerun") == 0
+        assert f"{count} records: no fault" in capsys.readouterr().out
+
+
+def test_a_method_that_breaks_the_contract_is_not_submitted(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "pipelines.authoring.check.faults", lambda *_: [("hybrid", "is not what it says.")]
+    )
+    assert call(monkeypatch, "submit", "--method", METHOD, "--to", FILE) == 1
+    assert f"submission.json: {METHOD} (hybrid): is not what" in capsys.readouterr().out
+    assert not (home / FILE).exists()
+
+
+def test_records_that_would_be_replaced_are_named(
+    packed: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = min((home / "results").rglob("*.json"))
+    before = path.read_text().replace('"status": "ok"', '"status":  "ok"')
+    path.write_text(before)
+    capsys.readouterr()
+    assert call(monkeypatch, "verify", FILE, "--no-rerun", "--take-in") == 1
+    err = capsys.readouterr().err
+    assert f"1 records here would be replaced: {path.relative_to(home)};" in err
+    assert path.read_text() == before

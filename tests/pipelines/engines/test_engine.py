@@ -50,3 +50,13 @@ def test_a_full_disk_stops_a_sweep_and_finished_cells_are_kept(
     with pytest.raises(BenchError, match="free some space"):
         next(runs)
     assert [record.spec for _, record in store.records()] == cells[:1]
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_a_cell_trains(
+    cells: list[RunSpec], tmp_path: Path
+) -> None:
+    (tmp_path / "results").touch()
+    store = Store(tmp_path / "results" / "records")
+    nowhere = tmp_path / "no data, so that no cell can train"
+    with pytest.raises(BenchError, match="a folder that you may write to"):
+        next(run_cells(cells[:1], nowhere, store, "serial", 1))

@@ -245,7 +245,9 @@ print(*sorted(loaded - set(parts_of(kind_of(spec)))))
     methods = ("baselines/", "dpap/")  # the registry imports them all
     setup = ("pipelines/boards/", "pipelines/common/yaml.py")  # `load_params`
     gpu = ("pipelines/kernels/gpu/", "pipelines/networks/plans/fused_gpu.py")  # unused on a CPU
-    bookkeeping = tuple(f"pipelines/records/{name}.py" for name in ("digest", "lineage", "syntax"))
+    bookkeeping = tuple(
+        f"pipelines/records/{name}.py" for name in ("digest", "lineage", "syntax", "user_modules")
+    )
     bookkeeping += ("pipelines/settings/rules.py", "pipelines/methods/catalogue.py")
     known = (*methods, *setup, *gpu, *bookkeeping)
     assert not [name for name in missed if not name.startswith(known)]

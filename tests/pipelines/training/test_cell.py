@@ -165,17 +165,20 @@ def test_an_overrun_becomes_a_row(
     assert record.spent == {"saliency": 0, "training": 64}
 
 
-def test_registry_refuses_two_methods_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plug_in_with_the_name_of_another_method_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Entry:
-        module, dist = "other", None
+        module, dist, value = "other", None, "other:Other"
 
         @staticmethod
         def load() -> type[Pruner]:
             return type("Other", (Bad,), {"info": PrunerInfo("dense", "x.", "y", ("none",))})
 
     monkeypatch.setattr(pipelines.methods.registry, "entry_points", lambda group: [Entry()])
-    with pytest.raises(ValueError, match="two methods are named 'dense'"):
-        pipelines.methods.registry.methods.__wrapped__()
+    found = pipelines.methods.registry.methods.__wrapped__()
+    assert found["dense"].__module__ == "baselines.dense"
+    assert "plug-in other:Other is left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("granularity", ["structured", "unstructured"])

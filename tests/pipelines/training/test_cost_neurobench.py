@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import snntorch as snn
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipelines.networks.initial import build_network
 from pipelines.networks.network import Network
 from pipelines.networks.plans.step import one_step
 from pipelines.settings.network import NetworkSpec
 from pipelines.training.cost import ActivityCounter, connection_sparsity, operations
+from tests.helpers.own_workloads import own_workload
 
 pytest.importorskip(
     "neurobench",
@@ -99,7 +100,7 @@ def theirs(network: Network, inputs: Tensor) -> dict[str, float]:
 
 def ours(network: Network, inputs: Tensor) -> dict[str, float]:
     """Our figures, under the names of NeuroBench."""
-    counter = ActivityCounter(STEPS)
+    counter = ActivityCounter(network.steps, network)
     for batch in inputs.split(4, dim=inputs.dim() - 4):
         counter.add(network.run(batch)[1])
     counts = operations(network, counter).values()
@@ -159,3 +160,38 @@ def test_silenced_steps_differ_in_activation_sparsity_only(network: Network) -> 
     assert totals(our) == totals(their)
     assert totals(our)[1] < totals(before)[1]
     assert our["zeros"] > their["zeros"]
+
+
+class Whole(NeuroBenchModel):
+    """Wraps the module of a factory, which NeuroBench calls as the harness does."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def __call__(self, data: Tensor) -> Tensor:
+        """Return class scores of images."""
+        scores: Tensor = self.network(data)
+        return scores
+
+    def __net__(self) -> nn.Module:
+        """Return the module that has the layers."""
+        return self.network
+
+
+@pytest.mark.parametrize("name", ["stepped", "looped"])
+def test_counts_of_a_factorys_network_agree_to_the_integer(name: str) -> None:
+    network = build_network(own_workload(name).network, (1, 4, 4), 3, 0).eval()
+    halve(network)
+    images = torch.rand(SAMPLES, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+    model = Whole(network)
+    data = ((images - 1 / 3).clamp(min=0), torch.zeros(SAMPLES))
+    model.register_hooks()
+    try:
+        with torch.no_grad():
+            their = dict(SynapticOperations()(model, model(data[0]), data))
+    finally:
+        model.cleanup_hooks()
+    our = ours(network, data[0])
+    assert totals(our) == totals(their)
+    assert all(total > 0 for total in totals(our))

@@ -169,7 +169,7 @@ def test_a_shortcut_has_the_width_of_the_layer_that_it_adds_to() -> None:
     units = {g.name: torch.arange(g.size) % 2 == 0 for g in structure.groups}
     extent = Extent(structure, units)
     assert extent.widths == [4, 4, 4, 5, 5, 10], "of the layers with neurons"
-    assert extent.shares == [4 / 8, 4 / 7, 4 / 8, 5 / 10, 5 / 10, 10 / 20]
+    assert [*extent.shares.values()] == [4 / 8, 4 / 7, 4 / 8, 5 / 10, 5 / 10, 10 / 20]
     small = network("residual ann").narrowed(extent.widths)
     assert small.layout == "4C3-MP2-[4C3-4C3]-[5C3s2-5C3]-10FC"
     for name, parameter in network("residual ann").named_parameters():

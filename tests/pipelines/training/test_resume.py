@@ -212,7 +212,7 @@ def test_a_killed_run_goes_on_from_its_last_resume_point(
     assert timeless(record) == timeless(whole)
 
 
-class Killed(BaseException):
+class Killed(Stopped):
     pass
 
 

@@ -1,0 +1,1 @@
+"""Networks and data sets of your own: factories that workloads of params.yaml name."""

@@ -1,0 +1,1 @@
+"""Findings: sentences about the records of boards, and verdicts on published claims."""
