@@ -145,7 +145,11 @@ class _Run:
             }
 
     def _times(self) -> dict[str, Any]:
-        return {"started_at": self.started_at.isoformat(), "seconds": self.seconds}
+        return {
+            "started_at": self.started_at.isoformat(),
+            "seconds": self.seconds,
+            "random": _global_random(self.data.device).get_state(),
+        }
 
     def _interrupted(self) -> Trainer | None:
         """Return the training loop of the run that was interrupted, if there is one."""
@@ -190,6 +194,8 @@ class _Run:
             self._synops_target(network),
         )
         if spec.settings.network.factory:
+            seed = stream(spec.seed, "passes").initial_seed()
+            _global_random(self.data.device).manual_seed(seed)  # for dropout
             anew = packed is None
             self._rehearse(cast("OwnNetwork", network), pruner, context, anew=anew)
         values: dict[str, Any] | None = None
@@ -214,6 +220,7 @@ class _Run:
             go_on(trainer, values)
             self.started_at = datetime.fromisoformat(values["times"]["started_at"])
             self.earlier = values["times"]["seconds"]
+            _global_random(self.data.device).set_state(values["times"]["random"])
         return trainer
 
     def execute(self) -> Outcome:
@@ -292,8 +299,10 @@ class _Run:
 
     def _warm_up(self) -> None:
         """Run a copy of the network once, so that the clock does not time first-call work."""
-        copy = self._network()
+        generator, copy = _global_random(self.data.device), self._network()
+        state = generator.get_state()
         copy(self.data.train.batch(slice(self.spec.recipe.batch_size))[0]).sum().backward()
+        generator.set_state(state)
 
     def _beside_parent(self, cost: Cost) -> Cost:
         """Count the density of a small network in weights of the dense one."""
@@ -306,6 +315,13 @@ class _Run:
 def has_time(data: TrainingData) -> bool:
     """Whether the samples of a data set have a time axis."""
     return data.validation.batch(slice(1))[0].dim() == 5
+
+
+def _global_random(device: torch.device) -> torch.Generator:
+    """Return the generator that modules of a factory draw from, such as dropout."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator
 
 
 def _probe_of(network: Network) -> type[NetworkProbe]:

@@ -22,7 +22,7 @@ from pipelines.authoring.mask_rules import ContractError
 from pipelines.authoring.rehearsal import Rehearsal
 from pipelines.authoring.run_rules import goes_on
 from pipelines.boards.params import Params
-from pipelines.data import load_training
+from pipelines.data import fetch, load_training
 from pipelines.data.splits import Split, TrainingData
 from pipelines.engines.task import run_and_store
 from pipelines.methods.registry import method, methods
@@ -34,6 +34,7 @@ from pipelines.settings.workload import Workload
 from pipelines.training.cell import run_cell
 from pipelines.training.resume import Resume, Signals, Stopped
 from pipelines.training.trainer import Trainer
+from tests.helpers.own_workloads import own_cell, own_workload
 
 #: Methods with all kinds of state: tensors, generators, an optimizer, objects, running means.
 FAST = ("deep_r", "dpap", "upr")
@@ -187,6 +188,31 @@ def test_a_run_that_is_stopped_twice_ends_in_the_record_of_one_that_is_not(
     assert record.train_seconds is not None
     assert record.total_seconds is not None
     assert 0 < record.train_seconds < record.total_seconds
+
+
+@pytest.mark.parametrize(
+    ("granularity", "density", "options"),
+    [("structured", 0.22, {"hidden": 64}), ("unstructured", 0.5, {"dropout": 0.3})],
+)
+def test_the_network_of_a_factory_goes_on(
+    tmp_path: Path, granularity: str, density: float, options: dict[str, Any]
+) -> None:
+    """After live shrink, and with dropout, which draws from the global generator."""
+    workload = own_workload(network_fields={"options": options})
+    fetch(workload.data, tmp_path)
+    spec, path = own_cell(workload, "magnitude", granularity, density), tmp_path / "point"
+    whole = run_cell(spec, tmp_path)
+    assert whole.status == "ok", whole.message
+    torch.manual_seed(1)
+    steps = sum(whole.spent.values()) // spec.recipe.batch_size
+    stopping = Stopping(path, stop_at=steps * 7 // 8)
+    with pytest.raises(Stopped):
+        run_cell(spec, tmp_path, resume=stopping)
+    assert stopping.shrunk == (granularity == "structured")
+    torch.manual_seed(2)
+    record = run_cell(spec, tmp_path, resume=Resume(path))
+    assert record.interruptions == 1
+    assert timeless(record) == timeless(whole)
 
 
 @pytest.mark.slow
