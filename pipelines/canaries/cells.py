@@ -33,7 +33,7 @@ from pipelines.records.digest import PACKAGES, Kind, kind_of
 from pipelines.records.lineage import needs
 from pipelines.settings.augmentation import Augmentation
 from pipelines.settings.network import ARTIFICIAL, Execution, NetworkSpec, spiking_neurons
-from pipelines.settings.spec import EMERGENT, SYNOPS, RunSpec
+from pipelines.settings.spec import EMERGENT, SPATIO_TEMPORAL, SYNOPS, RunSpec
 from pipelines.settings.workload import FineTuning, Frames, Recipe, Workload
 
 #: Method of the canaries of workloads, and its granularity.
@@ -189,7 +189,7 @@ def _of_method(about: PrunerInfo) -> Iterator[Canary]:
         yield _cell(f"{name} {main} ann", workload(ARTIFICIAL, plan="folded"), name, main)
     if "post-training" in about.tracks:
         yield _cell(f"{name} {last} post-training", images, name, last, track="post-training")
-    if about.aims_at_synops:
+    if about.aims_at_synops and main != SPATIO_TEMPORAL:
         aim: dict[str, Any] = {"density": SYNOPS, "synops": TARGET_SYNOPS}
         yield _cell(f"{name} {main} SynOps", images, name, main, **aim)
     # Where a choice needs single weights, a method that prunes units too can have them.
