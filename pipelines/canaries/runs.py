@@ -77,8 +77,8 @@ def _in_order(specs: Iterable[RunSpec], store: Store, data_root: Path) -> Iterat
 def files_run(canaries: Sequence[Canary], data_root: Path) -> set[str]:
     """Return the files of our packages of which some canary ran a function, in this process.
 
-    It runs one canary of each method, one that aims at SynOps, and all of workloads, but only one of
-    those post-training.
+    It runs one canary of each method, one that aims at SynOps, and all of workloads, but only one
+    of those post-training.
     """
     of_methods = [one.spec for one in reversed(canaries) if one.of_method]
     methods = {spec.method: spec for spec in of_methods}
