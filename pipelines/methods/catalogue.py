@@ -62,7 +62,8 @@ def _source(kind: type) -> str:
 
 def of_plugin(name: str) -> bool:
     """Whether a method belongs to another distribution; False if there is no such method."""
-    return bool(where := source(canonical(name))) and not Path(where).suffix
+    where = source(canonical(name))
+    return where != "" and where == Path(where).name  # a module, not a path of this repository
 
 
 def canonical(name: str) -> str:

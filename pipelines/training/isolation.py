@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,10 +166,15 @@ def _name(owner: Any) -> str:
 
 @contextmanager
 def no_exit() -> Iterator[None]:
-    """Let `os._exit`, which ends the process without a word, raise SystemExit instead."""
-    leave = os._exit
+    """Let `os._exit`, which ends the process without a word, raise SystemExit instead.
+
+    Other threads may end the process, such as one that watches the process that started this one.
+    """
+    leave, thread = os._exit, threading.get_ident()
 
     def refuse(status: int) -> NoReturn:
+        if threading.get_ident() != thread:
+            leave(status)
         raise SystemExit(status)
 
     os._exit = refuse
