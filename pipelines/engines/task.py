@@ -89,7 +89,7 @@ def _run_alone(spec: RunSpec, data_root: Path, store: Store) -> RunRecord:
             "of memory?); finished cells are kept. Run the same command again."
         )
     return sent or failed_record(
-        spec, f"the method ended its process with status {process.exitcode}.", started_at
+        spec, data_root, f"the method ended its process with status {process.exitcode}.", started_at
     )
 
 
