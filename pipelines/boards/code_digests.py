@@ -11,8 +11,8 @@ from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
 from pipelines.common.files import atomic_file
 from pipelines.common.yaml import load_yaml
-from pipelines.methods.catalogue import canonical, infos, source
-from pipelines.records.digest import PACKAGES, Kind, data_digest, joint_digest, kind_of
+from pipelines.methods.catalogue import canonical, infos, of_plugin
+from pipelines.records.digest import Kind, data_digest, joint_digest, kind_of
 from pipelines.settings.own_data import own_data
 
 #: The file, below the project's folder.
@@ -67,15 +67,11 @@ def _kinds(params: Params, name: str) -> dict[str, set[Kind]]:
     return found
 
 
-def _is_ours(name: str) -> bool:
-    return source(name).split("/")[0] in PACKAGES
-
-
 def _not_on_board(params: Params) -> dict[str, set[Kind]]:
     """Return the kinds that methods of this repository would have on `OPEN_BOARD`, by name."""
     board = params.board(OPEN_BOARD)
     there = {canonical(name.partition(":")[0]) for name in board.methods}
-    others = tuple(name for name in infos() if name not in there and _is_ours(name))
+    others = tuple(name for name in infos() if name not in there and not of_plugin(name))
     extended = board.model_copy(update={"baselines": (*board.baselines, *others)})
     boards = {**params.boards, OPEN_BOARD: extended}
     kinds = _kinds(params.model_copy(update={"boards": boards}), OPEN_BOARD)

@@ -27,13 +27,13 @@ from pydantic import BaseModel, ValidationError
 from baselines.shared.info import Granularity, PrunerInfo
 from pipelines.common.errors import InputError
 from pipelines.methods.admission import refusal
-from pipelines.methods.catalogue import infos, source
+from pipelines.methods.catalogue import infos, of_plugin
 from pipelines.methods.registry import make, method
-from pipelines.records.digest import PACKAGES, Kind, kind_of
+from pipelines.records.digest import Kind, kind_of
 from pipelines.records.lineage import needs
 from pipelines.settings.augmentation import Augmentation
 from pipelines.settings.network import ARTIFICIAL, Execution, NetworkSpec, spiking_neurons
-from pipelines.settings.spec import EMERGENT, SYNOPS, RunSpec
+from pipelines.settings.spec import EMERGENT, SPATIO_TEMPORAL, SYNOPS, RunSpec
 from pipelines.settings.workload import FineTuning, Frames, Recipe, Workload
 
 #: Method of the canaries of workloads, and its granularity.
@@ -136,18 +136,13 @@ def choices(annotation: Any, default: Any) -> Iterator[Any]:
 
 def all_canaries() -> list[Canary]:
     """Return the whole set; every parent of a control is in it, before the control."""
-    ours = [about for about in infos().values() if _is_ours(about.name)]
+    ours = [about for about in infos().values() if not of_plugin(about.name)]
     found = [one for about in ours for one in _of_method(about)]
     found += _of_workloads()
     found += _of_settings()
     found += _controls(ours)
     assert len({one.name for one in found}) == len(found)
     return found
-
-
-def _is_ours(name: str) -> bool:
-    """Whether a method is of this project; plug-ins have no canaries."""
-    return source(name).split("/")[0] in PACKAGES and source(name).endswith(".py")
 
 
 def _cell(
@@ -189,7 +184,7 @@ def _of_method(about: PrunerInfo) -> Iterator[Canary]:
         yield _cell(f"{name} {main} ann", workload(ARTIFICIAL, plan="folded"), name, main)
     if "post-training" in about.tracks:
         yield _cell(f"{name} {last} post-training", images, name, last, track="post-training")
-    if about.aims_at_synops:
+    if about.aims_at_synops and main != SPATIO_TEMPORAL:
         aim: dict[str, Any] = {"density": SYNOPS, "synops": TARGET_SYNOPS}
         yield _cell(f"{name} {main} SynOps", images, name, main, **aim)
     # Where a choice needs single weights, a method that prunes units too can have them.

@@ -77,12 +77,15 @@ def _in_order(specs: Iterable[RunSpec], store: Store, data_root: Path) -> Iterat
 def files_run(canaries: Sequence[Canary], data_root: Path) -> set[str]:
     """Return the files of our packages of which some canary ran a function, in this process.
 
-    It runs one canary of each method and all of workloads, but only one of those post-training.
+    It runs one canary of each method, one that aims at SynOps, and all of workloads, but only one
+    of those post-training.
     """
-    methods = {one.spec.method: one.spec for one in reversed(canaries) if one.of_method}
+    of_methods = [one.spec for one in reversed(canaries) if one.of_method]
+    methods = {spec.method: spec for spec in of_methods}
+    aimed = [spec for spec in of_methods if spec.synops is not None][:1]
     workloads = [one.spec for one in canaries if not one.of_method]
     later = [spec for spec in workloads if spec.track == "post-training"]
-    specs = [*methods.values(), *(spec for spec in workloads if spec not in later[1:])]
+    specs = [*methods.values(), *aimed, *(spec for spec in workloads if spec not in later[1:])]
     names: set[str] = set()
 
     def note(frame: FrameType, event: str, argument: object) -> None:

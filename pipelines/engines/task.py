@@ -132,7 +132,7 @@ def _compute_alone(task: Task, signals: Signals) -> RunRecord | None:
         return run_alone(partial(_compute, task), signals, longest)
     except EndedError as error:
         message = f"the method ended its process with status {error}."
-        return failed_record(task.spec, message, started_at)
+        return failed_record(task.spec, task.data_root, message, started_at)
 
 
 def _compute(

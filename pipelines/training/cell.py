@@ -20,7 +20,7 @@ from baselines.shared.contract import PruneContext, Pruner, SynopsTarget
 from baselines.shared.dependency_graph import remove_units, surviving_steps
 from pipelines.common.errors import InputError, one_line
 from pipelines.data import load_training
-from pipelines.data.catalogue import SOURCES, without_test_split
+from pipelines.data.catalogue import size_of, without_test_split
 from pipelines.data.events import binning_of
 from pipelines.data.splits import TrainingData
 from pipelines.methods.admission import check
@@ -527,20 +527,20 @@ def run_cell(
     )
 
 
-def failed_record(spec: RunSpec, message: str, started_at: datetime) -> RunRecord:
+def failed_record(spec: RunSpec, data_root: Path, message: str, started_at: datetime) -> RunRecord:
     """Return the record of a run whose process ended before its end.
 
     Parameters
     ----------
-    spec
-        The cell.
+    spec, data_root
+        As for `run_cell`.
     message
         Why there is no outcome.
     started_at
         When the run started, with its time zone.
     """
     digest, seconds = code_digest(spec), (datetime.now(UTC) - started_at).total_seconds()
-    size = SOURCES[spec.settings.data].size.train
+    size = size_of(spec.settings.data, data_root).train
     return RunRecord(
         run_id=spec.run_id,
         spec=spec,

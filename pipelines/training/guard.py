@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import nn
 
 from pipelines.training.budget import BudgetMeter
+
+#: Whether the passes of this block are charged already.
+_paid = ContextVar("paid", default=False)
+
+
+@contextmanager
+def paid() -> Iterator[None]:
+    """Charge no samples in this block: the probe has charged them."""
+    token = _paid.set(True)
+    try:
+        yield
+    finally:
+        _paid.reset(token)
 
 
 @contextmanager
@@ -34,7 +48,7 @@ def charged(network: nn.Module, meter: BudgetMeter) -> Iterator[None]:
 
 def _hook(meter: BudgetMeter) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
     def charge(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and not _paid.get():
             meter.charge(len(inputs[0]), "saliency")
 
     return charge

@@ -35,6 +35,8 @@ _THEIRS = (
     torch.optim.Adam,
     torch.optim.AdamW,
 )
+for _optimizer in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+    _optimizer([torch.zeros(1)])  # PyTorch replaces `step` of a class when it makes the first one
 _CALLABLE = (types.FunctionType, types.BuiltinFunctionType, type, property, classmethod)
 #: Hooks that every module of the process calls.
 _HOOKS = tuple(name for name in vars(modules) if name.startswith("_global_") and "hooks" in name)

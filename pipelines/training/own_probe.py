@@ -12,6 +12,7 @@ from torch.func import functional_call
 from dpap.attachment.copies import copy_of
 from dpap.attachment.probe import LoopProbe
 from pipelines.networks.own import OwnNetwork
+from pipelines.training.guard import paid
 from pipelines.training.loss import loss_of
 from pipelines.training.probe import NetworkProbe
 
@@ -28,7 +29,8 @@ class OwnProbe(NetworkProbe):
 
     def linear(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         """Scores of the network without neurons and batch norm."""
-        return self._loop.linear(_samples_first(inputs), parameters)
+        with paid():
+            return self._loop.linear(_samples_first(inputs), parameters)
 
     @cached_property
     def _loop(self) -> LoopProbe:
@@ -46,10 +48,12 @@ class OwnProbe(NetworkProbe):
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.eval()
         borrowed = dict(self.network.named_parameters()) | dict(parameters or {})
-        return cast(Tensor, functional_call(shadow, borrowed, (inputs,)))
+        with paid():
+            return cast(Tensor, functional_call(shadow, borrowed, (inputs,)))
 
     def _per_example(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[str, Tensor]]:
-        return self._loop.per_example(_samples_first(inputs), labels)
+        with paid():
+            yield from self._loop.per_example(_samples_first(inputs), labels)
 
 
 def _samples_first(inputs: Tensor) -> Tensor:

@@ -305,6 +305,7 @@ class Trainer:
         asked_at = self.meter.progress if self.meter.phases["training"] else 0.0
         masks = self._masks()
         if masks is not None:
+            masks.require_boolean()
             self.recorder.add(masks, asked_at)
         self.live.prune(masks, self.meter.progress)
         if self.rates.restart(self.meter.progress):
@@ -318,8 +319,6 @@ class Trainer:
         self.live.sync()
         with self._guard():
             masks = self.pruner.masks(self.meter.progress)
-        if masks is not None:
-            masks.require_boolean()
         if masks is not None and self.on_masks is not None:
             self.on_masks(self.meter.progress)
         self.live.load()

@@ -34,6 +34,10 @@ class FakeTensor(torch.Tensor):
 
     held: Tensor
 
+    def untyped_storage(self) -> torch.UntypedStorage:
+        """Return the storage of the held tensor, which views share."""
+        return self.held.untyped_storage()
+
     @staticmethod
     def __new__(cls, held: Tensor) -> FakeTensor:
         claimed = torch.Tensor._make_wrapper_subclass(

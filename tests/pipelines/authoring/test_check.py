@@ -173,7 +173,7 @@ def test_a_broken_rule_is_named(data: TrainingData, changes: dict[str, Any], sen
     bad = type("Bad", (Bad,), {"__doc__": "Breaks a rule.", "__module__": __name__} | changes)
     told = [text for _, text in faults(bad, OPTIONS, data) if "methods.yaml" not in text]
     assert told
-    assert all(sentence in text for text in told)
+    assert all(sentence in text for text in told), told
 
 
 def test_faults_name_their_case(data: TrainingData) -> None:

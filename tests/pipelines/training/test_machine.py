@@ -209,7 +209,7 @@ def prune_own_loop(device: str) -> list[torch.Tensor]:
         optimizer.step()
         handle.update((step + 1) / 20, optimizer)
     assert handle.density == pytest.approx(0.3, abs=0.01)
-    handle.compact()
+    # No `compact`: parameters of the fake device cannot change their shapes.
     return [p.detach().cpu() for p in network.parameters()]
 
 

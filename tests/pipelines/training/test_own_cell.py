@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pipelines.audit.plausibility import contradictions
 from pipelines.records.record import RunRecord
 from pipelines.settings.spec import RunSpec
 from pipelines.settings.workload import Workload
-from pipelines.training.cell import final_network, run_cell
+from pipelines.training.cell import failed_record, final_network, run_cell
 from pipelines.training.trainer import Trainer
 from tests.helpers.own_workloads import own_cell, own_workload
 
@@ -92,6 +93,14 @@ def test_methods_get_activity_and_saliency(method: str, granularity: str, root: 
     record = run_cell(own_cell(own_workload(), method, granularity, options=options), root)
     assert record.status in ("ok", "off-target"), record.message
     assert record.outcome
+
+
+def test_a_run_whose_process_ended_has_the_budget_of_its_own_data(root: Path) -> None:
+    spec = own_cell(own_workload(), "dense", "none", 1.0)
+    record = failed_record(spec, root, "the process ended.", datetime.now(UTC))
+    finished = run_cell(spec, root)
+    assert finished.status == "ok", finished.message
+    assert (record.status, record.budget) == ("failed", finished.budget)
 
 
 def test_a_network_that_loops_over_events(root: Path) -> None:

@@ -95,9 +95,12 @@ def test_samples_are_charged_before_they_are_seen_and_for_every_pass() -> None:
 
 
 def test_no_sample_comes_twice_before_all_came_once() -> None:
-    found = probe(network("ann"), samples=20)
+    net = network("ann")
+    train = torch.randn(20, *net.input_shape, generator=torch.Generator().manual_seed(0))
+    split, draw = Split(train, torch.arange(20) % 3), torch.Generator().manual_seed(1)
+    found = NetworkProbe(net, split, 8, BudgetMeter(10**6), draw)
     seen = torch.cat([inputs for inputs, _ in found.batches(30)]).flatten(1)
-    places = [(found.train.inputs.flatten(1) == row).all(1).nonzero().item() for row in seen]
+    places = [(train.flatten(1) == row).all(1).nonzero().item() for row in seen]
     assert sorted(places[:20]) == list(range(20))
     assert len(set(places[20:])) == 10
     assert not list(found.batches(0))
