@@ -14,7 +14,6 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NoReturn
 
 import torch
@@ -93,7 +92,6 @@ class Shared:
     @classmethod
     def now(cls) -> Shared:
         """Return the present state."""
-        _use_optimizers()
         return cls(
             settings={name: read() for name, (read, _) in _SETTINGS.items()},
             switches={
@@ -148,13 +146,6 @@ class Shared:
             if os.environ.get(name) != value:
                 os.environ[name] = value
                 yield name
-
-
-@cache
-def _use_optimizers() -> None:
-    """Make one optimizer of each class: torch replaces ``step`` of a class at its first use."""
-    for kind in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
-        kind([torch.zeros(1)])
 
 
 def _owners() -> Iterator[Any]:
