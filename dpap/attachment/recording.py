@@ -106,7 +106,8 @@ class Hook:
     """
 
     def __init__(self, note: Callable[[tuple[Any, ...], Any], None] | None = None) -> None:
-        self.note = note
+        # Not as decorators: `disable` imports the compiler, which takes as long as all of torch.
+        self.note = note and torch.compiler.disable(torch.no_grad()(note))
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return Hook, ()
@@ -114,12 +115,10 @@ class Hook:
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
         return Hook()
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         """Record without gradients."""
         if self.note is not None:
-            with torch.no_grad():
-                self.note(arguments, output)
+            self.note(arguments, output)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ says where the others are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pipelines.data.catalogue import SOURCES
 from pipelines.records.outcome import PICOJOULE_AC, PICOJOULE_MAC, LayerCost
@@ -30,14 +30,17 @@ def _layers(record: RunRecord) -> dict[str, LayerCost] | None:
     return record.outcome.cost.layers
 
 
-def _repeats(record: RunRecord, layer: str) -> int:
-    """How many times the loop charges one computation of a layer: T if its input is static."""
-    settings, layers = record.spec.settings, _layers(record)
-    if settings.frames is not None or settings.network.kind == "ann" or not layers:
-        return 1
-    if settings.network.factory:  # each call of a layer is charged as it comes
-        return 1
-    return settings.network.time_steps if layer == next(iter(layers)) else 1
+def _charged(record: RunRecord, layers: dict[str, LayerCost]) -> Iterator[tuple[LayerCost, int]]:
+    """Yield each layer, and how often the loop charges one computation: T if its input is static.
+
+    Each call of a layer of a factory's network is charged as it comes.
+    """
+    settings, repeats = record.spec.settings, 1
+    if settings.frames is None and settings.network.kind != "ann" and not settings.network.factory:
+        repeats = settings.network.time_steps
+    for layer in layers.values():
+        yield layer, repeats
+        repeats = 1
 
 
 def _analogue(record: RunRecord, layer: LayerCost) -> bool:
@@ -52,7 +55,7 @@ def flops_static_once(record: RunRecord) -> float | None:
     layers = _layers(record)
     if layers is None:
         return None
-    return 2 * sum(x.dense_operations / _repeats(record, name) for name, x in layers.items())
+    return 2 * sum(x.dense_operations / repeats for x, repeats in _charged(record, layers))
 
 
 def effective_macs_static_once(record: RunRecord) -> float | None:
@@ -60,7 +63,7 @@ def effective_macs_static_once(record: RunRecord) -> float | None:
     layers = _layers(record)
     if layers is None:
         return None
-    return sum(x.effective_macs / _repeats(record, name) for name, x in layers.items())
+    return sum(x.effective_macs / repeats for x, repeats in _charged(record, layers))
 
 
 def synops_static_once(record: RunRecord) -> float | None:
@@ -68,7 +71,7 @@ def synops_static_once(record: RunRecord) -> float | None:
     layers = _layers(record)
     if layers is None:
         return None
-    return sum(x.effective_acs / _repeats(record, name) for name, x in layers.items())
+    return sum(x.effective_acs / repeats for x, repeats in _charged(record, layers))
 
 
 def energy_static_once(record: RunRecord) -> float | None:
@@ -91,8 +94,8 @@ def energy_dense_macs(record: RunRecord) -> float | None:
     if layers is None or acs is None:
         return None
     macs = sum(
-        x.dense_operations / _repeats(record, name)
-        for name, x in layers.items()
+        x.dense_operations / repeats
+        for x, repeats in _charged(record, layers)
         if _analogue(record, x)
     )
     return _nanojoule(macs, acs)
