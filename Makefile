@@ -89,13 +89,13 @@ docs: $(STAMP) ## build the documentation into build/docs; a broken link is an e
 check: lint types canaries test slow ## run all checks of continuous integration
 
 bench: $(STAMP) ## measure speed; write docs/performance.md and pipelines/kernels/README.md
-	@mkdir -p results/local
+	@mkdir -p build
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist --benchmark-columns=median \
-	  --ignore tests/perf/test_kernels.py --benchmark-json=results/local/benchmarks.json
-	$(BIN)/python -m tools.speed_page results/local/benchmarks.json docs
+	  --ignore tests/perf/test_kernels.py --benchmark-json=build/benchmarks.json
+	$(BIN)/python -m tools.speed_page build/benchmarks.json docs
 	$(BIN)/python -m pytest tests/perf/test_kernels.py -q -p no:xdist --benchmark-columns=median \
-	  --benchmark-json=results/local/kernels.json
-	$(BIN)/python -m tools.kernel_page results/local/kernels.json
+	  --benchmark-json=build/kernels.json
+	$(BIN)/python -m tools.kernel_page build/kernels.json
 
 picture: $(STAMP) ## draw the pictures of README.md and docs/ (after make repro)
 	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/
