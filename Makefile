@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium unlock repro test slow lint types faults canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
+.PHONY: help setup venv-module chromium unlock repro test slow exhaustive lint types faults canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -62,10 +62,13 @@ repro: $(STAMP) unlock ## compute a board with DVC, fill MLflow, print the best 
 	@dpap-bench report --board $(BOARD) --show
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -n 2 -q -m "not slow" --ignore=tests/perf
+	$(BIN)/python -m pytest -n 2 -q -m "not slow and not exhaustive" --ignore=tests/perf
 
 slow: $(STAMP) ## run the slow tests, such as the whole pipeline at a small size
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --ignore=tests/perf
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --durations=20 --ignore=tests/perf
+
+exhaustive: $(STAMP) ## run tests with thousands of random examples
+	$(BIN)/python -m pytest -n 2 -q -m exhaustive
 
 lint: $(STAMP) ## check format and rules by ruff, and the layers of .importlinter
 	ruff format --check .
