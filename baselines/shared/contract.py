@@ -9,6 +9,8 @@ A method is a dataclass whose fields are its hyper-parameters. The training loop
     observe    after every forward pass, if ``info.needs_activity``
     penalty    before every backward pass
     gradients  after every backward pass, if ``info.needs_gradients``
+    state_dict, load_state_dict
+               when a run is interrupted, and when it goes on; few methods override them
 
 The training loop does everything else: it owns the optimizer, applies the masks to the weights
 and to the optimizer state, counts the budget, removes pruned units and evaluates the network.
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -322,6 +324,25 @@ class Pruner:
             Share of the training budget that is spent, in [0, 1].
         """
         raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a run must store so that it can go on after an interruption.
+
+        These are all attributes but the network and the context. They may be numbers, texts,
+        tensors, arrays, random generators, optimizers, objects of classes of the method's package,
+        and lists, dictionaries, tuples and sets of all of these. A method that keeps anything else
+        between two training steps, such as a lambda or an iterator, leaves it out here and makes
+        it again in `load_state_dict`.
+        """
+        return {n: v for n, v in vars(self).items() if n not in ("network", "context")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, instead of `begin`.
+
+        ``self.network`` and ``self.context`` are set; the network has the weights of the moment at
+        which the state was stored only when this function has returned.
+        """
+        vars(self).update(state)
 
     def fidelity(self) -> tuple[Quantity, ...]:
         """Return figures of the run by which the method is what its name says.

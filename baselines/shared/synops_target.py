@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -78,6 +78,14 @@ class SynopsTarget:
             self.density = self._search(synops, last)
             generator.set_state(state)
         return self.density
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what a run must store so that it can go on after an interruption."""
+        return {"density": self.density, "searched": self.searched}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Take over what `state_dict` returned."""
+        self.density, self.searched = state["density"], state["searched"]
 
     def _search(self, synops: Callable[[float], float], last: bool) -> float:
         """Search by trials, from the density of the last search on.

@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import baselines
 from baselines.shared.contract import Granularity, Pruner
 from pipelines.authoring import class_rules, run_rules
 from pipelines.authoring.mask_rules import ContractError
-from pipelines.authoring.rehearsal import Kind, Rehearsal, rehearse
+from pipelines.authoring.rehearsal import Kind, Rehearsal, Target, rehearse
 from pipelines.data.splits import TrainingData
 from pipelines.methods.registry import method as find_method
 from pipelines.methods.registry import methods
-from pipelines.settings.spec import SPATIO_TEMPORAL
+from pipelines.networks.initial import stream
+from pipelines.records.stored_values import Packed
+from pipelines.settings.spec import SPATIO_TEMPORAL, SYNOPS
 
-#: Granularity, kind of network, and target density. Density None: the method finds its own.
-Case = tuple[Granularity, Kind, float | None]
+#: Granularity, kind of network, and target.
+Case = tuple[Granularity, Kind, Target]
 #: Target density of the rehearsals.
 DENSITY = 0.4
 
@@ -76,12 +80,21 @@ def cases(method: type[Pruner]) -> list[Case]:
     return found
 
 
+def synops_cases(method: type[Pruner]) -> list[Case]:
+    """Return the cases in which a method aims at SynOps; empty if it cannot."""
+    if not method.info.aims_at_synops:
+        return []
+    return [(one, "snn", SYNOPS) for one in method.info.granularities if one != SPATIO_TEMPORAL]
+
+
 def rehearse_case(
     method: type[Pruner],
     options: dict[str, Any],
     case: Case,
     data: TrainingData,
     noise: int = 0,
+    store_at: int | None = None,
+    state: Packed | None = None,
 ) -> Rehearsal:
     """Rehearse one case.
 
@@ -90,11 +103,13 @@ def rehearse_case(
     method, options
         The method and its hyper-parameters.
     case
-        Granularity, kind of network and target density. Without a target, training is longer.
+        Granularity, kind of network and target. Without a target, training is longer.
     data
         Training data of the digits.
     noise
         Seed of the global random generators, on which results must not depend.
+    store_at, state
+        Where to store the state of the run, or the state that it goes on from; see `rehearse`.
 
     Returns
     -------
@@ -107,7 +122,9 @@ def rehearse_case(
         If the method raises an error, or returns masks that do not fit the network.
     """
     epochs = 6 if case[2] is None else 2
-    return rehearse(method, options, *case, data, epochs=epochs, noise=noise)
+    return rehearse(
+        method, options, *case, data, epochs=epochs, noise=noise, store_at=store_at, state=state
+    )
 
 
 def faults(
@@ -138,9 +155,11 @@ def faults(
         where = f"{granularity} on {kind}" + ("" if target else ", its own density")
         try:
             rehearsal = rehearse_case(method, options or {}, case, data)
-            again = (
-                rehearse_case(method, options or {}, case, data, noise=1) if kind == "snn" else None
-            )
+            again = rest = None
+            if kind == "snn":
+                step = interruption(method, case)
+                again = rehearse_case(method, options or {}, case, data, noise=1, store_at=step)
+                rest = rehearse_case(method, options or {}, case, data, state=again.state)
         except ContractError as error:
             yield where, str(error)
             continue
@@ -148,6 +167,25 @@ def faults(
             yield from _broken(where, run_rule, rehearsal)
         if again is not None and not rehearsal.drew:
             yield from _broken(where, run_rules.repeats, rehearsal, again)
+            yield from _broken(where, run_rules.goes_on, again, rest)
+
+    for case in synops_cases(method):
+        where = f"{case[0]} on {case[1]}, target SynOps"
+        try:
+            step = interruption(method, case)
+            whole = rehearse_case(method, options or {}, case, data, store_at=step)
+            rest = rehearse_case(method, options or {}, case, data, state=whole.state)
+        except ContractError as error:
+            yield where, str(error)
+            continue
+        if not whole.drew:
+            yield from _broken(where, run_rules.goes_on, whole, rest)
+
+
+def interruption(method: type[Pruner], case: Case) -> int:
+    """Number of the step before which a rehearsal is interrupted: a random one of the first 25."""
+    generator = stream(0, f"interruption:{method.info.name}:{case}")
+    return int(torch.randint(1, 25, (1,), generator=generator))
 
 
 def _broken(where: str, rule: Callable[..., None], *subjects: Any) -> Iterator[tuple[str, str]]:

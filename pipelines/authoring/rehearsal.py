@@ -15,21 +15,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.shared.contract import Granularity, PruneContext, Pruner
+from baselines.shared.contract import Granularity, PruneContext, Pruner, SynopsTarget
 from baselines.shared.groups import Structure
 from baselines.shared.masks import Masks
 from pipelines.authoring.mask_rules import ContractError, require_fit
 from pipelines.data.splits import TrainingData
 from pipelines.networks.initial import build_network, build_structure, stream
 from pipelines.networks.network import Network
+from pipelines.records.stored_values import Packed, StateError
 from pipelines.settings.network import NetworkSpec
+from pipelines.settings.spec import SYNOPS
 from pipelines.settings.workload import Recipe
 from pipelines.training.budget import BudgetExceededError, BudgetMeter
 from pipelines.training.probe import NetworkProbe
+from pipelines.training.resume import begin_again, go_on, state_of
 from pipelines.training.schedule import learning_rate
+from pipelines.training.synops_meter import SynopsMeter
 from pipelines.training.trainer import Trainer
 
 Kind = Literal["snn", "ann", "residual snn"]
+#: Target density; or ``synops``: the target is a number of SynOps. None: the method finds its own.
+Target = float | Literal["synops"] | None
+#: Target SynOps of a rehearsal, as a share of those of the initial network.
+SYNOPS_SHARE = 0.5
 #: Layouts of the tiny networks. The residual one has a block with an identity shortcut, and one
 #: with a projection shortcut.
 _LAYOUT = "6C3-MP2-8C3-MP2-12FC"
@@ -53,7 +61,7 @@ class Rehearsal:
     granularity
         What the method was asked to remove.
     target
-        Target density; None: the method finds its own.
+        As for `rehearse`.
     structure
         Prunable layers and unit groups of the network.
     meter
@@ -64,16 +72,22 @@ class Rehearsal:
         Number of samples that the method passed through its network without the probe.
     drew
         Global random generators from which numbers were drawn: ``torch``, ``random``, ``numpy``.
+    weights
+        Parameters and buffers of the dense network at the end.
+    state
+        State of the run before the step that was asked for.
     """
 
     kind: Kind
     granularity: Granularity
-    target: float | None
+    target: Target
     structure: Structure
     meter: BudgetMeter
     masks: list[Masks] = field(default_factory=list)
     uncharged: int = 0
     drew: tuple[str, ...] = ()
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    state: Packed | None = None
 
     @property
     def density(self) -> float:
@@ -89,6 +103,16 @@ class _WatchedTrainer(Trainer):
     """The training loop of the harness; it records the masks, and stops if they do not fit."""
 
     rehearsal: Rehearsal
+    steps = 0
+
+    def store_at(self, step: int | None) -> None:
+        """Store the state of the run once, before a step."""
+        if self.steps == step:
+            try:
+                self.rehearsal.state = state_of(self).copy()
+            except StateError as error:
+                raise ContractError(str(error)) from error
+        self.steps += 1
 
     def _masks(self) -> Masks | None:
         masks = super()._masks()
@@ -103,11 +127,13 @@ def rehearse(
     options: dict[str, Any],
     granularity: Granularity,
     kind: Kind,
-    target: float | None,
+    target: Target,
     data: TrainingData,
     *,
     epochs: int = 2,
     noise: int = 0,
+    store_at: int | None = None,
+    state: Packed | None = None,
 ) -> Rehearsal:
     """Train a tiny network with a method.
 
@@ -120,13 +146,18 @@ def rehearse(
     kind
         Kind of the network.
     target
-        Target density; None: the method finds its own.
+        Target density; ``synops``: a share of the SynOps of the initial network; None: the method
+        finds its own density.
     data
         Training data of the digits.
     epochs
         Budget in epochs.
     noise
         Seed of the global random generators, on which results must not depend.
+    store_at
+        Number of the step before which the state of the run is stored; None: it is not.
+    state
+        State of an earlier rehearsal, from which this one goes on.
 
     Returns
     -------
@@ -143,10 +174,9 @@ def rehearse(
     meter = BudgetMeter(epochs * len(data.train))
     structure = build_structure(network, granularity)
     rehearsal = Rehearsal(kind, granularity, target, structure, meter)
-    network.register_forward_pre_hook(rehearsal.count)
     with _noise(noise) as drew:
         try:
-            _train(method(**options), network, data, rehearsal)
+            _train(method(**options), network, data, rehearsal, store_at, state)
         except ContractError:
             raise
         except BudgetExceededError as error:
@@ -162,27 +192,60 @@ def rehearse(
     return rehearsal
 
 
-def _train(pruner: Pruner, network: Network, data: TrainingData, rehearsal: Rehearsal) -> None:
+def _train(
+    pruner: Pruner,
+    network: Network,
+    data: TrainingData,
+    rehearsal: Rehearsal,
+    store_at: int | None,
+    state: Packed | None,
+) -> None:
     """Run the training loop, as `pipelines.training.cell` does, and fill in the rehearsal."""
     meter, generator = rehearsal.meter, stream(0, "saliency")
+    target, synops = rehearsal.target, None
+    if target == SYNOPS:
+        measure = SynopsMeter(network, data.validation)
+        target, synops = None, SynopsTarget(SYNOPS_SHARE * measure(Masks()), measure)
+    network.register_forward_pre_hook(rehearsal.count)  # not on the copy that `measure` has made
     context = PruneContext(
         rehearsal.structure,
         rehearsal.granularity,
-        rehearsal.target,
+        target,
         stream(0, "method"),
         network.steps,
         NetworkProbe(network, data.train, _RECIPE.batch_size, meter, generator),
         partial(learning_rate, _RECIPE),
+        synops,
     )
+    values = None
+    if state is None:
+        _begin(pruner, network, context)
+    else:
+        values = begin_again(pruner, network, context, state)
+    trainer = _WatchedTrainer(
+        network,
+        pruner,
+        rehearsal.structure,
+        data,
+        _RECIPE,
+        meter,
+        stream(0, "batches"),
+        restarts=None if values is None else values["trainer"]["restarts"],
+    )
+    if values is not None:
+        go_on(trainer, values)
+    trainer.rehearsal = rehearsal
+    trainer.before_step = partial(trainer.store_at, store_at)
+    trainer.run()
+    rehearsal.weights = network.state_dict()
+
+
+def _begin(pruner: Pruner, network: Network, context: PruneContext) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     pruner.begin(network, context)
     for name, value in network.state_dict().items():
         if not torch.equal(value, before[name]):
             raise ContractError(f"begin() changes '{name}': change the network in masks() only.")
-    batches = stream(0, "batches")
-    trainer = _WatchedTrainer(network, pruner, rehearsal.structure, data, _RECIPE, meter, batches)
-    trainer.rehearsal = rehearsal
-    trainer.run()
 
 
 @contextmanager

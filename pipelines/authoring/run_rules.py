@@ -9,6 +9,7 @@ import torch
 from baselines.shared.masks import Masks
 from pipelines.authoring.mask_rules import ContractError
 from pipelines.authoring.rehearsal import Rehearsal
+from pipelines.settings.spec import SYNOPS
 from pipelines.settings.tolerance import TOLERANCE
 
 #: Allowed difference between target and final density, by granularity. In the tiny network one unit
@@ -27,7 +28,7 @@ def reaches_its_density(rehearsal: Rehearsal) -> None:
                 f"the method finds no density of its own, but ends at {density:g}: if "
                 "info.emergent is True, prune something when context.density is None."
             )
-    elif abs(density - target) > SLACK[rehearsal.granularity]:
+    elif target != SYNOPS and abs(density - target) > SLACK[rehearsal.granularity]:
         raise ContractError(
             f"the target density is {target:g}, and the method ends at {density:.3f}: its last "
             "masks must have density context.density; select() of baselines/shared/selection.py "
@@ -67,11 +68,29 @@ def repeats(one: Rehearsal, two: Rehearsal) -> None:
         )
 
 
+def goes_on(whole: Rehearsal, rest: Rehearsal) -> None:
+    """Require that a run which was interrupted ends as one that was not, to the last bit."""
+    ends = whole.masks[len(whole.masks) - len(rest.masks) :]
+    same = len(ends) == len(rest.masks) and all(map(_equal, ends, rest.masks))
+    names = [n for n, value in whole.weights.items() if not _same_bits(value, rest.weights[n])]
+    if not same or names or whole.meter.phases != rest.meter.phases:
+        what = f"other values of '{names[0]}'" if names else "other masks"
+        raise ContractError(
+            f"a run that is interrupted and goes on has {what}: keep all that changes during a run "
+            "in attributes of the method, or return it in state_dict() and take it over in "
+            "load_state_dict()."
+        )
+
+
 RULES: tuple[Callable[[Rehearsal], None], ...] = (
     reaches_its_density,
     spends_its_budget,
     draws_from_its_generator,
 )
+
+
+def _same_bits(one: torch.Tensor, two: torch.Tensor) -> bool:
+    return torch.equal(one, two) or one.numpy().tobytes() == two.numpy().tobytes()
 
 
 def _equal(one: Masks, two: Masks) -> bool:

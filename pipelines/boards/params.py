@@ -217,7 +217,13 @@ class Params(BaseModel):
             If the board has no such workload, method or density.
         """
         places = self.board(board).places(self.workloads, workloads, methods, densities)
-        return [self.spec(*place, admit=admit) for place in places]
+        cells: list[RunSpec] = []
+        admitted: set[Place] = set()
+        for place in places:
+            any_seed = place._replace(seed=0)  # admission does not depend on the seed
+            cells.append(self.spec(*place, admit=admit and any_seed not in admitted))
+            admitted.add(any_seed)
+        return cells
 
     def size(self, board: str) -> int:
         """Count the cells of a board without building them."""
@@ -249,14 +255,40 @@ class Params(BaseModel):
             As for `spec`.
         """
         places = self.board(board).places(self.workloads, workloads, None, densities)
-        emergent = (place for place in places if place.density == EMERGENT)
+        cells = (self.spec(*place, admit=admit) for place in places if place.density == EMERGENT)
+        return [
+            run
+            for cell in cells
+            for run in self.matched_of(board, cell, store.find(cell), admit=admit)
+        ]
+
+    def matched_of(
+        self, board: str, cell: RunSpec, record: RunRecord | None, *, admit: bool = True
+    ) -> list[RunSpec]:
+        """Return the matched runs of an emergent cell.
+
+        Parameters
+        ----------
+        board
+            Name of the board.
+        cell
+            Any cell of the board; only emergent ones have matched runs.
+        record
+            Its record.
+        admit
+            As for `spec`.
+        """
+        if cell.density != EMERGENT:
+            return []
+        place = Place(
+            cell.workload, cell.name, cell.granularity, cell.density, cell.seed, cell.track
+        )
         return [
             replace(
                 self.spec(*place._replace(name=name, density=density), admit=admit),
                 matched_to=place.name,
             )
-            for place in emergent
-            for density in reached(store.find(self.spec(*place, admit=admit)))
+            for density in reached(record)
             for name in self.matched_names(board, place)
         ]
 
@@ -304,15 +336,20 @@ class Params(BaseModel):
         admit
             As for `spec`.
         """
-        kinds = self.board(board).controls
-        if not kinds:
+        if not self.board(board).controls:
             return []
         return [
             control
             for cell in self.cells(board, workloads, methods, densities, admit=admit)
-            for control in (replace(cell, control=kind) for kind in kinds)
-            if refusal(control) is None and reached(store.find(cell))
+            for control in self.controls_of(board, cell, store.find(cell))
         ]
+
+    def controls_of(self, board: str, cell: RunSpec, record: RunRecord | None) -> list[RunSpec]:
+        """Return the controls of a cell of a board; `record` is that of the cell."""
+        if not reached(record):
+            return []
+        controls = (replace(cell, control=kind) for kind in self.board(board).controls)
+        return [control for control in controls if refusal(control) is None]
 
     def part(
         self,

@@ -17,6 +17,7 @@ from pipelines.cli import (
     publishing,
     reporting,
     running,
+    sweeping,
 )
 from pipelines.common.errors import BenchError, InputError, one_line
 
@@ -34,7 +35,8 @@ app.command("list")(listing.list_command)
 for command in (
     running.fetch,
     running.run,
-    running.sweep,
+    sweeping.sweep,
+    sweeping.work,
     running.digest,
     canaries.canaries,
     reporting.report,

@@ -78,6 +78,13 @@ class Progress:
             self.shown = now
             self.write(f"{self._line(now)}, {label}")
 
+    def extend(self, count: int) -> None:
+        """Add `count` more parts to those that this command will compute."""
+        self.total += count
+        if self.bar is not None:
+            self.bar.total = self.total
+            self.bar.refresh()
+
     def write(self, text: str, stream: TextIO | None = None) -> None:
         """Print a line above the bar; the line stays."""
         to = stream or self.stream

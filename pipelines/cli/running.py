@@ -1,45 +1,24 @@
-"""Commands that compute: fetch data, run one cell, run the missing cells of a board."""
+"""Commands that fetch data, run one cell, and write the digests of the code."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from pipelines.cli.options import (
-    BoardName,
     DataName,
     DeviceName,
     Json,
-    OnlyDensities,
-    OnlyMethods,
-    OnlyWorkloads,
     Uri,
     print_json,
     project_root,
 )
 from pipelines.cli.tracking import run_live
 from pipelines.common.errors import BenchError, InputError
-from pipelines.engines.engine import Engine
-
-if TYPE_CHECKING:
-    from pipelines.boards.params import Params, Part
-    from pipelines.records.store import Store
-    from pipelines.settings.spec import RunSpec
-
-
-class Only(StrEnum):
-    """One part of a board."""
-
-    cells = "cells"
-    matched = "matched"
-    controls = "controls"
 
 
 def fetch(
@@ -129,7 +108,7 @@ def run(
     """
     from pipelines import data
     from pipelines.boards.params import load_params, read_density
-    from pipelines.engines.engine import run_cells
+    from pipelines.engines.engine import Terms, run_cells
     from pipelines.records.store import Store
     from pipelines.settings.spec import SYNOPS
 
@@ -148,7 +127,8 @@ def run(
 
             record = run_live(spec, root, store, choose_target(root, uri))
         else:
-            (record,) = run_cells([spec], root / "data", store, "serial", 1)
+            terms = Terms(anew=again)
+            (record,) = run_cells([spec], root / "data", store, "serial", 1, terms=terms)
     elif live:
         print("a valid record exists, so nothing is trained; see --again.", file=sys.stderr)
     path = store.path(spec)
@@ -160,135 +140,6 @@ def run(
         print(f"{one_line(record)}  {path.relative_to(root)}")
     if record.status != "ok":
         raise BenchError(f"the run is {record.status}: {record.message}")
-
-
-def sweep(
-    board: BoardName = "quick",
-    workload: OnlyWorkloads = None,
-    method: OnlyMethods = None,
-    density: OnlyDensities = None,
-    only: Annotated[
-        Only | None,
-        typer.Option(
-            help="Only one part: the cells, the matched runs (baselines at the densities that "
-            "DPAP found), or the controls. Default: all three, in this order."
-        ),
-    ] = None,
-    engine: Annotated[
-        Engine, typer.Option(help="Run cells one after another, or in several processes.")
-    ] = "processes",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of processes; default: one per core, or one on a GPU."),
-    ] = None,
-    device: DeviceName = None,
-    as_json: Json = False,
-) -> None:
-    """Run the cells of a board that have no valid record.
-
-    Finished cells are kept. After an interruption, the same command continues.
-    """
-    from pipelines.boards.params import Part, load_params, read_densities
-    from pipelines.engines.engine import default_workers
-    from pipelines.engines.orphans import leave_with_dvc
-    from pipelines.records.store import board_store
-
-    leave_with_dvc()
-    root = project_root()
-    params = load_params(root, device)
-    store = board_store(root, board)
-    params.board(board).require(workload, method)
-    count = workers or default_workers(params.compute.threads, params.compute.device)
-    parts: Sequence[Part] = get_args(Part) if only is None else (only.value,)
-    _make_folders(store, params, board, workload, method, parts)
-    densities = read_densities(density)
-    found: Counter[str] = Counter()
-    statuses: Counter[str] = Counter()
-    for part in parts:
-        wanted = params.part(part, board, store, workload, method, densities)
-        todo = _missing(root, params, board, wanted, store)
-        found += Counter(cells=len(wanted), skipped=len(wanted) - len(todo), run=len(todo))
-        title = f"board {board}" if part == "cells" else f"board {board}, {part}"
-        statuses += _run(todo, root, store, engine, count, title)
-    result = {name: found[name] for name in ("cells", "skipped", "run")}
-    if as_json:
-        print_json(result | {"statuses": dict(statuses), "records": str(store.root)})
-    else:
-        print(f"{result['run']} cells run, {result['skipped']} already had a valid record")
-    if statuses.total() < found["run"]:
-        raise BenchError(
-            f"{found['run'] - statuses.total()} cells have no record; run the same command again."
-        )
-    if statuses["failed"]:
-        raise BenchError(
-            f"{statuses['failed']} cells failed (see above); correct the method and run the same "
-            "command again. Finished cells are kept."
-        )
-
-
-def _make_folders(
-    store: Store,
-    params: Params,
-    board: str,
-    workloads: Sequence[str] | None,
-    methods: Sequence[str] | None,
-    parts: Sequence[Part],
-) -> None:
-    """Create the output folders of a DVC stage; they must exist even if the stage has no cell.
-
-    Git keeps no empty folder, so the folders that may stay empty get an empty file.
-
-    Raises
-    ------
-    BenchError
-        If a folder cannot be written.
-    """
-    folders = [store.checkpoints] if "post-training" in params.board(board).tracks else []
-    for place in workloads or params.board(board).workloads:
-        folders += [store.controls(place)] if "controls" in parts else []
-        folders += [store.folder(place, name) for name in methods or ()]
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ".gitkeep").touch()
-        except OSError as error:
-            raise BenchError(
-                f"cannot write {folder} ({error.strerror or error}); choose a folder that you may "
-                "write to, then run the same command again."
-            ) from error
-
-
-def _missing(
-    root: Path, params: Params, board: str, wanted: Sequence[RunSpec], store: Store
-) -> list[RunSpec]:
-    """Return the cells that must be run, after copying valid records from other boards."""
-    from pipelines.records.store import board_store
-
-    todo = store.missing(wanted)
-    others = [board_store(root, other) for other in params.boards if other != board]
-    return store.missing(todo) if todo and store.adopt(todo, others) else todo
-
-
-def _run(
-    todo: Sequence[RunSpec], root: Path, store: Store, engine: Engine, workers: int, title: str
-) -> Counter[str]:
-    """Run cells, show progress, and count how they ended."""
-    from pipelines import data
-    from pipelines.cli.progress import Progress
-    from pipelines.engines.engine import run_cells
-
-    statuses: Counter[str] = Counter()
-    if not todo:
-        return statuses
-    for name in sorted({spec.settings.data for spec in todo}):
-        data.fetch(name, root / "data")
-    with Progress(len(todo), title, "cell") as progress:
-        for record in run_cells(todo, root / "data", store, engine, workers):
-            statuses[record.status] += 1
-            if record.status != "ok":
-                progress.write(f"{record.status}: {record.spec.label()}: {record.message}")
-            progress.advance(record.spec.label())
-    return statuses
 
 
 def digest(

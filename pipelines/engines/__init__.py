@@ -1,1 +1,1 @@
-"""Engines run many cells: one after another, or in several processes."""
+"""Engines compute many cells: one after another, in several processes, or on several machines."""

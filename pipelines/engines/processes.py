@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from types import TracebackType
+from typing import Self
 
-from pipelines.common.errors import BenchError
-from pipelines.engines.task import checkpoint_cells, leave_with_parent, run_and_store
+from pipelines.engines.alone import leave_with_parent, process_context
+from pipelines.engines.task import Task, compute
 from pipelines.records.record import RunRecord
-from pipelines.records.store import Store
-from pipelines.settings.spec import RunSpec
-from pipelines.training.cell import make_start
 
 
-def run(
-    specs: Sequence[RunSpec], data_root: Path, store: Store, workers: int
-) -> Iterator[RunRecord]:
-    """Run cells and yield their records, as `pipelines.engines.engine.run_cells` describes.
+class Processes:
+    """A pool of processes. If one is killed, all are replaced; their cells are lost.
 
-    Dense checkpoints that cells start from are trained first, each by one process only.
+    Parameters
+    ----------
+    workers
+        Number of processes.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipelines.engines.task"])
-    with ProcessPoolExecutor(min(workers, len(specs)), context, leave_with_parent) as pool:
+
+    lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    remote = False
+
+    def __init__(self, workers: int) -> None:
+        self.slots = workers
+        self._pool = self._new_pool()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, task: Task) -> Future[RunRecord | None]:
+        """Compute a task in a process that is free."""
         try:
-            starts = [
-                pool.submit(make_start, spec, data_root, store.checkpoints)
-                for spec in checkpoint_cells(specs)
-            ]
-            for start in starts:
-                start.result()
-            futures = [pool.submit(run_and_store, spec, data_root, store.root) for spec in specs]
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise BenchError(
-                "a worker process was killed (out of memory?); finished cells are kept. Run the "
-                "same command again with fewer --workers."
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+            return self._pool.submit(compute, task)
+        except BrokenExecutor:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = self._new_pool()
+            return self._pool.submit(compute, task)
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.slots, process_context(), leave_with_parent)

@@ -58,6 +58,7 @@ class Provenance(Struct, frozen=True, kw_only=True):
     epoch_seconds: list[float] = field(default_factory=list)
     latency_milliseconds: dict[int, float] = field(default_factory=dict)
     masked_latency_milliseconds: dict[int, float] = field(default_factory=dict)
+    interruptions: int = 0
 
 
 class StoredRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -146,7 +147,10 @@ def write_record(path: Path, record: RunRecord) -> None:
     if provenance is None:
         beside.unlink(missing_ok=True)
     else:
-        _write(beside, as_text(as_json(provenance)))
+        fields = as_json(provenance)
+        if not provenance.interruptions:  # so that most files are as they were
+            del fields["interruptions"]
+        _write(beside, as_text(fields))
     _write(path, as_text(stored))
 
 
@@ -188,6 +192,7 @@ def _provenance(record: RunRecord) -> Provenance | None:
         epoch_seconds=[point.seconds or 0.0 for point in record.curve],
         latency_milliseconds=cost.latency_milliseconds if cost else {},
         masked_latency_milliseconds=cost.masked_latency_milliseconds if cost else {},
+        interruptions=record.interruptions,
     )
 
 
@@ -267,6 +272,7 @@ def _join(path: Path, stored: StoredRecord) -> RunRecord:
         checkpoint=stored.checkpoint,
         parent=stored.parent,
         environment=provenance.environment if provenance else None,
+        interruptions=provenance.interruptions if provenance else 0,
         code_digest=stored.code_digest,
         code_digest_end=stored.code_digest_end or stored.code_digest,
     )

@@ -115,6 +115,9 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         Of a control, digest of the trajectory that it followed; else empty.
     environment
         The machine and the software; None as above.
+    interruptions
+        How often the run was interrupted and went on from its resume point. Times before and after
+        are added.
     code_digest, code_digest_end
         Digest of the code that the run uses, as imported, at the start and at the end of the run.
     """
@@ -136,6 +139,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     checkpoint: str = ""
     parent: str = ""
     environment: Environment | None = None
+    interruptions: int = 0
     code_digest: str
     code_digest_end: str
 
@@ -166,5 +170,6 @@ TIMINGS = frozenset(
         "total_seconds",
         "latency_milliseconds",
         "masked_latency_milliseconds",
+        "interruptions",
     }
 )

@@ -53,6 +53,15 @@ class Store:
         """Folder of the trained dense networks that post-training starts from."""
         return self.root.parent / "checkpoints"
 
+    def resume_point(self, spec: RunSpec) -> Path:
+        """Return the path of the resume point of a cell, which exists while the cell runs."""
+        return self.root.parent / "resume" / spec.workload / f"{spec.run_id}.safetensors"
+
+    @property
+    def claims(self) -> Path:
+        """Folder of the claims of sweeps, which exist while cells run."""
+        return self.root.parent / "claims"
+
     def controls(self, workload: str) -> Path:
         """Return the folder of the controls of a workload."""
         return self.root.parent / "controls" / workload

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from msgspec.structs import replace
@@ -35,7 +36,8 @@ from pipelines.records.checkpoint import (
 )
 from pipelines.records.digest import code_digest, equal_digests, kind_of, require_unchanged
 from pipelines.records.outcome import Cost, EpochPoint, Outcome
-from pipelines.records.record import RunRecord, Status
+from pipelines.records.record import Environment, RunRecord, Status
+from pipelines.records.stored_values import Packed
 from pipelines.records.trajectory import Trajectory
 from pipelines.settings.spec import RunSpec
 from pipelines.settings.tolerance import off_target
@@ -48,6 +50,7 @@ from pipelines.training.guard import charged
 from pipelines.training.isolation import Shared, no_exit
 from pipelines.training.machine import find_device, keep_freed_memory, prefer_huge_pages
 from pipelines.training.probe import NetworkProbe
+from pipelines.training.resume import OutOfTime, Resume, Stopped, begin_again, go_on
 from pipelines.training.schedule import learning_rate
 from pipelines.training.synops_meter import SynopsMeter
 from pipelines.training.trainer import DivergedError, Trainer, require_finite
@@ -74,6 +77,15 @@ class _Run:
         Called with the point of the curve after each epoch.
     on_masks
         Called with the trainer and the progress before new masks are applied.
+    resume
+        Where the state of the run is stored.
+
+    Attributes
+    ----------
+    started_at
+        Date and time of the start, UTC, before any interruption.
+    earlier
+        Time that the run took before it was interrupted, in s.
     """
 
     spec: RunSpec
@@ -84,12 +96,79 @@ class _Run:
     parent: RunRecord | None = None
     on_epoch: Callable[[EpochPoint], None] | None = None
     on_masks: Callable[[Trainer, float], None] | None = None
+    resume: Resume | None = None
     trainer: Trainer | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    start_time: float = field(default_factory=time.perf_counter)
+    earlier: float = 0.0
     status: Status = "ok"
     message: str = ""
 
     def train(self) -> Trainer:
-        """Train to the end of the budget."""
+        """Train to the end of the budget, from the start or from where the run was interrupted."""
+        self.trainer = trainer = self._interrupted() or self._begun(None)
+        if self.resume is not None:
+            trainer.before_step = partial(self.resume.before_step, trainer, self._times)
+        if self.on_masks is not None:
+            trainer.on_masks = partial(self.on_masks, trainer)
+        self._warm_up()
+        if self.on_epoch is not None:
+            for point in trainer.result.curve:
+                self.on_epoch(point)
+        for point in trainer.epochs():  # the clock stands still in the body of this loop
+            if self.on_epoch is not None:
+                self.on_epoch(point)
+        return trainer
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start, without the time between interruption and resume, in s."""
+        return self.earlier + time.perf_counter() - self.start_time
+
+    @property
+    def environment(self) -> Environment:
+        """The machine and the software."""
+        spec = self.spec
+        return environment(
+            spec.threads, spec.settings.execution, self.data.device, spec.settings.network
+        )
+
+    def identify(self, code: str) -> None:
+        """Say which resume point belongs to this run: none of other code, or from elsewhere."""
+        if self.resume is not None:
+            self.resume.identity = {
+                "run_id": self.spec.run_id,
+                "code_digest": code,
+                "checkpoint": self.start.digest if self.start else "",
+                "parent": self.parent.trajectory.digest if self.parent else "",
+                "environment": self.environment.model_dump_json(),
+            }
+
+    def _times(self) -> dict[str, Any]:
+        return {
+            "started_at": self.started_at.isoformat(),
+            "seconds": self.seconds,
+            "random": _global_random(self.data.device).get_state(),
+        }
+
+    def _interrupted(self) -> Trainer | None:
+        """Return the training loop of the run that was interrupted, if there is one."""
+        packed = self.resume.read() if self.resume else None
+        if packed is None:
+            return None
+        try:
+            return self._begun(packed)
+        except Exception as error:  # a method may do anything; the run starts again
+            self.meter.phases.clear()
+            print(
+                f"warning: {self.spec.label()} starts again, because its resume point cannot be "
+                f"read: {type(error).__name__}: {error}",
+                file=sys.stderr,
+            )
+            return None
+
+    def _begun(self, packed: Packed | None) -> Trainer:
+        """Return the training loop at the start of the run, or with a stored state."""
         spec = self.spec
         pruner = self._pruner()
         granularity = "none" if spec.control == "reinit" else spec.granularity
@@ -115,11 +194,18 @@ class _Run:
             self._synops_target(network),
         )
         if spec.settings.network.factory:
-            self._rehearse(cast("OwnNetwork", network), pruner, context)
+            seed = stream(spec.seed, "passes").initial_seed()
+            _global_random(self.data.device).manual_seed(seed)  # for dropout
+            anew = packed is None
+            self._rehearse(cast("OwnNetwork", network), pruner, context, anew=anew)
+        values: dict[str, Any] | None = None
         with charged(network, self.meter):
-            pruner.begin(network, context)
+            if packed is None:
+                pruner.begin(network, context)
+            else:
+                values = begin_again(pruner, network, context, packed)
         of_track = "" if self.start is None else " of fine-tuning"
-        self.trainer = Trainer(
+        trainer = Trainer(
             network,
             pruner,
             structure,
@@ -128,14 +214,14 @@ class _Run:
             self.meter,
             stream(spec.seed, f"batches{of_track}"),
             stream(spec.seed, f"augmentation{of_track}"),
+            None if values is None else values["trainer"]["restarts"],
         )
-        if self.on_masks is not None:
-            self.trainer.on_masks = partial(self.on_masks, self.trainer)
-        self._warm_up()
-        for point in self.trainer.epochs():  # the clock stands still in the body of this loop
-            if self.on_epoch is not None:
-                self.on_epoch(point)
-        return self.trainer
+        if values is not None:
+            go_on(trainer, values)
+            self.started_at = datetime.fromisoformat(values["times"]["started_at"])
+            self.earlier = values["times"]["seconds"]
+            _global_random(self.data.device).set_state(values["times"]["random"])
+        return trainer
 
     def execute(self) -> Outcome:
         """Train, remove pruned units, use the test split once, and measure costs."""
@@ -177,10 +263,12 @@ class _Run:
         """
         build_structure(self._network(), self.spec.granularity)
 
-    def _rehearse(self, network: OwnNetwork, pruner: Pruner, context: PruneContext) -> None:
+    def _rehearse(
+        self, network: OwnNetwork, pruner: Pruner, context: PruneContext, *, anew: bool
+    ) -> None:
         from pipelines.training.own_rehearsal import rehearse_method
 
-        if not self.spec.control:
+        if anew and not self.spec.control:
             rehearse_method(network, pruner, context, self.data.train)
         network.observed = pruner.info.needs_activity
 
@@ -211,8 +299,10 @@ class _Run:
 
     def _warm_up(self) -> None:
         """Run a copy of the network once, so that the clock does not time first-call work."""
-        copy = self._network()
+        generator, copy = _global_random(self.data.device), self._network()
+        state = generator.get_state()
         copy(self.data.train.batch(slice(self.spec.recipe.batch_size))[0]).sum().backward()
+        generator.set_state(state)
 
     def _beside_parent(self, cost: Cost) -> Cost:
         """Count the density of a small network in weights of the dense one."""
@@ -225,6 +315,13 @@ class _Run:
 def has_time(data: TrainingData) -> bool:
     """Whether the samples of a data set have a time axis."""
     return data.validation.batch(slice(1))[0].dim() == 5
+
+
+def _global_random(device: torch.device) -> torch.Generator:
+    """Return the generator that modules of a factory draw from, such as dropout."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator
 
 
 def _probe_of(network: Network) -> type[NetworkProbe]:
@@ -257,27 +354,38 @@ def _enter(spec: RunSpec, data_root: Path) -> TrainingData:
     ).to(device)
 
 
-def _start(spec: RunSpec, data: TrainingData, data_root: Path, folder: Path) -> Checkpoint:
+def _start(
+    spec: RunSpec,
+    data: TrainingData,
+    data_root: Path,
+    folder: Path,
+    resume: Resume | None = None,
+) -> Checkpoint:
     """Return the dense network that a post-training cell starts from; train it if it is missing."""
     dense, path = dense_cell(spec), checkpoint_path(folder, spec)
     found = read_checkpoint(path, dense.run_id, equal_digests(kind_of(dense)))
     if found is None:
         run = _Run(dense, data_root, data, BudgetMeter(dense.settings.budget(len(data.train))))
+        if resume is not None:
+            run.resume = resume.beside(f"{dense.run_id}-checkpoint")
+            run.identify(code_digest(dense))
         try:
             state = run.train().live.full.state_dict()
         except DivergedError as error:
             raise DivergedError(f"the dense checkpoint diverged: {error}") from error
         found = write_checkpoint(path, state, dense.run_id, code_digest(dense))
+        if run.resume is not None:
+            run.resume.remove()
     return found
 
 
-def make_start(spec: RunSpec, data_root: Path, folder: Path) -> None:
+def make_start(spec: RunSpec, data_root: Path, folder: Path, resume: Resume | None = None) -> None:
     """Train the dense network that a post-training cell starts from, unless it exists.
 
     If the training diverges, no file is written: each cell tries again and has the status diverged.
     """
     with suppress(DivergedError):
-        _start(spec, _enter(spec, data_root), data_root, folder)
+        _start(spec, _enter(spec, data_root), data_root, folder, resume)
 
 
 def _begin(spec: RunSpec, data_root: Path, parent: RunRecord | None) -> _Run:
@@ -332,6 +440,7 @@ def run_cell(
     checkpoints: Path | None = None,
     parent: RunRecord | None = None,
     on_epoch: Callable[[EpochPoint], None] | None = None,
+    resume: Resume | None = None,
 ) -> RunRecord:
     """Run one cell and return its record; an error during the run is a status of the record.
 
@@ -347,7 +456,9 @@ def run_cell(
         Record of the cell that a control follows.
     on_epoch
         Called with the point of the curve after each epoch, outside of the measured time. It must
-        not raise.
+        not raise. Of a run that goes on, it gets the points before the interruption first.
+    resume
+        Where the state of the run is stored. If the run was interrupted, it goes on from there.
 
     A method may do anything: its failure is a row, not a crash. A run that changed the state that
     cells share (`pipelines.training.isolation`) has failed too, and the state is restored.
@@ -358,6 +469,8 @@ def run_cell(
         If the cell cannot be run at all.
     KeyboardInterrupt
         After Ctrl-C.
+    Stopped, OutOfTime
+        If the process is asked to end, or the time limit has passed; see `resume`.
     BenchError
         If code of the cell was changed on disk after this process had imported it.
     """
@@ -366,20 +479,22 @@ def run_cell(
     if spec.track == "post-training" and checkpoints is None:
         raise InputError("a post-training cell needs a folder of dense checkpoints.")
     digest = code_digest(spec)
-    started_at, start = datetime.now(UTC), time.perf_counter()
+    started_at, start_time = datetime.now(UTC), time.perf_counter()
     run, outcome = _begin(spec, data_root, parent), None
-    run.on_epoch = on_epoch
+    run.started_at, run.start_time = started_at, start_time
+    run.on_epoch, run.resume = on_epoch, resume
     shared = Shared.now()
     try:
         with no_exit():
             if spec.track == "post-training" and checkpoints is not None:
-                run.start = _start(spec, run.data, data_root, checkpoints)
+                run.start = _start(spec, run.data, data_root, checkpoints, resume)
+            run.identify(digest)
             outcome = run.execute()
     except DivergedError as error:
         run.status, run.message = "diverged", str(error)
     except BudgetExceededError as error:
         run.status, run.message = "over-budget", str(error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped, OutOfTime):
         shared.restore()
         raise
     except BaseException as error:  # SystemExit, too
@@ -399,15 +514,14 @@ def run_cell(
         curve=training.curve if training else [],
         budget=run.meter.budget,
         spent=dict(run.meter.phases),
-        started_at=started_at,
+        started_at=run.started_at,
         train_seconds=training.seconds if training else 0.0,
-        total_seconds=time.perf_counter() - start,
+        total_seconds=run.seconds,
         trajectory=run.trainer.trajectory if run.trainer else Trajectory(),
         parent=parent.trajectory.digest if parent else "",
         checkpoint=run.start.digest if run.start else "",
-        environment=environment(
-            spec.threads, spec.settings.execution, run.data.device, spec.settings.network
-        ),
+        environment=run.environment,
+        interruptions=training.interruptions if training else 0,
         code_digest=digest,
         code_digest_end=code_digest(spec),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -141,6 +142,39 @@ class LiveNetwork:
         whole = {g.name: torch.ones(g.size, dtype=torch.bool) for g in structure.groups}
         self.device = network.readout.weight.device
         self.extent = Extent(structure, whole, self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the networks, the optimizer's state, the masks, and which units are there."""
+        small = None if self.network is self.full else self.network.state_dict()
+        states = self.optimizer.state
+        return {
+            # a copy: memory of the dense network is not stored with the state of a method
+            "full": {name: value.clone() for name, value in self.full.state_dict().items()},
+            "small": small and dict(small),
+            "units": dict(self.extent.units),
+            "masks": self.masks,
+            "shrunk_at": self.shrunk_at,
+            "optimizer": {
+                name: dict(states[parameter])
+                for name, parameter in self.network.named_parameters()
+                if parameter in states
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; the networks must be new."""
+        self.full.load_state_dict(state["full"])
+        if state["small"] is not None:
+            self.extent = Extent(self.structure, state["units"], self.device)
+            self.network = self.full.narrowed(self.extent.widths)
+            self.network.load_state_dict(state["small"])
+            self.optimizer = self.make_optimizer(self.network)
+        self.masks, self.shrunk_at = state["masks"], state["shrunk_at"]
+        self.full.silence(self.masks.steps)
+        self._cut_masks()
+        for name, parameter in self.network.named_parameters():
+            if name in state["optimizer"]:
+                self.optimizer.state[parameter] = state["optimizer"][name]
 
     def activity(self, pairs: Mapping[str, Recorded]) -> Activity:
         """Activity of the trained network, as the method sees it."""

@@ -81,6 +81,15 @@ class NetworkProbe:
         self.kind = kind
         self._paid: dict[int, Tensor] = {}  # labels of batches that have not passed yet, by id
 
+    @property
+    def paid(self) -> list[Tensor]:
+        """Labels of the batches that were drawn and have not passed yet."""
+        return list(self._paid.values())
+
+    @paid.setter
+    def paid(self, labels: list[Tensor]) -> None:
+        self._paid = {id(each): each for each in labels}
+
     def batches(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Draw and charge training samples."""
         self.meter.charge(samples, "saliency")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from baselines.shared.contract import Pruner
 from baselines.shared.groups import Structure
@@ -59,12 +61,15 @@ class Training:
         Wall-clock time of training without evaluations, in s.
     shrunk_at
         Progress values at which live shrink removed dead units.
+    interruptions
+        How often the run was interrupted and went on.
     """
 
     masks: Masks = field(default_factory=Masks)
     curve: list[EpochPoint] = field(default_factory=list)
     seconds: float = 0.0
     shrunk_at: list[float] = field(default_factory=list)
+    interruptions: int = 0
 
 
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
@@ -100,6 +105,8 @@ class Trainer:
         Source of the random order of the samples.
     augmentation_generator
         Source of the random changes of the samples; needed if the recipe has an augmentation.
+    restarts
+        Progress values at which training restarts; None: ask the method.
 
     Attributes
     ----------
@@ -110,6 +117,8 @@ class Trainer:
     on_masks
         Called with the progress when the method has given new masks and before they are applied.
         The parameters of the dense network are up to date; the function must not change them.
+    before_step
+        Called before each training step. `state_dict` may be called there, and nowhere else.
     """
 
     def __init__(
@@ -122,6 +131,7 @@ class Trainer:
         meter: BudgetMeter,
         generator: torch.Generator,
         augmentation_generator: torch.Generator | None = None,
+        restarts: tuple[float, ...] | None = None,
     ) -> None:
         self.pruner = pruner
         self.structure = structure
@@ -140,11 +150,16 @@ class Trainer:
             and not pruner.info.regrows,
         )
         self.forward = ForwardPass(recipe.loss)
-        self.rates = RateSchedule(recipe, pruner.restarts())
+        self.rates = RateSchedule(recipe, pruner.restarts() if restarts is None else restarts)
         self.total = torch.zeros(())  # sum of the losses of all samples in this epoch
         self.result = Training()
         self.recorder = TrajectoryRecorder(structure)
         self.on_masks: Callable[[float], None] | None = None
+        self.before_step: Callable[[], None] | None = None
+        self.since = 0.0  # when the clock was started
+        self.begun = False
+        self.done = 0  # samples of this epoch so far
+        self.drawn_from: list[Tensor] = []  # states of the generators before this epoch
 
     @property
     def trajectory(self) -> Trajectory:
@@ -168,19 +183,64 @@ class Trainer:
     def epochs(self) -> Iterator[EpochPoint]:
         """Train as `run` does; yield the point of the curve after each epoch."""
         self.live.network.train()
-        start = clock(self.data.device)
-        self._prune()  # some methods prune at initialisation
+        self.start_clock()
+        if not self.begun:
+            self._prune()  # some methods prune at initialisation
+            self.begun = True
         while self.meter.remaining:
             loss = self._epoch()
-            self.result.seconds += clock(self.data.device) - start
+            self.stop_clock()
             self._add_point(loss)
             yield self.result.curve[-1]
-            start = clock(self.data.device)
+            self.start_clock()
         self.live.sync()
         self.result.masks, self.result.shrunk_at = self.live.masks, self.live.shrunk_at
 
+    def start_clock(self) -> None:
+        """Start the clock that measures the time of training."""
+        self.since = clock(self.data.device)
+
+    def stop_clock(self) -> None:
+        """Add the time since the clock was started."""
+        self.result.seconds += clock(self.data.device) - self.since
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state between two steps, without that of the method and the budget."""
+        return {
+            "live": self.live.state_dict(),
+            "total": self.total,
+            "done": self.done,
+            "drawn_from": self.drawn_from,
+            "restarts": self.rates.restarts,
+            "span": (self.rates.start, self.rates.done),
+            "numbers": self.recorder.now,
+            "moments": self.recorder.moments,
+            "curve": self.result.curve,
+            "seconds": self.result.seconds,
+            "interruptions": self.result.interruptions,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; `epochs` then goes on from there."""
+        self.live.load_state_dict(state["live"])
+        self.begun = True
+        self.total, self.done = state["total"], state["done"]
+        for generator, drawn_from in zip(self._generators, state["drawn_from"], strict=True):
+            generator.set_state(drawn_from)
+        self.rates.start, self.rates.done = state["span"]
+        self.recorder.now, self.recorder.moments = state["numbers"], state["moments"]
+        self.result.curve, self.result.seconds = state["curve"], state["seconds"]
+        self.result.interruptions = state["interruptions"] + 1
+
+    @property
+    def _generators(self) -> list[torch.Generator]:
+        both = (self.generator, self.augmentation_generator)
+        return [generator for generator in both if generator is not None]
+
     def _epoch(self) -> float:
         """Train for one pass over the training split, or for the rest of the budget.
+
+        After an interruption, the rest of a pass: its random numbers are drawn again.
 
         Returns
         -------
@@ -188,17 +248,22 @@ class Trainer:
             The mean loss.
         """
         train, device = self.data.train, self.data.device
+        self.drawn_from = [generator.get_state() for generator in self._generators]
         order = torch.randperm(len(train), generator=self.generator).to(device)
         augmenter = self._augmenter()
-        self.total, done = torch.zeros((), device=device), 0
-        while left := min(len(order) - done, self.meter.remaining):
-            cuts = order[done : done + left].split(batch_sizes(left, self.recipe.batch_size))
+        if not self.done:
+            self.total = torch.zeros((), device=device)
+        while left := min(len(order) - self.done, self.meter.remaining):
+            rest = order[self.done : self.done + left]
+            cuts = rest.split(batch_sizes(left, self.recipe.batch_size))
             for inputs, labels in train.batches(cuts, augmenter):
+                if self.before_step is not None:
+                    self.before_step()
                 self._step(inputs, labels)
-                done, left = done + len(labels), left - len(labels)
+                self.done, left = self.done + len(labels), left - len(labels)
                 if self.meter.remaining < left:  # saliency used samples too: cut new batches
                     break
-        loss = self.total.item() / done
+        loss, self.done = self.total.item() / self.done, 0
         require_finite(loss, self.meter)
         return loss
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from pipelines.boards.params import Params
-from pipelines.engines.engine import available_cores, run_cells
+from pipelines.engines.engine import Terms, available_cores, run_cells
 from pipelines.records.store import Store
 from tests.perf.networks import Race
 
@@ -30,7 +30,13 @@ def test_processes(
         ]
         engine = "serial" if workers == 1 else "processes"
         return lambda: print(
-            len(list(run_cells(specs, data_root, Store(tmp_path), engine, workers)))
+            len(
+                list(
+                    run_cells(
+                        specs, data_root, Store(tmp_path), engine, workers, terms=Terms(anew=True)
+                    )
+                )
+            )
         )
 
     contenders = {"one process, two threads": cells(2, 1), "two processes, one thread": cells(1, 2)}

@@ -136,7 +136,7 @@ def test_records_are_read_without_torch() -> None:
 
 
 def test_a_training_process_never_imports_the_report() -> None:
-    assert loaded("pipelines.engines.processes", {"mlflow", "vl_convert"}) == "[]"
+    assert loaded("pipelines.engines.processes", {"distributed", "mlflow", "vl_convert"}) == "[]"
 
 
 @pytest.mark.parametrize("topic", ["methods", "workloads", "boards", "data"])

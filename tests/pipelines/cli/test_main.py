@@ -256,6 +256,26 @@ def test_a_new_row_of_a_finished_board_computes_that_row_only(
     assert folders == {"fpgm", "fpgm-shuffled", "dpap-matched"}
 
 
+def test_work_computes_exact_cells(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, store = load_params(small), board_store(small, "quick")
+    fill(params, "quick", store)
+    assert call(monkeypatch, "work", "--list") == 0
+    assert capsys.readouterr().out.split() == []
+    cell = next(spec for spec in params.cells("quick") if spec.method == "magnitude")
+    store.path(cell).unlink()
+    assert call(monkeypatch, "work", "--list") == 0
+    assert capsys.readouterr().out.split() == [cell.run_id]
+    assert call(monkeypatch, "work", cell.run_id) == 0
+    assert "1 of 1 cells run" in capsys.readouterr().out
+    assert not store.missing([cell])
+    assert call(monkeypatch, "work", "0123456789abcdef") == 2
+    assert "has no cell 0123456789abcdef" in capsys.readouterr().err
+    assert call(monkeypatch, "work") == 2
+    assert "--list" in capsys.readouterr().err
+
+
 def test_a_partial_board_is_shown_and_not_published(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,3 +54,16 @@ def test_a_terminal_gets_a_bar() -> None:
     shown = stream.getvalue()
     assert "3/3" in shown
     assert "failed: b\n" in shown
+
+
+def test_parts_may_be_added_while_others_are_computed() -> None:
+    stream, clock = StringIO(), Clock()
+    with Progress(1, "board quick", "cell", stream, clock) as progress:
+        progress.extend(3)
+        clock.now += INTERVAL
+        progress.advance("cell")
+    assert stream.getvalue().startswith("board quick: 1 of 4 cells, 0:30 so far, about 1:30 left")
+    with Progress(1, "board quick", "cell", bar := Terminal()) as progress:
+        progress.extend(1)
+        progress.advance("a", 2)
+    assert "2/2" in bar.getvalue()

@@ -54,3 +54,14 @@ def test_methods_written_after_an_abstract_stay_out_of_headlines() -> None:
     assert not in_headlines("slamp:variant")
     assert in_headlines("magnitude:erk")
     assert in_headlines("a-plug-in-that-is-gone")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("plugin", True), ("plugin.methods", True), ("dpap/pruner.py", False), ("", False)],
+)
+def test_methods_of_plug_ins_have_modules_as_sources(
+    monkeypatch: pytest.MonkeyPatch, source: str, expected: bool
+) -> None:
+    monkeypatch.setattr(catalogue, "source", lambda _: source)
+    assert catalogue.of_plugin("any") == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pipelines.training import cell as cell_module
 from pipelines.training import evaluation
 from pipelines.training.cell import run_cell
 from pipelines.training.isolation import Shared
+from tests.helpers.paths import ROOT
 
 
 class UnprintableError(Exception):
@@ -121,3 +123,14 @@ def test_an_honest_run_leaves_nothing(
     before = Shared.now()
     assert run_cell(replace(spec, settings=tiny["digits-snn"]), data_root).status == "ok"
     assert before.restore() == []
+
+
+def test_the_first_use_of_an_optimizer_is_no_change() -> None:
+    """PyTorch replaces `step` of its class then; a new process has not used any."""
+    code = (
+        "import torch; from pipelines.training.isolation import Shared; before = Shared.now();"
+        "optim = torch.optim; kinds = (optim.SGD, optim.Adam, optim.AdamW);"
+        "[kind([torch.zeros(1)]) for kind in kinds]; print(before.restore())"
+    )
+    found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert found == "[]\n"
