@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup venv-module chromium unlock repro test slow lint types faults canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
+.PHONY: help setup venv-module chromium unlock repro test slow exhaustive lint types faults canaries docs check bench picture structure ablation heirs rule synops tune site release ui clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -62,10 +62,13 @@ repro: $(STAMP) unlock ## compute a board with DVC, fill MLflow, print the best 
 	@dpap-bench report --board $(BOARD) --show
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -n 2 -q -m "not slow" --ignore=tests/perf
+	$(BIN)/python -m pytest -n 2 -q -m "not slow and not exhaustive" --ignore=tests/perf
 
 slow: $(STAMP) ## run the slow tests, such as the whole pipeline at a small size
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --ignore=tests/perf
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --durations=20 --ignore=tests/perf
+
+exhaustive: $(STAMP) ## run tests with thousands of random examples
+	$(BIN)/python -m pytest -n 2 -q -m exhaustive
 
 lint: $(STAMP) ## check format and rules by ruff, and the layers of .importlinter
 	ruff format --check .
@@ -89,13 +92,13 @@ docs: $(STAMP) ## build the documentation into build/docs; a broken link is an e
 check: lint types canaries test slow ## run all checks of continuous integration
 
 bench: $(STAMP) ## measure speed; write docs/performance.md and pipelines/kernels/README.md
-	@mkdir -p results/local
+	@mkdir -p build
 	$(BIN)/python -m pytest tests/perf -q -p no:xdist --benchmark-columns=median \
-	  --ignore tests/perf/test_kernels.py --benchmark-json=results/local/benchmarks.json
-	$(BIN)/python -m tools.speed_page results/local/benchmarks.json docs
+	  --ignore tests/perf/test_kernels.py --benchmark-json=build/benchmarks.json
+	$(BIN)/python -m tools.speed_page build/benchmarks.json docs
 	$(BIN)/python -m pytest tests/perf/test_kernels.py -q -p no:xdist --benchmark-columns=median \
-	  --benchmark-json=results/local/kernels.json
-	$(BIN)/python -m tools.kernel_page results/local/kernels.json
+	  --benchmark-json=build/kernels.json
+	$(BIN)/python -m tools.kernel_page build/kernels.json
 
 picture: $(STAMP) ## draw the pictures of README.md and docs/ (after make repro)
 	cp results/boards/quick/figures/digits-snn-accuracy-density.svg docs/

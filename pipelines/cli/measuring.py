@@ -41,7 +41,7 @@ def measure(
     """Measure the inference of final networks: CPU time and, where RAPL is, joules.
 
     The runs are repeated, because records hold no weights. Then the networks take turns. Records do
-    not change: the result goes to results/local/measured.
+    not change: the result goes to results/measured.
     """
     from pipelines.export.rerun import find_record
     from pipelines.inference.measurement import by_workload
@@ -71,7 +71,7 @@ def measure(
     name = board or RUNS
     found = [measure_networks(root, group, rounds, on_network=say) for group in groups.values()]
     print(to_markdown(found))
-    path = root / "results" / "local" / "measured" / f"{name}.json"
+    path = root / "results" / "measured" / f"{name}.json"
     write_json(path, found)
     if update is not None:
         update_document(update, name, found)

@@ -122,7 +122,7 @@ def final_network(root: Path, record: RunRecord) -> Network:
         If the second run fails, or differs from the record.
     """
     name = f"{record.run_id}-{code_digest(record.spec)[:16]}.safetensors"
-    path = root / "results" / "local" / "measured" / "networks" / name
+    path = root / "results" / "measured" / "networks" / name
     if not path.exists():
         again, network = rerun(root, record)
         if found := differences(record, again):

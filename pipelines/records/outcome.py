@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import field
 
 from pipelines.common.structs import Count, Struct
+from pipelines.records.correct import correct_samples
 
 #: Energy in pJ of one 32-bit multiply-accumulate (MAC) and of one accumulate (AC) at 45 nm, as
 #: usually cited from Horowitz (ISSCC 2014).
@@ -149,6 +150,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
         Which test samples were classified correctly, in the order of the split: one bit each, the
         first in the highest bit of the first byte, in base64. None for more than 20,000 samples,
         in tuning trials, and in old records.
+
+    Raises
+    ------
+    ValueError
+        If `correct` is not base64.
     """
 
     test_accuracy: float | None
@@ -158,3 +164,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
     cost: Cost
     confusion: list[list[Count]] | None = None
     correct: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.correct is not None:
+            try:
+                correct_samples(self.correct)
+            except ValueError as error:
+                raise ValueError(f"`correct` is not base64 ({error}).") from None

@@ -113,8 +113,8 @@ def fuzz(**strategies: st.SearchStrategy[Any]) -> Callable[[TestT], Any]:
 
 
 def fuzz_long(**strategies: st.SearchStrategy[Any]) -> Callable[[TestT], Any]:
-    """Run a test on `MANY` random examples; it belongs to the slow suite."""
-    return lambda test: pytest.mark.slow(_fuzz(MANY, strategies)(test))
+    """Run a test on `MANY` random examples; `make exhaustive` runs it."""
+    return lambda test: pytest.mark.exhaustive(_fuzz(MANY, strategies)(test))
 
 
 def _fuzz(examples: int, strategies: dict[str, st.SearchStrategy[Any]]) -> Callable[[TestT], Any]:

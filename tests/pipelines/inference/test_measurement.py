@@ -46,7 +46,7 @@ def test_networks_are_measured_and_records_stay(
     specs, store = specs_of(params, tiny), Store(project / "results" / "local")
     paths = [store.write(of_spec(params, spec)) for spec in specs]
     before = [path.read_bytes() for path in paths]
-    folder = project / "results" / "local" / "measured"
+    folder = project / "results" / "measured"
     for spec in specs:
         network = build_network(spec.settings.network, (1, 8, 8), 10, 0)
         name = f"{spec.run_id}-{code_digest(spec)[:16]}.safetensors"
@@ -72,7 +72,7 @@ def test_a_run_is_repeated_once(
     (project / "data").symlink_to(data_root)
     record = run_cell(specs_of(params, tiny)[1], data_root)
     network = final_network(project, record)
-    (file,) = (project / "results" / "local" / "measured" / "networks").iterdir()
+    (file,) = (project / "results" / "measured" / "networks").iterdir()
     kept = file.stat().st_mtime_ns
     again = final_network(project, record)
     assert file.stat().st_mtime_ns == kept

@@ -155,6 +155,19 @@ def test_a_faulty_record_is_refused_with_a_reason(
         read_record(path)
 
 
+def test_a_record_whose_correct_samples_are_damaged_is_refused(
+    params: Params, tmp_path: Path
+) -> None:
+    path = tmp_path / "record.json"
+    whole = handmade(params, "dpap", 0, 0.9, density=0.25)
+    assert whole.outcome is not None
+    write_record(path, replace(whole, outcome=replace(whole.outcome, correct="gIA=")))
+    assert read_record(path).outcome is not None
+    path.write_text(path.read_text().replace("gIA=", "gIA"))
+    with pytest.raises(BenchError, match="`correct` is not base64"):
+        read_record(path)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
