@@ -23,6 +23,9 @@ from pipelines.training.trainer import make_optimizer
 
 #: Share of the pixels of random event frames that hold an event.
 _EVENTS = 0.05
+#: Memory that a process takes on a GPU besides tensors, for the CUDA context and libraries, in
+#: bytes; and the share of the memory of a GPU that cells may take together.
+_CONTEXT, _SHARE = 2**29, 0.9
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,29 @@ class Pace:
     batch
         Batch size that was measured. It is smaller than that of the recipe if the larger batch
         does not fit into memory or takes too long.
+    memory
+        Largest memory that the steps took on a GPU, in bytes; None on a CPU.
     """
 
     training: float
     evaluation: float
     batch: int
+    memory: int | None = None
+
+
+def cells_that_fit(total: int, steps: int, data: int) -> int:
+    """Return how many cells fit on a GPU at a time, each in a process of its own; at least one.
+
+    Parameters
+    ----------
+    total
+        Memory of the GPU, in bytes.
+    steps
+        Memory that training steps take, in bytes; see `Pace.memory`.
+    data
+        Size of the data set, which each process holds, in bytes.
+    """
+    return max(1, int(_SHARE * total) // (steps + data + _CONTEXT))
 
 
 def input_shape(settings: Workload, sample: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -104,7 +125,9 @@ def calibrate(
     BenchError
         If not even the smallest batch fits into memory.
     """
-    timed = settings.frames is not None
+    timed, gpu = settings.frames is not None, device.type == "cuda"
+    if gpu:
+        torch.cuda.reset_peak_memory_stats(device)
     network = build_network(
         settings.network, shape, classes, 0, settings.execution, timed=timed
     ).to(device)
@@ -133,7 +156,8 @@ def calibrate(
     with torch.no_grad():
         network(inputs)
         forward = median(_seconds(partial(network, inputs), device) for _ in range(3))
-    return Pace(median(times) / batch, forward / batch, batch)
+    memory = torch.cuda.max_memory_reserved(device) if gpu else None
+    return Pace(median(times) / batch, forward / batch, batch, memory)
 
 
 def dense_macs(settings: Workload, shape: tuple[int, int, int], classes: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from pipelines.boards.coverage import runs_of
 from pipelines.boards.params import Params
@@ -42,6 +43,8 @@ class Need:
         Batch size that was timed; None: nothing was timed.
     hours
         Core hours on a CPU, hours of one process on a GPU; None: nothing was timed.
+    fitting
+        How many cells fit on the GPU at a time; None on a CPU, or if nothing was timed.
     """
 
     workload: str
@@ -51,6 +54,7 @@ class Need:
     flops: float
     batch: int | None = None
     hours: float | None = None
+    fitting: int | None = None
 
 
 def count_runs(
@@ -157,7 +161,9 @@ def plan_board(
 
 def _need(params: Params, name: str, runs: Counter[tuple[str, str]], seconds: float) -> Need:
     """Estimate the cost of the runs of one workload."""
-    from pipelines.boards.calibration import calibrate, dense_macs, input_shape
+    import torch
+
+    from pipelines.boards.calibration import calibrate, cells_that_fit, dense_macs, input_shape
     from pipelines.training.machine import find_device
 
     settings = params.workloads[name]
@@ -178,4 +184,11 @@ def _need(params: Params, name: str, runs: Counter[tuple[str, str]], seconds: fl
     device = find_device(params.compute.device)
     pace = calibrate(settings, shape, size.classes, device, seconds)
     hours = (pace.training * samples + pace.evaluation * evaluated) / 3600
-    return Need(name, total, samples, evaluated, flops, pace.batch, hours)
+    fitting = None
+    if pace.memory is not None:
+        # Frames of events are kept as bytes, one for each time step; pixels as float32 at most.
+        each = 4 if settings.frames is None else settings.network.time_steps
+        data = (size.train + size.validation + size.test) * prod(shape) * each
+        there = torch.cuda.get_device_properties(device).total_memory
+        fitting = cells_that_fit(there, pace.memory, data)
+    return Need(name, total, samples, evaluated, flops, pace.batch, hours, fitting)

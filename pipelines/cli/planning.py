@@ -84,7 +84,13 @@ def to_text(needs: Sequence[Need], device: str, *, missing: bool = False) -> str
     lines = [head, *(_line(need) for need in needs), _total(needs)]
     table = ["  ".join(line) for line in align(lines, numbers=True)]
     timed = any(need.hours is not None for need in needs)
-    return "\n".join([*table, "", _basis(device, timed=timed, missing=missing)])
+    return "\n".join([*table, "", _basis(device, timed=timed, missing=missing), *_fitting(needs)])
+
+
+def _fitting(needs: Sequence[Need]) -> list[str]:
+    """Say how many cells fit on the GPU, workload by workload."""
+    fits = [f"{need.workload} {need.fitting}" for need in needs if need.fitting is not None]
+    return [f"Cells that fit on this GPU at a time, by memory: {', '.join(fits)}."] if fits else []
 
 
 def _line(need: Need) -> tuple[str, ...]:

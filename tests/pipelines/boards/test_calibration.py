@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipelines.boards.calibration import calibrate, input_shape
+from pipelines.boards.calibration import calibrate, cells_that_fit, input_shape
 from pipelines.boards.params import Params
 from pipelines.common.errors import BenchError
 from pipelines.networks.network import Network
@@ -17,6 +17,14 @@ def test_the_batch_size_of_the_recipe_is_measured(params: Params) -> None:
     pace = calibrate(settings, (1, 8, 8), 10, torch.device("cpu"), 0.5)
     assert pace.batch == settings.recipe.batch_size
     assert 0 < pace.evaluation < pace.training
+    assert pace.memory is None, "memory is that of a GPU"
+
+
+def test_cells_share_the_memory_of_a_gpu() -> None:
+    mib = 2**20
+    # Nine tenths of 8192 MiB are 7372.8 MiB; a cell takes 700 + 288 + 512 MiB.
+    assert cells_that_fit(8192 * mib, 700 * mib, 288 * mib) == 4
+    assert cells_that_fit(8192 * mib, 700 * mib, 10_000 * mib) == 1, "one is tried"
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_not_measured(

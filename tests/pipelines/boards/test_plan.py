@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from pipelines.boards.calibration import dense_macs
 from pipelines.boards.params import Params, load_params
-from pipelines.boards.plan import PASSES, count_runs, plan_board
+from pipelines.boards.plan import PASSES, Need, count_runs, plan_board
 from pipelines.cli.main import main
 from pipelines.cli.planning import to_text
 from pipelines.engines.engine import run_cells
@@ -108,6 +109,12 @@ def test_without_a_measurement_there_are_no_hours(small: Path) -> None:
     text = to_text(plan_board(load_params(small), "small", 0), "nowhere")
     assert "nowhere" not in text
     assert "because --seconds 0 measures nothing" in text
+
+
+def test_of_a_gpu_the_text_says_how_many_cells_fit() -> None:
+    need = Need("digits-snn", 2, 100, 50, 1e9, batch=64, hours=0.5, fitting=6)
+    assert "fit on this GPU at a time, by memory: digits-snn 6." in to_text([need], "a GPU")
+    assert "fit on" not in to_text([dataclasses.replace(need, fitting=None)], "a CPU")
 
 
 def test_with_valid_records_only_a_new_row_is_missing(
