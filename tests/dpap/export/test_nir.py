@@ -20,6 +20,7 @@ from dpap.attachment.copies import at_rest
 nir = pytest.importorskip("nir", reason="nir is not installed, so its graphs are not tested")
 
 from dpap.export.nir import to_nir  # noqa: E402
+from tests.helpers.documents import commands  # noqa: E402
 from tests.helpers.nir_interpreter import Interpreter  # noqa: E402
 
 STEPS = 6
@@ -385,3 +386,15 @@ def test_what_nir_cannot_describe_is_refused_by_name(name: str) -> None:
 def test_surrogates_of_snntorch_are_accepted() -> None:
     for gradient in (surrogate.atan(), surrogate.fast_sigmoid(), surrogate.sigmoid()):
         assert len(to_nir(nn.Sequential(lif(spike_grad=gradient)), draw(2, 7)).nodes) == 5
+
+
+def test_the_example_of_the_page() -> None:
+    (example,) = (
+        one.text
+        for one in commands("docs/loop.md")
+        if one.kind == "python" and "to_nir" in one.text
+    )
+    found: dict[str, Any] = {}
+    exec(example, found)
+    assert found["graph"].nodes["0"].weight.shape == found["network"][0].weight.shape
+    assert found["handle"].density == pytest.approx(0.5, abs=0.1)
