@@ -261,9 +261,8 @@ def _of_settings() -> Iterator[Canary]:
 
 def _of_factories() -> Iterator[Canary]:
     """Canaries of networks that factories build: units and single weights are pruned."""
-    for (name, network), granularity in zip(
-        FACTORIES.items(), ("structured", "unstructured"), strict=True
-    ):
+    granularities: tuple[Granularity, ...] = ("structured", "unstructured")
+    for (name, network), granularity in zip(FACTORIES.items(), granularities, strict=True):
         one_epoch = {"epochs": 1}
         settings = workload(plan="folded", network={"layout": "", **network}, recipe=one_epoch)
         title = f"factory {name} {granularity}"
