@@ -59,6 +59,12 @@ def check_layers(network: nn.Module, readouts: Sequence[str], ignored: Sequence[
     """Raise ValueError if the layers of a network cannot be pruned as they are."""
     if isinstance(network, torch.jit.ScriptModule):
         raise ValueError("the network is a TorchScript module: attach before torch.jit.script")
+    for name, parameter in network.named_parameters():
+        if parameter.is_meta:
+            raise ValueError(
+                f"parameter '{name}' is on the device meta and has no values: give it some "
+                "(to_empty, then an initialisation or load_state_dict) before attach()"
+            )
     layers = {n: m for n, m in network.named_modules() if isinstance(m, _KINDS)}
     _check_names(layers, readouts, ignored)
     _check_weights(layers, {*readouts, *ignored})
@@ -177,6 +183,12 @@ def rehearse(
                 f"method '{name}' reads parts that only the benchmark's own networks have "
                 f"({text}): use another method"
             ) from error
+        frozen = [x.name for x in structure.layers if not _trained(network, x.weight)]
+        if frozen:
+            raise ValueError(
+                f"method '{name}' cannot prune layer '{frozen[0]}', whose weight is frozen "
+                f"(requires_grad=False): pass ignore={frozen}, or use another method"
+            ) from error
         raise ValueError(
             f"method '{name}' cannot prune this network ({type(error).__name__}: {text[:120]}): "
             "use another method"
@@ -203,8 +215,12 @@ def _one_batch(
     if trial.info.needs_gradients:
         for parameter in network.parameters():
             drawn = torch.randn(parameter.shape, generator=generator)
-            parameter.grad = drawn.to(parameter)
+            parameter.grad = drawn.to(parameter) if parameter.requires_grad else None
         trial.gradients()
+
+
+def _trained(network: nn.Module, weight: str) -> bool:
+    return network.get_parameter(weight).requires_grad
 
 
 def _check_masks(masks: Masks, structure: Structure) -> None:

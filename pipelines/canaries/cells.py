@@ -7,7 +7,8 @@ in a list. Canaries are of two groups:
   control; an emergent run, if the method finds a density; a run at a target of SynOps, if it can
   aim at one; every choice of its options.
 - Of workloads, with the method `REFERENCE`: all neuron models x images and events x plans, from
-  scratch and after training; every choice of a setting; controls of every granularity.
+  scratch and after training; every choice of a setting; networks of factories; controls of every
+  granularity.
 
 All options and settings are defaults of the code, so neither params.yaml nor methods.yaml counts.
 A choice that the method refuses at this granularity has the status ``failed``, and proves nothing.
@@ -46,6 +47,11 @@ TIME_STEPS = 2
 LAYOUT = "6C3-MP2-8C3-MP2-48FC"
 #: Tokens of layouts that `LAYOUT` has not: blocks, both shortcuts, strides, other pooling.
 LAYOUTS = ("6C3-[6C3-6C3]-[8C3s2-8C3]-GAP", "4C3-MP3s2-[4C1-4C3-8C1]P-AP2-16FC")
+#: Networks of factories, one that takes a step and one that takes a batch: name -> settings.
+FACTORIES: dict[str, dict[str, Any]] = {
+    "step": {"factory": "examples.snntorch_tutorial:network", "takes": "step"},
+    "batch": {"factory": "examples.sew_resnet:network", "options": {"width": 4, "steps": 2}},
+}
 #: Data sets that need no download.
 IMAGES, EVENTS = "digits", "digits-dvs"
 #: Settings without a list of choices, which every canary of the name has besides the defaults.
@@ -140,6 +146,7 @@ def all_canaries() -> list[Canary]:
     found = [one for about in ours for one in _of_method(about)]
     found += _of_workloads()
     found += _of_settings()
+    found += _of_factories()
     found += _controls(ours)
     assert len({one.name for one in found}) == len(found)
     return found
@@ -250,6 +257,16 @@ def _of_settings() -> Iterator[Canary]:
     for layout in LAYOUTS:
         changed = workload(network={"layout": layout})
         yield _cell(f"layout {layout}", changed, REFERENCE, "structured", of_method=False)
+
+
+def _of_factories() -> Iterator[Canary]:
+    """Canaries of networks that factories build: units and single weights are pruned."""
+    granularities: tuple[Granularity, ...] = ("structured", "unstructured")
+    for (name, network), granularity in zip(FACTORIES.items(), granularities, strict=True):
+        one_epoch = {"epochs": 1}
+        settings = workload(plan="folded", network={"layout": "", **network}, recipe=one_epoch)
+        title = f"factory {name} {granularity}"
+        yield _cell(title, settings, REFERENCE, granularity, of_method=False)
 
 
 def _controls(ours: list[PrunerInfo]) -> Iterator[Canary]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from pipelines.data.events import Binning
 from pipelines.data.image_folder import content_of, find_folder, read_folder
 from pipelines.data.images import statistics
 from pipelines.data.normalizer import Normalizer, normalizers
-from pipelines.data.sets.tonic_sets import any_set
+from pipelines.data.sets.tonic_sets import CIFAR10_DVS, DVS_GESTURE, SHD, TonicSet, any_set
 from pipelines.data.splits import Indices, Split, TrainingData, stratified
 from pipelines.settings.own_data import OwnData, own_data
 from pipelines.settings.workload import Normalization
@@ -188,30 +188,53 @@ class OwnRecordings:
     kind: str
 
     def fetch(self, folder: Path) -> None:
-        """Download the archives and unpack them into `folder`."""
-        any_set(self.kind).fetch(folder)
+        """Download the archives and unpack them into `folder`.
+
+        Raises
+        ------
+        BenchError
+            If tonic is not installed, or an archive cannot be had or unpacked.
+        InputError
+            If the class does not say where its archives are.
+        """
+        found = self._set()
+        try:
+            found.archives()
+        except AttributeError as error:
+            raise InputError(
+                f"tonic.datasets.{self.kind} does not say where its archives are ({error}); write "
+                "a factory of the data set instead."
+            ) from error
+        found.fetch(folder)
 
     def load_training(
         self, folder: Path, normalization: Normalization, binning: Binning | None
     ) -> TrainingData:
         """Read train and validation split as frames; they are never normalised."""
         assert binning is not None, "params.yaml was checked"
-        return any_set(self.kind).load_training(folder, binning)
+        return self._set().load_training(folder, binning)
 
     def load_test(
         self, folder: Path, normalization: Normalization, binning: Binning | None
     ) -> Split:
         """Read the test split; called only by `pipelines.training.evaluation`."""
         assert binning is not None, "params.yaml was checked"
-        return any_set(self.kind).load_test(folder, binning)
+        return self._set().load_test(folder, binning)
 
     def size(self, folder: Path) -> Size:
         """Count the recordings, with frames of one time step."""
         binning = Binning(1)
-        data = any_set(self.kind).load_training(folder, binning)
-        test = any_set(self.kind).load_test(folder, binning)
+        data = self._set().load_training(folder, binning)
+        test = self._set().load_test(folder, binning)
         sizes = (len(data.train), len(data.validation), len(test))
         return Size(data.input_shape, data.classes, *sizes)
+
+    def _set(self) -> TonicSet:
+        """The reader; of some classes more is known than they say, such as the classes of SHD."""
+        known = {one.kind: one for one in (CIFAR10_DVS, DVS_GESTURE, SHD)}
+        if self.kind in known:
+            return replace(known[self.kind], name=f"tonic:{self.kind}", splits="")
+        return any_set(self.kind)
 
 
 def own_set(own: OwnData) -> OwnSet | OwnRecordings:

@@ -29,25 +29,24 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import snntorch as snn
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from dpap.export.affine import affine
+from dpap.export.nodes import (
+    DT,
+    Shape,
+    array,
+    leaky,
+    nir,
+    pair,
+    pooled_shape,
+    weights_node,
+)
 from pipelines.common.files import atomic_file
-from pipelines.export.affine import affine
 from pipelines.networks.network import Network
 from pipelines.networks.stages import Shortcut
 from pipelines.settings.network import READOUT
 
-try:
-    import nir
-except ModuleNotFoundError:  # an optional extra
-    nir = None
-
-#: Seconds per time step; snnTorch uses the same value for NIR.
-DT = 1e-4
-
-Array = NDArray[Any]
-Shape = tuple[int, ...]
 _INPUT = "[C, H, W] per time step; a sample without time is shown at each of time_steps."
 _SCORES = "mean of the output over time_steps."
 
@@ -123,7 +122,7 @@ def to_graph(network: Network, origin: Mapping[str, str]) -> Any:
             carried = signal
         elif stage.carries == "current":
             carried = graph.pool(f"{stage.name}_current_pool", stage.pool, current)
-    readout = nir.Affine(weight=_array(network.readout.weight), bias=_array(network.readout.bias))
+    readout = nir.Affine(weight=array(network.readout.weight), bias=array(network.readout.bias))
     scores = graph.add(READOUT, readout, graph.flatten(signal))
     graph.add("output", nir.Output(np.array([network.classes])), scores)
     metadata = {"dt": DT, "time_steps": network.steps, "input": _INPUT, "scores": _SCORES}
@@ -166,7 +165,7 @@ class _GraphBuilder:
         self, name: str, weights: nn.Conv2d | nn.Linear, norm: nn.Module, source: Signal
     ) -> Signal:
         """Add the weights of a layer, with the batch norm after them, if there is one."""
-        node = _affine(weights, norm, source.shape)
+        node = weights_node(weights, *affine(weights, norm), source.shape)
         return self.add(name, node, source)
 
     def shortcut(self, shortcut: Shortcut, carried: Signal) -> Signal:
@@ -179,50 +178,15 @@ class _GraphBuilder:
         """Add average pooling, or max pooling of spikes as a sum and a threshold."""
         if not isinstance(pool, nn.MaxPool2d | nn.AvgPool2d):
             return source
-        kernel, stride, padding = map(_pair, (pool.kernel_size, pool.stride, pool.padding))
-        height, width = (np.array(source.shape[1:]) + 2 * padding - kernel) // stride + 1
-        shape = (source.shape[0], int(height), int(width))
+        kernel, stride, padding = map(pair, (pool.kernel_size, pool.stride, pool.padding))
+        shape = pooled_shape(source.shape, kernel, stride, padding)
         if isinstance(pool, nn.AvgPool2d):
             return self.add(name, nir.AvgPool2d(kernel, stride, padding), source, shape)
         pooled = self.add(name, nir.SumPool2d(kernel, stride, padding), source, shape)
         return self.add(f"{name}_any", nir.Threshold(np.full(shape, 0.5)), pooled)
 
 
-def _pair(size: int | tuple[int, ...]) -> Array:
-    """Height and width of a setting of torch, where one number stands for both."""
-    return np.array([size, size] if isinstance(size, int) else size)
-
-
-def _array(tensor: Tensor) -> Array:
-    return tensor.detach().cpu().contiguous().float().numpy().copy()
-
-
-def _affine(weights: nn.Conv2d | nn.Linear, norm: nn.Module, shape: Shape) -> Any:
-    """Build one node from weights and batch norm, folded in double precision."""
-    weight, bias = affine(weights, norm)
-    if isinstance(weights, nn.Linear):
-        return nir.Affine(weight=_array(weight), bias=_array(bias))
-    return nir.Conv2d(
-        input_shape=shape[1:],
-        weight=_array(weight),
-        stride=weights.stride,
-        padding=weights.padding,
-        dilation=weights.dilation,
-        groups=weights.groups,
-        bias=_array(bias),
-    )
-
-
 def _neurons(neuron: snn.Leaky, shape: Shape) -> Any:
-    """Build the neurons of a layer; double precision lets a reader recover beta exactly."""
+    """Build the neurons of a layer, which are set to zero when they spike."""
     beta = float(neuron.beta.clamp(0, 1))
-    threshold, zeros = np.full(shape, float(neuron.threshold)), np.zeros(shape)
-    if beta == 1:
-        return nir.IF(r=np.full(shape, 1 / DT), v_threshold=threshold, v_reset=zeros)
-    return nir.LIF(
-        tau=np.full(shape, DT / (1 - beta)),
-        r=np.full(shape, 1 / (1 - beta)),
-        v_leak=zeros,
-        v_threshold=threshold,
-        v_reset=zeros,
-    )
+    return leaky(beta, float(neuron.threshold), shape).spiking()

@@ -14,8 +14,8 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
+from dpap.export.affine import affine
 from pipelines.common.errors import InputError
-from pipelines.export.affine import affine
 from pipelines.kernels.cpu import event_layers
 from pipelines.kernels.cpu.event_layers import EventStack, Map, Neurons, Pool, Weights
 from pipelines.kernels.scan import NEURON

@@ -261,7 +261,7 @@ def reason(command: Command, params: Params) -> str:
     if command.marker:
         return command.marker
     if command.kind == "python" and command.page == "docs/loop.md":
-        return "tests/dpap/attachment/test_handle.py runs it, and looks at what it leaves"
+        return "tests of dpap/attachment and dpap/export run it, and look at what it leaves"
     if command.kind != "shell":
         return ""
     if command.synopsis:

@@ -133,6 +133,33 @@ class InSteps(Multistep):
         return out
 
 
+def _film(net: Any, x: Tensor) -> Tensor:
+    mean = pooled(x)
+    y = net.a(x) * net.scale(mean)[:, :, None, None] + net.shift(mean)[:, :, None, None]
+    out: Tensor = net.fc(pooled(net.b(y)))
+    return out
+
+
+def _generated(net: Any, x: Tensor) -> Tensor:
+    weight = net.h(torch.ones(1, 4)).view(8, 12, 1, 1)
+    out: Tensor = net.fc(pooled(functional.conv2d(net.a(x), weight)))
+    return out
+
+
+def _halves(net: Any, x: Tensor) -> Tensor:
+    u, v = net.a(x).chunk(2, 1)
+    u = u + net.f(v)
+    v = v + net.g(u)
+    out: Tensor = net.fc(pooled(torch.cat([u, v], 1)))
+    return out
+
+
+def _called(net: Any, x: Tensor) -> Tensor:
+    weights = {name: 1.0 * value for name, value in net.b.named_parameters()}
+    out: Tensor = net.fc(pooled(torch.func.functional_call(net.b, weights, (net.a(x),))))
+    return out
+
+
 def users_code() -> list[Case]:
     """All rows."""
     return [
@@ -221,4 +248,46 @@ def users_code() -> list[Case]:
         Case("adaptive threshold, by hand", Adaptive, VECTOR),
         Case("first layer runs once for all steps", Once, options=FOLDED),
         Case("layers of [T, B, C, H, W]", InSteps, options=FOLDED),
+        Case(
+            "conditional scale and shift (FiLM)",
+            lambda: net(
+                _film,
+                a=conv(3, 16),
+                b=conv(16, 12),
+                scale=nn.Linear(3, 16),
+                shift=nn.Linear(3, 16),
+                fc=nn.Linear(12, 5),
+            ),
+        ),
+        Case(
+            "weights from another network (hypernetwork)",
+            lambda: net(_generated, a=conv(3, 12), h=nn.Linear(4, 96), fc=nn.Linear(8, 5)),
+            refused="'a.0'",
+        ),
+        Case(
+            "reversible halves (RevNet)",
+            lambda: net(_halves, a=conv(3, 12), f=conv(6, 6), g=conv(6, 6), fc=nn.Linear(12, 5)),
+        ),
+        Case(
+            "channels by a boolean mask",
+            lambda: net(
+                lambda n, x: n.fc(pooled(n.b(n.a(x)[:, torch.arange(12) % 2 == 0]))),
+                a=conv(3, 12),
+                b=conv(6, 12),
+                fc=nn.Linear(12, 5),
+            ),
+            refused="'a.0'",
+        ),
+        Case(
+            "functional_call with computed weights",
+            lambda: net(_called, a=conv(3, 12), b=nn.Conv2d(12, 12, 3), fc=nn.Linear(12, 5)),
+            refused="'b' is changed",
+        ),
+        Case(
+            "parameters on the device meta",
+            lambda: nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 5)).to("meta"),
+            VECTOR,
+            "2",
+            refused="'0.weight' is on the device meta",
+        ),
     ]

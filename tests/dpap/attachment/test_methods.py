@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import snntorch as snn
 import torch
@@ -162,3 +164,12 @@ def test_some_methods(name: str) -> None:
 @pytest.mark.parametrize("network", [*NETWORKS, *UNUSUAL])
 def test_every_method(network: str, name: str, granularity: str) -> None:
     check(network, name, granularity)
+
+
+def test_a_frozen_layer_and_a_method_that_reads_its_gradients() -> None:
+    network = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 4))
+    network[0].requires_grad_(False)
+    options: dict[str, Any] = {"example": torch.randn(2, 8), "readout": "2", "density": 0.5}
+    with pytest.raises(ValueError, match="'rigl' cannot prune layer '0', whose weight is frozen"):
+        attach(network, "rigl", **options)
+    attach(network, "magnitude", **options)

@@ -106,3 +106,15 @@ def test_the_workload_of_a_canary_needs_no_download() -> None:
     assert workload().data == "digits"
     assert workload(data="digits-dvs").frames is not None
     assert workload("relu").network.kind == "ann"
+
+
+def test_networks_of_factories_have_canaries(canaries: list[Canary]) -> None:
+    found = {
+        (one.spec.settings.network.takes, one.spec.granularity): one.kind.factories
+        for one in canaries
+        if one.kind.factories
+    }
+    assert found == {
+        ("step", "structured"): ("examples.snntorch_tutorial:network",),
+        ("batch", "unstructured"): ("examples.sew_resnet:network",),
+    }

@@ -2,86 +2,23 @@
 
 from __future__ import annotations
 
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from baselines.shared.dependency_graph import remove_units
-from pipelines.export.nir import DT, refusal, write_graph
+from dpap.export.nodes import DT
+from pipelines.export.nir import refusal, write_graph
 from pipelines.networks.initial import build_network, build_structure
 from pipelines.networks.network import Network
 from pipelines.settings.network import Execution, NetworkSpec
+from tests.helpers.nir_interpreter import Interpreter
 
 nir = pytest.importorskip("nir", reason="nir is not installed, so its graphs are not tested")
-
-
-class Interpreter:
-    """Executes a graph from a file; neurons take Euler steps of `dt`, by the equations of NIR."""
-
-    def __init__(self, path: Path) -> None:
-        graph = nir.read(path)
-        self.nodes, self.dt = graph.nodes, float(graph.metadata["dt"])
-        self.steps = int(graph.metadata["time_steps"])
-        self.sources: dict[str, list[str]] = {name: [] for name in self.nodes}
-        for before, name in graph.edges:
-            self.sources[name].append(before)
-        assert [name for name, before in self.sources.items() if not before] == ["input"]
-        self.order = list(TopologicalSorter(self.sources).static_order())
-
-    def run(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Scores, and the outputs [T, B, ...] of each node, for inputs [T or 1, B, C, H, W]."""
-        state: dict[str, Tensor] = {}
-        outputs: dict[str, list[Tensor]] = {name: [] for name in self.order}
-        for t in range(self.steps):
-            x = inputs[t if len(inputs) > 1 else 0].double()
-            for name in self.order:
-                read = [outputs[before][t] for before in self.sources[name]] or [x]
-                assert all(part.shape == read[0].shape for part in read)
-                outputs[name].append(self._node(name, self.nodes[name], sum(read), state))
-        stacked = {name: torch.stack(values) for name, values in outputs.items()}
-        return stacked["output"].mean(0), stacked
-
-    def _node(self, name: str, node: Any, x: Tensor, state: dict[str, Tensor]) -> Tensor:
-        kind = type(node).__name__
-        if kind in ("Input", "Output"):
-            assert tuple(x.shape[1:]) == tuple(node.input_type["input"])
-            return x
-        if kind == "Conv2d":
-            weight, bias = as_double(node.weight), as_double(node.bias)
-            stride, padding = tuple(map(int, node.stride)), tuple(map(int, node.padding))
-            return functional.conv2d(x, weight, bias, stride, padding)
-        if kind == "Affine":
-            return x @ as_double(node.weight).T + as_double(node.bias)
-        if kind == "Flatten":
-            assert (int(node.start_dim), int(node.end_dim)) == (0, -1)
-            return x.flatten(1)
-        if kind in ("SumPool2d", "AvgPool2d"):
-            height, width = map(int, node.kernel_size)
-            stride, padding = tuple(map(int, node.stride)), tuple(map(int, node.padding))
-            mean = functional.avg_pool2d(x, (height, width), stride, padding)
-            return mean if kind == "AvgPool2d" else mean * height * width
-        if kind == "Threshold":
-            return (x > as_double(node.threshold)).double()
-        assert kind in ("LIF", "IF"), kind
-        v = state.get(name, torch.zeros_like(x))
-        if kind == "LIF":
-            slope = (as_double(node.v_leak) - v + as_double(node.r) * x) / as_double(node.tau)
-        else:
-            slope = as_double(node.r) * x
-        v = v + self.dt * slope
-        fired = v > as_double(node.v_threshold)
-        state[name] = torch.where(fired, as_double(node.v_reset), v)
-        return fired.double()
-
-
-def as_double(array: Any) -> Tensor:
-    return torch.from_numpy(np.asarray(array, dtype=np.float64))
 
 
 def trained(spec: NetworkSpec, shape: tuple[int, int, int] = (2, 9, 8)) -> Network:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.common.errors import InputError
+from pipelines.common.errors import BenchError, InputError
 from pipelines.data import load_test, load_training
 from pipelines.data.events import Binning
-from pipelines.data.own import folder_name
+from pipelines.data.own import OwnRecordings, folder_name
 from pipelines.data.sets.tonic_sets import any_set
 
 EVENT = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])
@@ -40,6 +40,15 @@ class Blinks:
         return np.array([(i % 4, 1, 5, 1)], EVENT), self.targets[i]
 
 
+class SHD(Blinks):
+    """Says its classes only after its file was read, as tonic's class does."""
+
+    classes = None  # type: ignore[assignment]
+    sensor_size = (700, 1, 1)
+    base_url, train_zip, test_zip = "https://example.org/", "shd_train.h5.zip", "shd_test.h5.zip"
+    train_md5 = test_md5 = "0" * 32
+
+
 class Nameless:
     sensor_size = (4, 3, 2)
 
@@ -47,7 +56,8 @@ class Nameless:
 @pytest.fixture
 def tonic(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("tonic.datasets")
-    module.Blinks, module.Nameless = Blinks, Nameless  # type: ignore[attr-defined]
+    for kind in (Blinks, SHD, Nameless):
+        setattr(module, kind.__name__, kind)
     monkeypatch.setitem(sys.modules, "tonic", ModuleType("tonic"))
     monkeypatch.setitem(sys.modules, "tonic.datasets", module)
 
@@ -70,3 +80,21 @@ def test_a_class_that_cannot_be_used_is_refused(tonic: None) -> None:
         any_set("Winks")
     with pytest.raises(InputError, match="does not say sensor_size and classes; write a factory"):
         any_set("Nameless")
+
+
+def test_a_class_without_addresses_is_refused(tonic: None, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Blinks does not say where its archives are \(.*train_"):
+        OwnRecordings("Blinks").fetch(tmp_path)
+
+
+def test_shd_has_the_classes_that_its_class_does_not_say(tonic: None, tmp_path: Path) -> None:
+    (tmp_path / "SHD").mkdir()
+    with pytest.raises(BenchError, match=r"20 recordings of 2 classes instead of 8156 of 20"):
+        OwnRecordings("SHD").load_training(tmp_path, "none", Binning(2))
+
+
+def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "tonic", None)
+    monkeypatch.setitem(sys.modules, "tonic.datasets", None)
+    with pytest.raises(BenchError, match=r"needs a package that is missing .*'\.\[events\]'$"):
+        OwnRecordings("NMNIST").fetch(tmp_path)

@@ -1,0 +1,1 @@
+"""Export of a user's own network, dense or compacted, to the format NIR."""
