@@ -397,10 +397,11 @@ def verdicts(name: str, home: Path, change: Change | None, here: Store) -> Verdi
         files = sorted(records.rglob("*.json"))
 
         def again(_: Path, record: RunRecord) -> tuple[RunRecord | None, list[str]]:
-            found = here.find(record.spec)
-            return found, [] if found else ["is a cell that was not computed here."]
+            second = here.find(record.spec)
+            return second, [] if second else ["is a cell that was not computed here."]
 
-        pairs = [(r, again) for r in map(read_record, files) if (again := here.find(r.spec))]
+        found = [(record, here.find(record.spec)) for record in map(read_record, files)]
+        pairs = [(record, second) for record, second in found if second is not None]
         drawn = [list(second_runs(draw(files), files, again)) for _ in range(DRAWS)]
     sentences = [*faults, *(found[0][1] for found in drawn if found)]
     return Verdicts(
@@ -421,8 +422,10 @@ def margins(pairs: Sequence[tuple[RunRecord, RunRecord]]) -> tuple[float, float,
     tuple of float
         The largest difference of an accuracy, in standard deviations of the difference of two
         seeds; by how many standard errors an accuracy is better on average; the largest factor
-        between two costs of a cell; and the factor between means.
+        between two costs of a cell; and the factor on average (geometric mean).
     """
+    if not pairs:
+        return (0.0, 0.0, 1.0, 1.0)
     scatter = Scatter(record for record, _ in pairs)
     accuracies = [apart(record, again, scatter) for record, again in pairs]
     costs = [log_costs(r.outcome.cost, a.outcome.cost) for r, a in pairs if r.outcome and a.outcome]
@@ -439,8 +442,9 @@ def honest_table(found: Sequence[Verdicts]) -> Iterator[str]:
     """Yield the lines of the table of honest boards in Markdown, with the limits in its head."""
     factor, mean = math.exp(COSTS_ELSEWHERE), math.exp(MEAN_COSTS)
     yield (
-        f"| honest board | cells | accused | largest difference (< {MOST_APART}) | better on average "
-        f"(< {MOST_BETTER}) | factor of a cost (< {factor:.2f}) | on average (< {mean:.2f}) |"
+        f"| honest board | cells | accused | largest difference (< {MOST_APART}) "
+        f"| better on average (< {MOST_BETTER}) "
+        f"| factor of a cost (< {factor:.2f}) | on average (< {mean:.2f}) |"
     )
     yield "| --- |" + " --: |" * 6
     for one in found:
