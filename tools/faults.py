@@ -226,8 +226,11 @@ def kill_main(project: Project) -> None:
 
 
 def _outlives(group: int) -> bool:
-    """Whether a process of a group is there after ten seconds."""
-    for _ in range(100):
+    """Whether a process of a group is there after a minute.
+
+    A process that imports PyTorch ends only after that, which takes long on a busy machine.
+    """
+    for _ in range(600):
         try:
             os.killpg(group, 0)
         except ProcessLookupError:

@@ -5,8 +5,9 @@ several environments, forges copies of one of them, and has each verified by `DR
 second runs. The second runs are computed once, in this environment. It takes some minutes of
 one core.
 
-An honest board from elsewhere is made on this machine with another instruction set: with one or two
-threads, in float32 or in bfloat16.
+An honest board from elsewhere is made on this machine: with another instruction set, without a C
+compiler, with two threads, or in bfloat16. Its table says how far it is from the limits of
+`pipelines.audit.comparison`; a limit is there for each figure of the table.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ import typer
 from msgspec.structs import replace
 
 from pipelines.audit import submission
+from pipelines.audit.comparison import (
+    COSTS_ELSEWHERE,
+    MEAN_COSTS,
+    MOST_APART,
+    MOST_BETTER,
+    Scatter,
+    apart,
+    log_costs,
+)
 from pipelines.audit.seal import seal_folder
 from pipelines.audit.second_run import draw, second_runs
 from pipelines.boards.params import load_params
@@ -45,15 +55,18 @@ BOARD, METHOD, SEEDS, DRAWS = "quick", "magnitude", 6, 20
 BEGIN, END = "<!-- forgeries: python -m tools.forgeries -->", "<!-- end of forgeries -->"
 
 #: Name of an environment -> variables of the process that computes the board; threads, and the
-#: precision of the workload. Boards of no variables are the second runs, too.
+#: precision of the workload. No variables: the environment of the second runs. `CC` without a
+#: compiler has the plan `folded` instead of `fused`.
 ENVIRONMENTS: dict[str, tuple[dict[str, str], tuple[int, str]]] = {
-    "this one": ({}, (1, "float32")),
-    "two threads": ({}, (2, "float32")),
-    "bfloat16": ({}, (1, "bfloat16")),
-    "no vector instructions": ({"ATEN_CPU_CAPABILITY": "default"}, (1, "float32")),
     "AVX2": ({"ATEN_CPU_CAPABILITY": "avx2"}, (1, "float32")),
-    "AVX2, two threads": ({"ATEN_CPU_CAPABILITY": "avx2"}, (2, "float32")),
+    "no vector instructions": ({"ATEN_CPU_CAPABILITY": "default"}, (1, "float32")),
+    "no C compiler": ({"CC": "/bin/false"}, (1, "float32")),
+    "AVX2, no C compiler": (
+        {"ATEN_CPU_CAPABILITY": "avx2", "CC": "/bin/false"},
+        (1, "float32"),
+    ),
     "AVX2, bfloat16": ({"ATEN_CPU_CAPABILITY": "avx2"}, (1, "bfloat16")),
+    "AVX2, two threads": ({"ATEN_CPU_CAPABILITY": "avx2"}, (2, "float32")),
 }
 #: The board that is forged.
 FORGED = "AVX2"
@@ -74,12 +87,18 @@ class Verdicts:
         Draws of second runs that find a fault.
     sentence
         One of the sentences.
+    cells
+        How many cells of the board have a second run.
+    margins
+        How far the board is from the limits, see `margins`.
     """
 
     name: str
     reading: bool
     drawn: int
     sentence: str
+    cells: int
+    margins: tuple[float, float, float, float]
 
     @property
     def found(self) -> int:
@@ -344,6 +363,11 @@ def compute(folder: Path, variables: dict[str, str]) -> None:
     )
 
 
+def _second_runs(threads: int, precision: str) -> str:
+    """Name the board of the second runs with these settings."""
+    return f"second runs, {threads} threads, {precision}"
+
+
 def verdicts(name: str, home: Path, change: Change | None, here: Store) -> Verdicts:
     """Submit the records of a project, forged if there is a change, and verify them.
 
@@ -373,12 +397,62 @@ def verdicts(name: str, home: Path, change: Change | None, here: Store) -> Verdi
         files = sorted(records.rglob("*.json"))
 
         def again(_: Path, record: RunRecord) -> tuple[RunRecord | None, list[str]]:
-            found = here.find(record.spec)
-            return found, [] if found else ["is a cell that was not computed here."]
+            second = here.find(record.spec)
+            return second, [] if second else ["is a cell that was not computed here."]
 
+        found = [(record, here.find(record.spec)) for record in map(read_record, files)]
+        pairs = [(record, second) for record, second in found if second is not None]
         drawn = [list(second_runs(draw(files), files, again)) for _ in range(DRAWS)]
     sentences = [*faults, *(found[0][1] for found in drawn if found)]
-    return Verdicts(name, bool(faults), sum(map(bool, drawn)), (sentences or [""])[0])
+    return Verdicts(
+        name,
+        bool(faults),
+        sum(map(bool, drawn)),
+        (sentences or [""])[0],
+        len(pairs),
+        margins(pairs),
+    )
+
+
+def margins(pairs: Sequence[tuple[RunRecord, RunRecord]]) -> tuple[float, float, float, float]:
+    """Return what `pipelines.audit.comparison` limits, over all cells of a board.
+
+    Returns
+    -------
+    tuple of float
+        The largest difference of an accuracy, in standard deviations of the difference of two
+        seeds; by how many standard errors an accuracy is better on average; the largest factor
+        between two costs of a cell; and the factor on average (geometric mean).
+    """
+    if not pairs:
+        return (0.0, 0.0, 1.0, 1.0)
+    scatter = Scatter(record for record, _ in pairs)
+    accuracies = [apart(record, again, scatter) for record, again in pairs]
+    costs = [log_costs(r.outcome.cost, a.outcome.cost) for r, a in pairs if r.outcome and a.outcome]
+    single = [abs(value) for row in accuracies for value in row.values()]
+    better = [
+        sum(row[name] for row in accuracies) / math.sqrt(len(pairs)) for name in accuracies[0]
+    ]
+    average = [abs(sum(row[name] for row in costs) / len(costs)) for name in costs[0]]
+    factor = max(abs(value) for row in costs for value in row.values())
+    return max(single), max(better), math.exp(factor), math.exp(max(average))
+
+
+def honest_table(found: Sequence[Verdicts]) -> Iterator[str]:
+    """Yield the lines of the table of honest boards in Markdown, with the limits in its head."""
+    factor, mean = math.exp(COSTS_ELSEWHERE), math.exp(MEAN_COSTS)
+    yield (
+        f"| honest board | cells | accused | largest difference (< {MOST_APART}) "
+        f"| better on average (< {MOST_BETTER}) "
+        f"| factor of a cost (< {factor:.2f}) | on average (< {mean:.2f}) |"
+    )
+    yield "| --- |" + " --: |" * 6
+    for one in found:
+        single, better, factor, mean = one.margins
+        yield (
+            f"| {one.name} | {one.cells} | {one.found} of {DRAWS} | {single:.1f} | {better:.1f} | "
+            f"{factor:.2f} | {mean:.2f} |"
+        )
 
 
 def table(found: Sequence[Verdicts], head: str, last: str) -> Iterator[str]:
@@ -408,30 +482,20 @@ def main(
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(workers) as pool:
         home = boards or Path(temporary)
         wanted = {name: ENVIRONMENTS[name] for name in names}
-        used = {settings for _, settings in wanted.values()}
-        wanted |= {
-            name: (variables, settings)
-            for name, (variables, settings) in ENVIRONMENTS.items()
-            if not variables and settings in used
-        }
+        again = {settings: _second_runs(*settings) for _, settings in wanted.values()}
+        wanted |= {name: ({}, settings) for settings, name in again.items()}
         for name, (_, settings) in wanted.items():
             make_project(home / name, *settings, seeds)
         list(pool.map(lambda name: compute(home / name, wanted[name][0]), wanted))
-        references = {
-            settings: board_store(home / name, BOARD)
-            for name, (variables, settings) in wanted.items()
-            if not variables
-        }
-        honest = [
-            verdicts(name, home / name, None, references[ENVIRONMENTS[name][1]]) for name in names
-        ]
+        here = {settings: board_store(home / name, BOARD) for settings, name in again.items()}
+        honest = [verdicts(name, home / name, None, here[wanted[name][1]]) for name in names]
         forged = [
-            verdicts(name, home / FORGED, change, references[ENVIRONMENTS[FORGED][1]])
+            verdicts(name, home / FORGED, change, here[wanted[FORGED][1]])
             for name, change in FORGERIES.items()
         ]
     text = "\n".join(
         [
-            *table(honest, "honest board", "accused"),
+            *honest_table(honest),
             "",
             *table(forged, "forged board", "caught"),
         ]

@@ -18,6 +18,8 @@ from pipelines.settings.tolerance import off_target
 
 #: Statuses of runs that reached the end of their budget. These runs have an outcome.
 FINISHED = ("ok", "off-target")
+#: Characters of a message, more than any that a run writes.
+_MESSAGE = 2000
 #: Largest allowed difference between the clocks of two machines.
 _CLOCK_DIFFERENCE = timedelta(days=1)
 
@@ -67,7 +69,9 @@ def _wrong_status(record: RunRecord) -> Iterator[str]:
     if record.outcome is not None and status not in FINISHED:
         yield f"is {status}, but has an outcome."
     if (record.message == "") != (status == "ok"):
-        yield f"is {status}, but its message is {record.message!r}."
+        yield f"is {status}, but its message is {record.message[:_MESSAGE]!r}."
+    if len(record.message) > _MESSAGE:
+        yield f"has a message of {len(record.message):,} characters, but a run writes fewer."
 
 
 def _sizes(record: RunRecord) -> Size | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pipelines.common.errors import BenchError
@@ -23,7 +24,9 @@ def find_root(start: Path) -> Path:
         If there is no such folder.
     """
     for folder in (start, *start.parents):
-        if (folder / PARAMS).is_file():
+        path = folder / PARAMS
+        # A pipe or a link that leads nowhere counts, too: its reader says what is wrong with it.
+        if os.path.lexists(path) and not path.is_dir():
             return folder
     raise BenchError(
         f"there is no {PARAMS} in this folder or its parents; change into your clone of dpap-bench."

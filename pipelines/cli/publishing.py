@@ -69,6 +69,8 @@ def verify(
         raise InputError("--partial says which boards may be sealed; give --seal, too.")
     if take_in and not packed:
         raise InputError("only a packed submission can be taken in; give the path of its file.")
+    if path is not None and not packed and not path.is_dir():
+        raise InputError(f"there is no file or folder {path}; give records or a submission.")
     if path is not None and packed:
         _verify_submission(path, root, rerun=rerun, take_in=take_in)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import struct
 import tarfile
@@ -40,6 +41,8 @@ _MAC_ATTRIBUTES = "__MACOSX/"
 #: Limits of what is read of any archive: files and folders; folders inside one another; and bytes
 #: of headers in front of one file, which the libraries hold in memory.
 _MOST_MEMBERS, _MOST_LEVELS, _MOST_HEADER = 2_000_000, 32, 1 << 24
+#: Bytes of the name of a file or folder, on most file systems.
+_MOST_NAME = 255
 
 
 def pack(folder: Path, path: Path) -> None:
@@ -64,10 +67,17 @@ def pack(folder: Path, path: Path) -> None:
             archive.addfile(member, BytesIO(content))
 
 
-def members(path: Path) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+def members(path: Path, most: int = _MOST_MEMBERS) -> Iterator[tuple[str, int, Iterator[bytes]]]:
     """Read the files of a ``.tar.gz`` or ``.zip`` in the order in which they are stored.
 
     Folders and the attribute files of macOS are left out.
+
+    Parameters
+    ----------
+    path
+        Archive.
+    most
+        Limit of files and folders.
 
     Yields
     ------
@@ -84,11 +94,14 @@ def members(path: Path) -> Iterator[tuple[str, int, Iterator[bytes]]]:
     with _reading(path):
         with path.open("rb") as file:
             of_tar = file.read(len(_GZIP)) == _GZIP
-        for name, size, plain, content in _tar_members(path) if of_tar else _zip_members(path):
+        for name, size, plain, content in (
+            _tar_members(path, most) if of_tar else _zip_members(path, most)
+        ):
             if not plain:
                 raise BenchError(f"{path} contains {name!r}, which is not a file; do not trust it.")
             parts = PurePosixPath(name).parts
-            if not parts or parts[0] == "/" or ".." in parts or set(name) & set("\\:\0"):
+            unsafe = not parts or parts[0] == "/" or ".." in parts or set(name) & set("\\:\0")
+            if unsafe or any(len(os.fsencode(part)) > _MOST_NAME for part in parts):
                 raise BenchError(f"{path} contains the unsafe path {name!r}; do not trust it.")
             if len(parts) > _MOST_LEVELS:
                 raise BenchError(
@@ -113,7 +126,8 @@ def unpack(
     folder
         Destination. No file of the archive may be there already.
     most_files, most_bytes
-        Limits of the unpacked content. A file that exceeds one is not written.
+        Limits of the unpacked content. A file that exceeds one is not written. With its folders,
+        the archive may hold twice as many.
 
     Raises
     ------
@@ -122,7 +136,7 @@ def unpack(
         disk is full.
     """
     files, left = 0, most_bytes
-    for name, size, content in members(path):
+    for name, size, content in members(path, 2 * most_files):
         files, left = files + 1, left - size
         if files > most_files or left < 0:
             raise BenchError(
@@ -209,7 +223,7 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _tar_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
+def _tar_members(path: Path, most: int) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
     """Name, size, whether it is a plain file, and content of each member but folders."""
     with gzip.open(path) as content:
         limited = _Limited(cast(IO[bytes], content), path)
@@ -217,14 +231,15 @@ def _tar_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
             for number, member in enumerate(archive):
                 limited.left = _MOST_HEADER + max(0, member.size)
                 archive.members = []  # the library keeps all headers
-                if number >= _MOST_MEMBERS:
-                    raise BenchError(
-                        f"{path} holds more than {_MOST_MEMBERS:,} files and folders; do not "
-                        "trust it."
-                    )
+                if number >= most:
+                    raise _too_many(path, most)
                 if not member.isdir():
                     plain = member.isreg() and archive.extractfile(member)
                     yield member.name, member.size, bool(plain), plain or BytesIO()
+
+
+def _too_many(path: Path, most: int) -> BenchError:
+    return BenchError(f"{path} holds more than {most:,} files and folders; do not trust it.")
 
 
 class _Limited:
@@ -249,9 +264,11 @@ class _Limited:
         return self.content.read(size)
 
 
-def _zip_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
+def _zip_members(path: Path, most: int) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
     """See `_tar_members`."""
     with zipfile.ZipFile(path) as archive:
+        if len(archive.infolist()) > most:
+            raise _too_many(path, most)
         for member in archive.infolist():
             if member.filename.endswith("/"):
                 continue

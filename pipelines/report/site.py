@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -115,7 +116,7 @@ def write_site(
     BenchError
         If cells of a board have no record, or the site cannot be written.
     """
-    to = to.resolve()
+    to = Path(os.path.realpath(to))  # Path.resolve raises an error for links in a circle
     if entrance.docs and not (entrance.docs / "index.html").is_file():
         raise InputError(f"{entrance.docs} holds no documentation; run: make docs")
     _recover(to)

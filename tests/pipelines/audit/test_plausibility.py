@@ -47,6 +47,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "target": (set_to("status", value="off-target"), "meets its target"),
     "status": (set_to("status", value="failed"), "is failed, but has an outcome"),
     "message": (set_to("message", value="fine"), "is ok, but its message is 'fine'"),
+    "long message": (set_to("message", value="x" * 3000), "message of 3,000 characters"),
     "digest": (
         lambda d: d.update(code_digest="0", code_digest_end="0"),
         "made by another version of the code",

@@ -249,6 +249,7 @@ def test_a_submission_with_a_fault_is_refused(
         ("submit --method random", 1, "cells have no record (first: digits-ann random"),
         ("submit --board slow", 2, "unknown board 'slow'"),
         ("verify params.yaml", 1, "as a .tar.gz or .zip archive"),
+        ("verify nowhere.tar.gz", 2, "there is no file or folder nowhere.tar.gz"),
         (f"verify {FILE} --seal", 2, "a submission is sealed"),
         ("verify results --take-in", 2, "only a packed submission can be taken in"),
     ],

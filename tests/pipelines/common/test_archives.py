@@ -75,7 +75,7 @@ def zip_(path: Path, name: str, mode: int = 0) -> Path:
     return path
 
 
-UNSAFE = ["/etc/x", "../x", "a/../../x", "a\\..\\x", "C:x", ""]
+UNSAFE = ["/etc/x", "../x", "a/../../x", "a\\..\\x", "C:x", "", "x" * 256]
 
 
 @pytest.mark.parametrize("name", UNSAFE)
@@ -122,6 +122,16 @@ def test_a_file_beyond_a_limit_is_not_written(
         assert len(read(tmp_path / kind)) == written
         archives.unpack(tmp_path / f"x.{kind}", tmp_path / "out" / kind, most_bytes=200)
         assert read(tmp_path / "out" / kind) == files
+
+
+def test_folders_count_too(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in "abc":
+            archive.mkdir(name)
+    folders = [member(name, tarfile.DIRTYPE) for name in "abc"]
+    for path in (tar(tmp_path / "x.tar.gz", *folders), tmp_path / "x.zip"):
+        with pytest.raises(BenchError, match="more than 2 files and folders"):
+            archives.unpack(path, tmp_path / "out", most_files=1)
 
 
 @given(st.data())
