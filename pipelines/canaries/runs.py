@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -18,8 +19,12 @@ from pipelines.common.errors import BenchError
 from pipelines.engines.engine import run_cells
 from pipelines.records.digest import ROOT, code_digest
 from pipelines.records.lineage import ROW, Code
+from pipelines.records.outcome import EpochPoint
+from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
+from pipelines.training.cell import run_cell
+from pipelines.training.resume import OutOfTime, Resume
 
 
 def compute(
@@ -78,7 +83,12 @@ def files_run(canaries: Sequence[Canary], data_root: Path) -> set[str]:
     """Return the files of our packages of which some canary ran a function, in this process.
 
     It runs one canary of each method, one that aims at SynOps, and all of workloads, but only one
-    of those post-training.
+    of those post-training. One is interrupted and goes on.
+
+    Raises
+    ------
+    BenchError
+        If that one ends otherwise than without the interruption.
     """
     of_methods = [one.spec for one in reversed(canaries) if one.of_method]
     methods = {spec.method: spec for spec in of_methods}
@@ -99,12 +109,31 @@ def files_run(canaries: Sequence[Canary], data_root: Path) -> set[str]:
         for part in _in_order(specs, store, data_root):
             sys.settrace(note)
             try:
-                for _ in run_cells(part, data_root, store, "serial", 1):
-                    pass
+                for record in run_cells(part, data_root, store, "serial", 1):
+                    if record.spec == specs[0]:
+                        _interrupted(record, data_root)
             finally:
                 sys.settrace(before)
     paths = (Path(name) for name in names)
     return {path.relative_to(ROOT).as_posix() for path in paths if path.is_relative_to(ROOT)}
+
+
+def _interrupted(record: RunRecord, data_root: Path) -> None:
+    """Run a cell again, interrupt it after its first epoch, and let it go on."""
+    with tempfile.TemporaryDirectory() as folder:
+        resume = Resume(Path(folder) / "run.safetensors")
+
+        def interrupt(_: EpochPoint) -> None:
+            resume.limit = 0.0
+
+        with suppress(OutOfTime):
+            run_cell(record.spec, data_root, on_epoch=interrupt, resume=resume)
+        again = run_cell(record.spec, data_root, resume=Resume(resume.path))
+    if again.interruptions != 1 or result_of(again) != result_of(record):
+        raise BenchError(
+            f"{record.spec.label()} ends otherwise if it is interrupted, so nothing is accepted; "
+            "tests/pipelines/training/test_resume.py shows where."
+        )
 
 
 def unreached(code: Code, run: set[str]) -> list[str]:

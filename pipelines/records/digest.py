@@ -62,6 +62,8 @@ OWN_NETWORK = (
 OF_FACTORIES = (CELL, "pipelines.networks.initial")
 #: Reads data sets of the user's own.
 OWN_DATA = "pipelines.data.own"
+#: The package of DPAP offers `attach` for other loops, which no cell uses.
+SURFACE, ATTACHMENT = "dpap", "dpap.attachment"
 #: Chooses a plan, and imports what the plan ``fused`` needs on each device.
 PLANS = "pipelines.networks.plans.choice"
 FUSED = {
@@ -426,6 +428,8 @@ class _Reach:
         """Prefixes of what a module imports that this kind of cells does not use."""
         if importer in OF_FACTORIES:
             return self._of_factories()
+        if importer == SURFACE:
+            return (f"{ATTACHMENT}.",)
         if importer != PLANS or self.kind is None:
             return ()
         used = self.kind.device if self.kind.plan == "fused" else ""

@@ -106,6 +106,9 @@ def test_the_files_that_a_cell_uses() -> None:
     rooms = {"/".join(name.split("/")[:2]) for name in parts}
     assert not rooms & {f"pipelines/{room}" for room in ("boards", "cli", "engines", "report")}
     assert "pipelines/records/store.py" not in parts
+    dpap = set(parts_of(DPAP))
+    assert {"dpap/__init__.py", "dpap/pruner.py"} <= dpap
+    assert not {name for name in dpap if name.startswith("dpap/attachment/")}, "no cell attaches"
     assert set(parts_of(POST)) - parts == {"baselines/dense.py"}
     assert {name for name in parts ^ set(parts_of(GPU)) if name.startswith("pipelines/")} == {
         "pipelines/kernels/cpu/norm_scan.c",
