@@ -29,6 +29,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "submission.json"
 #: Folders of records in a submission; they have the same names in the folder of a board.
 FOLDERS = ("records", "controls")
+#: Limit of the files of a submission: 20,000 records of two files each.
+MOST_FILES = 40_000
 
 
 class Submission(BaseModel):

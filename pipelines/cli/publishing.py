@@ -242,7 +242,7 @@ def _verify_submission(path: Path, root: Path, *, rerun: bool, take_in: bool) ->
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        archives.unpack(path, folder)
+        archives.unpack(path, folder, most_files=submission.MOST_FILES)
         params = load_params(root)
         found = [*submission.faults(folder, params)]
         found += _broken_methods(folder, params, root) if rerun and not found else []

@@ -173,4 +173,4 @@ def test_verify_finds_a_consistent_forgery_by_a_second_run(
     assert "outcome differs in a second run." in out
     assert "dpap-bench: 1 faults in 1 records" in err
     assert call(monkeypatch, "verify", str(project / "nowhere")) == 2
-    assert "holds no record" in capsys.readouterr().err
+    assert "there is no file or folder" in capsys.readouterr().err

@@ -59,6 +59,7 @@ def names(path: Path) -> list[str]:
         return archive.getnames()
 
 
+@pytest.mark.slow
 def test_a_submission_is_packed_verified_and_taken_in(
     packed: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -124,6 +124,7 @@ def test_values_of_a_granularity_are_in_its_default_and_do_not_hide_a_setting(
     assert [study.spec(one, 100).options for one in range(3)] == study.settings
 
 
+@pytest.mark.slow
 def test_tuning_that_was_stopped_continues_to_the_same_result(
     asked: Params, data_root: Path, tmp_path: Path
 ) -> None:

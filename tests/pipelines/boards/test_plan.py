@@ -48,6 +48,7 @@ def small(project: Path) -> Path:
     return project
 
 
+@pytest.mark.slow
 def test_as_many_runs_are_counted_as_a_computed_board_has(
     small: Path, tmp_path_factory: pytest.TempPathFactory, data_root: Path
 ) -> None:

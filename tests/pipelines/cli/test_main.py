@@ -176,6 +176,7 @@ def sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
     return found
 
 
+@pytest.mark.slow
 def test_sweep_and_report_of_a_whole_board(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -343,6 +344,7 @@ def test_diff_prints_what_changed(
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_cell_of_two_boards_is_computed_once(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -396,6 +398,7 @@ def test_fetch_writes_checksums(project: Path, monkeypatch: pytest.MonkeyPatch) 
     assert digest == sha256(project / "data" / name)
 
 
+@pytest.mark.slow
 def test_a_changed_hyper_parameter_reruns_only_its_method(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,7 @@ def runs(database: Path) -> list[Run]:
     return list(client.search_runs(places))
 
 
+@pytest.mark.slow
 def test_a_live_run_is_the_run_of_its_record_and_says_where_it_is(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,7 @@ def cells(params: Params, tiny: dict[str, Workload]) -> list[RunSpec]:
     return made
 
 
+@pytest.mark.slow
 def test_all_methods_start_from_one_checkpoint_with_one_budget(
     cells: list[RunSpec], data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
