@@ -1,7 +1,7 @@
 """Magnitude increase: keep the weights that grew most since initialisation.
 
 This is the template of a new method: ``dpap-bench new-method NAME`` copies it to NAME.py, and adds
-its hyper-parameters to params.yaml. A method is one dataclass, whose fields are the
+its hyper-parameters to methods.yaml. A method is one dataclass, whose fields are the
 hyper-parameters. baselines/shared/contract.py describes the contract. Files whose names start with
 ``_`` are not registered as methods.
 """
