@@ -158,9 +158,12 @@ def work(
                 f"board {board} has no cell {run_id}; 'dpap-bench work --board {board} --list' "
                 "prints the ids of those that are missing."
             )
-    todo = plan.missing([known[run_id] for run_id in run_ids or ()])
+    asked = dict.fromkeys(run_ids or ())  # each once
+    todo = plan.missing([known[run_id] for run_id in asked])
     statuses = _run(todo, plan, "serial", 1, Terms(limit=limit, waits=False))
-    print(f"{sum(statuses.values())} of {len(run_ids or ())} cells run; the others are not missing")
+    run = statuses.total()
+    elsewhere = f"{len(todo) - run} are computed by another process; " if run < len(todo) else ""
+    print(f"{run} of {len(asked)} cells run; {elsewhere}the others are not missing")
     _require_none_failed(statuses)
 
 

@@ -12,6 +12,8 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -51,14 +53,9 @@ class Claims:
         self._thread = threading.Thread(target=self._beat_on, daemon=True)
 
     def __enter__(self) -> Self:
-        try:
+        with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._clock.touch()
-        except OSError as error:
-            raise BenchError(
-                f"cannot write {self.folder} ({error.strerror or error}); choose a folder that you "
-                "may write to, then run the same command again."
-            ) from error
         self._thread.start()
         return self
 
@@ -72,7 +69,8 @@ class Claims:
         self._thread.join()
         for name in [*self.held]:
             self.release(name)
-        self._clock.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._clock.unlink()
 
     def take(self, name: str) -> bool:
         """Claim a cell, unless another sweep has claimed it.
@@ -81,9 +79,14 @@ class Claims:
         ----------
         name
             Name of the cell, such as its run id.
+
+        Raises
+        ------
+        BenchError
+            If the claim cannot be written.
         """
         path = self.folder / name
-        with FileLock(self.folder / ".lock"):
+        with self._writing(), FileLock(self.folder / ".lock"):
             if self._is_valid(path):
                 return False
             path.write_text(self.owner)
@@ -92,11 +95,14 @@ class Claims:
         return True
 
     def release(self, name: str) -> None:
-        """End a claim; nothing happens if another sweep has taken it over."""
+        """End a claim; nothing happens if another sweep has taken it over.
+
+        A claim that cannot be deleted has no heartbeat from now on, so it becomes void.
+        """
         with self._lock:
             self.held.discard(name)
         path = self.folder / name
-        with FileLock(self.folder / ".lock"):
+        with suppress(OSError), FileLock(self.folder / ".lock"):
             if _owner(path) == self.owner:
                 path.unlink()
 
@@ -108,6 +114,16 @@ class Claims:
             path = self.folder / name
             if _owner(path) == self.owner:
                 os.utime(path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BenchError(
+                f"cannot write {self.folder} ({error.strerror or error}); free some space or "
+                "choose a folder that you may write to, then run the same command again."
+            ) from error
 
     def _beat_on(self) -> None:
         while not self._ended.wait(BEAT):
@@ -140,7 +156,7 @@ def _owner(path: Path) -> str | None:
     """Return the owner of a claim; None if there is no claim, or half of a file."""
     try:
         text = path.read_text()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
     return text if len(text.split(" ")) == 3 and text.split(" ")[1].isdecimal() else None
 

@@ -53,6 +53,13 @@ class _Job:
     def name(self) -> str:
         return _start_of(self.spec) if self.only_start else self.spec.run_id
 
+    @property
+    def needs(self) -> list[str]:
+        """Names of the jobs that must end before this one."""
+        parent = [self.spec.parent.run_id] if self.spec.control else []
+        starts = self.spec.track == "post-training" and not self.only_start
+        return [*parent, _start_of(self.spec)] if starts else parent
+
 
 class Driver:
     """Runs cells on an engine.
@@ -132,6 +139,8 @@ class Driver:
 
     def _end(self, record: RunRecord) -> RunRecord:
         """Add the cells that can run now that there is a record."""
+        if record.status != "ok":  # no control can follow it
+            self._give_up_those_after(record.run_id)
         if self.follow is not None:
             self._add(self.follow(record))
         return record
@@ -142,6 +151,8 @@ class Driver:
         for name, job in list(self.jobs.items()):
             if len(self.running) >= slots:
                 return
+            if name not in self.jobs:  # given up while the caller had the record of another
+                continue
             if job.not_before > time.monotonic() or self._waits_for_another(job):
                 continue
             if not self.claims.take(name):
@@ -158,13 +169,14 @@ class Driver:
 
     def _waits_for_another(self, job: _Job) -> bool:
         """Whether a job depends on one that has not ended."""
-        spec, needs = job.spec, []
-        if spec.control:
-            needs.append(spec.parent.run_id)
-        if spec.track == "post-training" and not job.only_start:
-            needs.append(_start_of(spec))
         active = {one.name for one in self.running.values()}
-        return any(name in self.jobs or name in active for name in needs)
+        return any(name in self.jobs or name in active for name in job.needs)
+
+    def _give_up_those_after(self, name: str) -> None:
+        """Leave out the jobs that need one without a result: none of them could run."""
+        for job in [job for job in self.jobs.values() if name in job.needs]:
+            if self.jobs.pop(job.name, None) is not None:
+                self._give_up_those_after(job.name)
 
     def _elsewhere(self, job: _Job) -> None:
         """Look again later at a job that another sweep computes, or leave it out."""
@@ -202,7 +214,9 @@ class Driver:
         """Wait until a task ends, or until a job may be tried again."""
         now = time.monotonic()
         times = [job.not_before - now for job in self.jobs.values() if job.not_before > now]
-        free = len(self.running) < self.engine.slots
+        if self.engine.remote and self.jobs:
+            times.append(self.terms.look)  # until then, more workers may have come
+        free = self.engine.remote or len(self.running) < self.engine.slots
         timeout = min(times) if times and free else None
         if self.running:
             return wait(self.running, timeout, FIRST_COMPLETED).done
@@ -221,6 +235,7 @@ class Driver:
                 f"{error} took longer than {self.terms.limit:g} s (its state is stored: run the "
                 "same command again with a longer --limit)"
             )
+            self._give_up_those_after(job.name)
         except Exception as error:
             if not isinstance(error, (*self.engine.lost, OSError)):
                 raise
@@ -228,9 +243,10 @@ class Driver:
             if job.tries > self.terms.retries:
                 self.faults.append(
                     f"a worker process was killed (out of memory?) or was lost {job.tries} times "
-                    f"while it computed {job.spec.label()} ({type(error).__name__}; run the same "
-                    "command again with fewer --workers)"
+                    f"while it computed {job.spec.label()} ({error!r}; run the same command "
+                    "again with fewer --workers)"
                 )
+                self._give_up_those_after(job.name)
             else:
                 job.not_before = time.monotonic() + self.terms.pause * 2 ** (job.tries - 1)
                 self.jobs = {job.name: job, **self.jobs}

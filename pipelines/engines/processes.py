@@ -12,7 +12,9 @@ from pipelines.records.record import RunRecord
 
 
 class Processes:
-    """A pool of processes. If one is killed, all are replaced; their cells are lost.
+    """Processes that compute one cell each. If one is killed, no other cell is lost.
+
+    Each has a pool of its own, because a pool that loses one process ends all others.
 
     Parameters
     ----------
@@ -25,7 +27,8 @@ class Processes:
 
     def __init__(self, workers: int) -> None:
         self.slots = workers
-        self._pool = self._new_pool()
+        self._pools = [_new_pool() for _ in range(workers)]
+        self._last: list[Future[RunRecord | None] | None] = [None] * workers
 
     def __enter__(self) -> Self:
         return self
@@ -36,16 +39,21 @@ class Processes:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        for pool in self._pools:
+            pool.shutdown(cancel_futures=True)
 
     def submit(self, task: Task) -> Future[RunRecord | None]:
         """Compute a task in a process that is free."""
+        at = next(n for n, last in enumerate(self._last) if last is None or last.done())
         try:
-            return self._pool.submit(compute, task)
+            future = self._pools[at].submit(compute, task)
         except BrokenExecutor:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = self._new_pool()
-            return self._pool.submit(compute, task)
+            self._pools[at].shutdown(cancel_futures=True)
+            self._pools[at] = _new_pool()
+            future = self._pools[at].submit(compute, task)
+        self._last[at] = future
+        return future
 
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.slots, process_context(), leave_with_parent)
+
+def _new_pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, process_context(), leave_with_parent)

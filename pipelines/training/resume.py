@@ -170,9 +170,11 @@ class Resume:
     def _write(self, trainer: Trainer, times: Mapping[str, Any]) -> None:
         try:
             write_resume_point(self.path, self.identity, state_of(trainer, times))
-        except (BenchError, StateError) as error:  # the run itself is not harmed
-            self._possible = False
-            print(f"warning: this run starts again if it is interrupted: {error}", file=sys.stderr)
+        except Exception as error:  # code of the method, memory, the disk: the run is not harmed
+            self._possible = isinstance(error, BenchError)  # the disk may have space later
+            known = isinstance(error, BenchError | StateError)
+            why = error if known else f"{type(error).__name__}: {error}"
+            print(f"warning: the state of this run is not stored: {why}", file=sys.stderr)
 
     def remove(self) -> None:
         """Delete the resume point, if there is one: the run has ended."""

@@ -16,6 +16,7 @@ import yaml
 from pipelines.boards.params import load_params
 from pipelines.cli.main import main
 from pipelines.common.files import sha256
+from pipelines.engines.claims import Claims
 from pipelines.records.files import read_record
 from pipelines.records.store import board_store
 from tests.helpers.handmade import fill
@@ -268,8 +269,12 @@ def test_work_computes_exact_cells(
     store.path(cell).unlink()
     assert call(monkeypatch, "work", "--list") == 0
     assert capsys.readouterr().out.split() == [cell.run_id]
+    with Claims(store.claims) as other:
+        other.take(cell.run_id)
+        assert call(monkeypatch, "work", cell.run_id, cell.run_id) == 0
+    assert "0 of 1 cells run; 1 are computed by another process" in capsys.readouterr().out
     assert call(monkeypatch, "work", cell.run_id) == 0
-    assert "1 of 1 cells run" in capsys.readouterr().out
+    assert "1 of 1 cells run; the others" in capsys.readouterr().out
     assert not store.missing([cell])
     assert call(monkeypatch, "work", "0123456789abcdef") == 2
     assert "has no cell 0123456789abcdef" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,8 +54,10 @@ def test_the_claim_of_a_process_that_was_killed_is_void(tmp_path: Path) -> None:
 
 def test_half_of_a_claim_is_void(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("machine")
+    (tmp_path / "b").write_bytes(b"\xff no text")
     with Claims(tmp_path) as claims:
         assert claims.take("a")
+        assert claims.take("b")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -64,3 +67,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         Claims(tmp_path / "file/claims"),
     ):
         pass
+
+
+def test_a_claim_that_cannot_be_written_is_named_and_one_that_cannot_be_deleted_does_no_harm(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "claims"
+    with Claims(folder) as claims:
+        (folder / "b").mkdir()
+        with pytest.raises(BenchError, match=r"cannot write .*claims"):
+            claims.take("b")
+        assert claims.take("a")
+        shutil.rmtree(folder)
+        folder.touch()
+    assert not claims.held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -102,6 +103,78 @@ def test_a_cell_whose_worker_is_lost_too_often_stops_no_other(
     assert store.missing(cells[:2]) == cells[:1]
 
 
+def test_cells_are_left_out_if_their_checkpoint_cannot_be_made(
+    late: RunSpec, params: Params, tmp_path: Path, store: Store
+) -> None:
+    """Each of them would train the checkpoint again, and fail as it did."""
+    engine, both = Handmade(params, lambda _: 99), [late, replace(late, control="shuffled")]
+    with pytest.raises(BenchError, match=r"lost 2 times"):
+        list(run_cells(both, tmp_path, store, engine, 1, terms=Terms(retries=1, pause=0)))
+    assert set(engine.submitted) == {f"checkpoint of {dense_cell(late).label()}"}
+
+
+class Diverging(Handmade):
+    """Returns records of runs that diverged."""
+
+    def submit(self, task: Task) -> Future[RunRecord | None]:
+        record, future = super().submit(task).result(), Future[RunRecord | None]()
+        assert record is not None
+        future.set_result(replace(record, status="diverged", message="Loss.", outcome=None))
+        return future
+
+
+def test_a_control_is_left_out_if_the_new_record_of_its_cell_is_not_ok(
+    pruned: RunSpec, params: Params, tmp_path: Path, store: Store
+) -> None:
+    engine, control = Diverging(params), replace(pruned, control="shuffled")
+    store.write(of_spec(params, pruned))
+    runs = run_cells([control, pruned], tmp_path, store, engine, 1, terms=Terms(anew=True))
+    assert [record.spec for record in runs] == [pruned]
+    assert engine.submitted == [pruned.label()]
+
+
+def test_a_control_is_left_out_if_another_sweep_finds_that_its_cell_is_not_ok(
+    pruned: RunSpec, params: Params, engine: Handmade, tmp_path: Path, store: Store
+) -> None:
+    control, bad = replace(pruned, control="shuffled"), of_spec(params, pruned)
+    store.write(replace(bad, status="diverged", message="Loss.", outcome=None))
+    runs = run_cells([pruned, control], tmp_path, store, engine, 1)
+    assert [record.status for record in runs] == ["diverged"]
+    assert engine.submitted == []
+
+
+class Growing(Handmade):
+    """Has a second worker only when the first one computes; the first waits for the second."""
+
+    remote = True
+    first: Future[RunRecord | None] | None = None
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        return 1 if self.first is None else 2
+
+    def submit(self, task: Task) -> Future[RunRecord | None]:
+        ended = super().submit(task)
+        if self.first is None:
+            self.first, self.record = Future(), ended.result()
+            late = threading.Timer(20, self.first.set_exception, [TimeoutError()])
+            late.daemon = True
+            late.start()
+            self.first.add_done_callback(lambda _: late.cancel())
+            return self.first
+        if not self.first.done():
+            self.first.set_result(self.record)
+        return ended
+
+
+def test_a_worker_that_comes_late_gets_a_cell_at_once(
+    cells: list[RunSpec], params: Params, tmp_path: Path, store: Store
+) -> None:
+    engine, terms = Growing(params), Terms(look=0.01, retries=0)
+    records = list(run_cells(cells[:2], tmp_path, store, engine, 1, terms=terms))
+    assert {record.run_id for record in records} == {spec.run_id for spec in cells[:2]}
+
+
 def test_controls_follow_their_cell_and_cells_their_checkpoint(
     late: RunSpec, engine: Handmade, tmp_path: Path, store: Store
 ) -> None:
@@ -176,6 +249,14 @@ def test_a_cell_goes_on_after_its_time_limit(
     assert not store.resume_point(spec).exists()
     (whole,) = run_cells([spec], data_root, Store(store.root.with_name("whole")), "serial", 1)
     assert timeless(record) == timeless(whole)
+
+
+def test_a_record_counts_although_its_resume_point_cannot_be_deleted(
+    pruned: RunSpec, params: Params, engine: Handmade, tmp_path: Path, store: Store
+) -> None:
+    store.resume_point(pruned).mkdir(parents=True)
+    list(run_cells([pruned], tmp_path, store, engine, 1, terms=Terms(pause=0)))
+    assert engine.submitted == [pruned.label()]
 
 
 def test_a_worker_refuses_other_code_and_another_checkpoint(

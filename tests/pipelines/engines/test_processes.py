@@ -10,6 +10,9 @@ import torch
 
 from pipelines.audit.comparison import timeless
 from pipelines.engines.engine import Terms, run_cells
+from pipelines.engines.processes import Processes
+from pipelines.engines.task import Task
+from pipelines.records.digest import code_digest
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
 
@@ -49,3 +52,22 @@ def test_the_cells_of_killed_workers_are_computed_again(
     assert store.find(first.spec) == first
     assert not store.missing(cells[:3])
     assert not list(store.claims.glob("[!.]*"))
+
+
+def test_a_killed_worker_takes_no_other_cell_with_it(
+    cells: list[RunSpec], data_root: Path, tmp_path: Path
+) -> None:
+    root, others = tmp_path / "records", set(multiprocessing.active_children())
+    killed, kept = (Task(spec, data_root, root, code_digest(spec)) for spec in cells[:2])
+    with Processes(2) as engine:
+        lost = engine.submit(killed)
+        (worker,) = set(multiprocessing.active_children()) - others
+        other = engine.submit(kept)
+        worker.kill()
+        assert isinstance(lost.exception(), engine.lost)
+        record = other.result()
+        assert record is not None
+        assert record.spec == kept.spec
+        again = engine.submit(killed).result()
+    assert again is not None
+    assert again.spec == killed.spec

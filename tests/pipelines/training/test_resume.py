@@ -294,6 +294,48 @@ def test_a_resume_point_of_other_code_or_of_a_damaged_file_is_ignored(
         assert stopping.read() is None
 
 
+def test_storing_is_tried_again_after_a_full_disk(
+    cell: Callable[..., RunSpec], data_root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.write_text("no folder, so that nothing can be written")
+
+    class Freed(Stopping):
+        def before_step(self, *given: Any) -> None:
+            if self.seen == 2:
+                folder.unlink()
+            super().before_step(*given)
+
+    with pytest.raises(Stopped):
+        run_cell(
+            cell("dense", "none", 1.0),
+            data_root,
+            resume=Freed(folder / "point.safetensors", every=0, stop_at=4),
+        )
+    assert (folder / "point.safetensors").exists()
+
+
+def test_a_run_is_not_harmed_if_its_state_cannot_be_stored(
+    cell: Callable[..., RunSpec],
+    data_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full() -> dict[str, Any]:
+        raise torch.OutOfMemoryError("the GPU is full")
+
+    class Full(Resume):
+        def before_step(self, trainer: Trainer, times: Any) -> None:
+            trainer.state_dict = full  # type: ignore[method-assign]
+            super().before_step(trainer, times)
+
+    record = run_cell(
+        cell("dense", "none", 1.0), data_root, resume=Full(tmp_path / "point", every=0)
+    )
+    assert record.status == "ok"
+    assert capsys.readouterr().err.count("OutOfMemoryError: the GPU is full") == 1
+
+
 def test_a_signal_ends_the_run_after_its_state_is_stored(
     cell: Callable[..., RunSpec], data_root: Path, tmp_path: Path
 ) -> None:
