@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -160,11 +162,22 @@ def work(
             )
     asked = dict.fromkeys(run_ids or ())  # each once
     todo = plan.missing([known[run_id] for run_id in asked])
-    statuses = _run(todo, plan, "serial", 1, Terms(limit=limit, waits=False))
+    with _sigterm_as_interrupt():
+        statuses = _run(todo, plan, "serial", 1, Terms(limit=limit, waits=False))
     run = statuses.total()
     elsewhere = f"{len(todo) - run} are computed by another process; " if run < len(todo) else ""
     print(f"{run} of {len(asked)} cells run; {elsewhere}the others are not missing")
     _require_none_failed(statuses)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """End as after Ctrl-C when a scheduler ends the job, so that claims are released."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass

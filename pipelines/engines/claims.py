@@ -46,7 +46,7 @@ class Claims:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.owner = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
+        self.owner = f"{_machine()} {os.getpid()} {uuid.uuid4().hex}"
         self.held: set[str] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -143,13 +143,20 @@ class Claims:
         except OSError:
             return False
         machine, process, _ = owner.split(" ")
-        gone = machine == socket.gethostname() and not _runs(int(process))
+        gone = machine == _machine() and not _runs(int(process))
         return age < VOID_AFTER and not gone
 
     @property
     def _clock(self) -> Path:
         """A file of this sweep: ages are measured by the clock of the machine that keeps files."""
         return self.folder / f".{self.owner.rpartition(' ')[2]}"
+
+
+def _machine() -> str:
+    """Name of this machine and of its table of processes, which containers of one name may have."""
+    with suppress(OSError):
+        return f"{socket.gethostname()}-{os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
 
 
 def _owner(path: Path) -> str | None:

@@ -119,5 +119,5 @@ class Dask:
     def _slurm(self, workers: int) -> str:
         """Start a scheduler here, and workers as jobs of SLURM."""
         cluster = self._stack.enter_context(import_module("dask_jobqueue").SLURMCluster())
-        cluster.scale(workers)
+        cluster.adapt(minimum=workers, maximum=workers)  # a job that ended is replaced
         return str(cluster.scheduler_address)

@@ -259,9 +259,14 @@ class _Run:
         Raises
         ------
         InputError
-            If the network cannot be measured, or its units cannot be removed.
+            If the network cannot be measured, its units cannot be removed, or it keeps state where
+            an interruption loses it.
         """
+        from pipelines.training.own_rehearsal import require_whole_state
+
         build_structure(self._network(), self.spec.granularity)
+        inputs = self.data.train.batch(slice(4))[0]
+        require_whole_state(self._network, inputs, _global_random(self.data.device))
 
     def _rehearse(
         self, network: OwnNetwork, pruner: Pruner, context: PruneContext, *, anew: bool

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.shared.contract import PruneContext, Pruner
 from dpap.attachment.admission import rehearse
@@ -66,6 +66,45 @@ def rehearse_method(
             )
     except ValueError as error:
         raise InputError(f"{error}.") from error
+
+
+def require_whole_state(
+    make: Callable[[], nn.Module], inputs: Tensor, generator: torch.Generator
+) -> None:
+    """Refuse a network that keeps something from one batch to the next outside of its state dict.
+
+    A run that is interrupted goes on from the state dict, so it would end otherwise.
+
+    Parameters
+    ----------
+    make
+        Builds the network anew.
+    inputs
+        A batch of the training split.
+    generator
+        The one that modules draw from, such as dropout; its state is as before in the end.
+
+    Raises
+    ------
+    InputError
+        If a network with the same state dict gives other outputs.
+    """
+    before = generator.get_state()
+    used, fresh = make().train(), make().train()
+    outputs = []
+    with torch.no_grad():
+        used(inputs)
+        fresh.load_state_dict(used.state_dict())
+        for network in (used, fresh):
+            generator.set_state(before)
+            outputs.append(network(inputs))
+    generator.set_state(before)
+    if not torch.equal(*outputs):
+        raise InputError(
+            "the network keeps something from one batch to the next outside of its state_dict(), "
+            "so its runs could not go on after an interruption; reset it in forward(), or keep it "
+            "in a buffer: self.register_buffer(NAME, TENSOR)."
+        )
 
 
 class _OneBatch(OwnProbe):
