@@ -31,9 +31,13 @@ settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 
 
+#: Files whose tests take longest: the whole pipeline, and the commands of all documents.
+LONGEST = ("test_dvc.py", "test_document_commands.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of the whole pipeline first, because they take longest."""
-    items.sort(key=lambda item: item.path.name != "test_dvc.py")
+    """Run the longest tests first, so that no process is left alone with them."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True, scope="session")
