@@ -39,6 +39,8 @@ from tests.helpers.own_workloads import own_cell, own_workload
 #: Methods with all kinds of state: tensors, generators, an optimizer, objects, running means.
 FAST = ("deep_r", "dpap", "upr")
 FAST_SYNOPS = ("magnitude", "structured")
+#: Options of methods whose search would spend more samples than the few of these tests.
+SMALL: dict[str, dict[str, Any]] = {"width_search": {"candidates": 4, "updates": 5}}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,8 @@ def test_every_method_goes_on_after_an_interruption(
 
 def require_goes_on(name: str, case: Case, few: TrainingData, params: Params) -> None:
     """Interrupt a rehearsal before its sixth step, and compare its end with that of the whole."""
-    kind, options = method(name), params.options(name, "digits-snn", case[0])
+    kind = method(name)
+    options = params.options(name, "digits-snn", case[0]) | SMALL.get(name, {})
     whole = rehearse_case(kind, options, case, few, store_at=6)
     goes_on(whole, rehearse_case(kind, options, case, few, noise=1, state=whole.state))
 
