@@ -2,7 +2,7 @@
 
 ``python -m tools.forgeries --update docs/publishing.md`` computes a small board of the digits in
 several environments, forges copies of one of them, and has each verified by `DRAWS` draws of
-second runs. The second runs are computed once, in this environment. It takes some minutes of
+second runs. The second runs are computed once, in this environment. It takes about ten minutes of
 one core.
 
 An honest board from elsewhere is made on this machine: with another instruction set, without a C
