@@ -356,7 +356,7 @@ def cut(project: Project) -> None:
 
 #: Fault -> how it is injected, and the tries in fifteen minutes of two cores.
 FAULTS: dict[str, tuple[Callable[[Project], None], int]] = {
-    "kill -9 of a sweep and its workers": (kill_sweep, 20),
+    "kill -9 of a sweep and its workers": (kill_sweep, 15),
     "kill -9 of the main process alone": (kill_main, 5),
     "kill -9 of DVC alone": (kill_dvc, 3),
     "DVC's file of locks empty": (empty_lock, 2),
