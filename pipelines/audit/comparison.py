@@ -158,9 +158,12 @@ def differences(record: RunRecord, again: RunRecord, scatter: Scatter | None = N
 
 def is_here(record: RunRecord, again: RunRecord) -> bool:
     """Whether both runs had the same code in the same environment, so that all bits are equal."""
-    known = record.environment is not None and bool(record.environment.capability)
-    same = (record.environment, record.code_digest) == (again.environment, again.code_digest)
-    return known and same
+    there, here = record.environment, again.environment
+    if there is None or here is None or not there.capability:
+        return False
+    if not there.compiler:  # an old record does not name it
+        here = here.model_copy(update={"compiler": ""})
+    return (there, record.code_digest) == (here, again.code_digest)
 
 
 def _other_status(record: RunRecord, again: RunRecord) -> str:

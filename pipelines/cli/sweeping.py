@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -106,7 +107,10 @@ def sweep(
     _make_folders(store, params, board, workload, method, parts)
     plan = _Plan(root, params, board, store, parts)
     todo = plan.todo(workload, method, read_densities(density))
-    started = make_engine(engine, count, scheduler) if engine == "dask" and todo else engine
+    started: EngineName | Engine = engine
+    if engine == "dask" and todo:
+        started = make_engine(engine, count, scheduler)
+        print(f"Dask's dashboard: {started.dashboard}", file=sys.stderr)
     statuses = _run(todo, plan, started, count, Terms(limit=limit))
     found = plan.found
     result = {name: found[name] for name in ("cells", "skipped", "run")}

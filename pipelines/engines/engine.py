@@ -42,6 +42,10 @@ class Engine(Protocol):
     def slots(self) -> int:
         """How many tasks are computed at a time; it may change."""
 
+    @property
+    def dashboard(self) -> str:
+        """Address of a page that shows the tasks; empty: there is none."""
+
     def submit(self, task: Task) -> Future[RunRecord | None]:
         """Compute a task; the future has what `pipelines.engines.task.compute` returns."""
 

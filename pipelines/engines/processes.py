@@ -24,6 +24,7 @@ class Processes:
 
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
     remote = False
+    dashboard = ""
 
     def __init__(self, workers: int) -> None:
         self.slots = workers

@@ -16,6 +16,7 @@ class Serial:
     slots = 1
     lost: tuple[type[BaseException], ...] = ()
     remote = False
+    dashboard = ""
 
     def __enter__(self) -> Self:
         return self

@@ -21,9 +21,9 @@ from pipelines.settings.spec import RunSpec
 #:
 #: - 2: membrane updates, activation sparsity and connection sparsity of `Cost`.
 #: - 3: the confusion matrix of `Outcome`.
-#: - 4: `rules_version`, `Outcome.correct`, `Environment.capability`; `RunSpec.matched_to` was
-#:   ``twin_of``; the record may be without times and environment. Files are small, see
-#:   `pipelines.records.files`.
+#: - 4: `rules_version`, `Outcome.correct`, `Environment.capability`, `Environment.compiler`;
+#:   `RunSpec.matched_to` was ``twin_of``; the record may be without times and environment. Files
+#:   are small, see `pipelines.records.files`.
 #:
 #: Records of older versions are upgraded when they are read (`pipelines.records.upgrade`).
 SCHEMA_VERSION = 4
@@ -58,6 +58,8 @@ class Environment(pydantic.BaseModel):
         ``fused``, but the machine cannot compute that; ``module`` for the network of a factory.
     capability
         Instruction set of the CPU that PyTorch uses, such as ``AVX512``; empty in old records.
+    compiler
+        Version of the C compiler of the kernels; empty if the plan has none, and in old records.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -73,6 +75,7 @@ class Environment(pydantic.BaseModel):
     precision: str
     plan: str = "folded"
     capability: str = ""
+    compiler: str = ""
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):

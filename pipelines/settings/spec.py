@@ -129,8 +129,11 @@ class RunSpec(Struct, frozen=True, kw_only=True):
 
     def given(self) -> dict[str, Any]:
         """Return the fields that are not at their default, without `settings`."""
-        values = {name: getattr(self, name) for name in _defaults()}
-        return {name: value for name, value in values.items() if value != _defaults()[name]}
+        return {
+            name: value
+            for name, default in _defaults().items()
+            if (value := getattr(self, name)) != default
+        }
 
     def canonical(self) -> str:
         """Return the canonical form: JSON with sorted keys, without fields at their default.

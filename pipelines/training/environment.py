@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from pipelines.kernels.cpu import compiler
 from pipelines.networks.plans.choice import choose_plan
 from pipelines.records.record import Environment
 from pipelines.settings.network import Execution, NetworkSpec
@@ -27,6 +28,8 @@ def environment(
     network: NetworkSpec = _ANY,
 ) -> Environment:
     """Describe this machine, its libraries, and the plan that computes a network on a device."""
+    plan = MODULE if network.factory else choose_plan(execution, network, device).name
+    compiled = plan == "fused" and device.type == "cpu"
     return Environment(
         python=platform.python_version(),
         torch=torch.__version__,
@@ -37,8 +40,9 @@ def environment(
         device=device_name(device),
         threads=threads,
         precision=execution.precision,
-        plan=MODULE if network.factory else choose_plan(execution, network, device).name,
+        plan=plan,
         capability=torch.backends.cpu.get_cpu_capability(),
+        compiler=compiler.version() if compiled else "",
     )
 
 

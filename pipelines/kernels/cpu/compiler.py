@@ -23,13 +23,31 @@ _FORMATS = {torch.float32: "FLOAT32", torch.float64: "FLOAT64", torch.bfloat16: 
 
 
 @cache
+def version() -> str:
+    """Return the first line that the C compiler prints of its version; empty without a compiler."""
+    compiler = _compiler()
+    if compiler is None:
+        return ""
+    command = [compiler, "--version"]
+    try:
+        said = subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.stdout.decode(errors="replace").partition("\n")[0].strip()
+
+
+def _compiler() -> str | None:
+    return os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+
+
+@cache
 def library(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
     """Load the compiled code for a number format; None without a working compiler."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    compiler = _compiler()
     if compiler is None or dtype not in _FORMATS:
         return None
     kind = _FORMATS[dtype]
-    key = f"{compiler} {_FLAGS} {kind} {platform.machine()} {_processor()}".encode()
+    key = f"{compiler} {version()} {_FLAGS} {kind} {platform.machine()} {_processor()}".encode()
     # What this process read first, which its records name; the files may have changed since.
     files = {p.name: content(p) or b"" for p in (source, *sorted(source.parent.glob("*.h")))}
     name = hashlib.sha256(b"".join(files.values()) + key).hexdigest()[:16]

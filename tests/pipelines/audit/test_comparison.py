@@ -7,7 +7,7 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from pipelines.audit.comparison import Scatter, apart, average_differences, differences
+from pipelines.audit.comparison import Scatter, apart, average_differences, differences, is_here
 from pipelines.records.record import RunRecord
 
 
@@ -33,6 +33,19 @@ def test_on_another_machine_accuracies_may_differ_a_little(made: list[RunRecord]
     assert not differences(replace(record, environment=environment), record)
     claimed = replace(claim(record), environment=environment)
     assert "has test accuracy" in differences(claimed, record)[0]
+
+
+def test_another_compiler_is_another_environment_if_the_record_names_one(
+    made: list[RunRecord],
+) -> None:
+    assert made[0].environment is not None
+    twelve, thirteen, unknown = (
+        replace(made[0], environment=made[0].environment.model_copy(update={"compiler": name}))
+        for name in ("cc 12.2", "cc 13.1", "")
+    )
+    assert is_here(twelve, twelve)
+    assert not is_here(twelve, thirteen)
+    assert is_here(unknown, thirteen), "an old record"
 
 
 def test_other_code_is_not_a_difference_by_itself(made: list[RunRecord]) -> None:
