@@ -209,6 +209,7 @@ def test_masked_equals_compacted(kind: str) -> None:
         handle.update(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("snntorch_in_float64")
 def test_a_whole_resnet_18() -> None:
     network, handle, _ = train("resnet-18", 0.2, double=True, batches=5)
@@ -258,6 +259,7 @@ def test_a_tutorial_network_with_its_loop_inside() -> None:
     assert handle.density == pytest.approx(0.3, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "attach_first"), [("ann", True), ("spiking", False)])
 def test_compiled_networks(kind: str, attach_first: bool) -> None:
     torch.manual_seed(0)

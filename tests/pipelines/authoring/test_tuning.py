@@ -88,6 +88,7 @@ class Computer:
             yield record
 
 
+@pytest.mark.slow
 def test_trials_are_judged_on_validation_alone(
     asked: Params, data_root: Path, tmp_path: Path
 ) -> None:

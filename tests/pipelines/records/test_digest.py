@@ -68,6 +68,7 @@ def test_comments_docstrings_and_formatting_of_no_module_count(
         assert digest(kind, files) == digest(kind, other), kind
 
 
+@pytest.mark.slow
 def test_a_constant_counts_for_the_cells_that_use_its_file_and_for_no_others(
     files: dict[Path, bytes],
 ) -> None:
@@ -366,6 +367,7 @@ class Mine(Base):
 }
 
 
+@pytest.mark.slow
 def test_a_plugin_counts_whole(tmp_path: Path) -> None:
     for name, text in PLUGIN.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

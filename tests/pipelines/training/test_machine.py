@@ -240,6 +240,7 @@ def test_the_device_is_part_of_the_run_id(params: Params) -> None:
     assert "device" not in cell_here.canonical()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_the_gpu_benchmark_asks_for_a_gpu() -> None:
     command = [sys.executable, "tests/perf/gpu.py"]

@@ -77,6 +77,7 @@ print("computed")
 """
 
 
+@pytest.mark.slow
 def test_a_new_file_works_in_every_plan(tmp_path: Path) -> None:
     """The file is the only change, in a copy of the packages."""
     for package in ("baselines", "pipelines"):

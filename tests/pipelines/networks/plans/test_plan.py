@@ -192,6 +192,7 @@ def test_without_a_compiler_fused_equals_folded(
     assert torch.equal(folded(x), other(x))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fresh_library")
 @needs_compiler
 def test_the_library_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
