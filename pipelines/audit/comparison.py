@@ -25,7 +25,7 @@ from pipelines.settings.tolerance import TOLERANCE
 
 #: Standard deviations by which an accuracy may differ elsewhere, and by which the accuracies of
 #: several cells may be better on average. A standard deviation is that of the difference of two
-#: seeds. The differences of honest second runs have 0.7 of it (test) and 1.1 of it (validation).
+#: seeds.
 MOST_APART, MOST_BETTER = 3.5, 2.6
 #: Bounds of the standard deviation over seeds.
 _LEAST, _MOST = 0.003, 0.05

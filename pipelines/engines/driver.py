@@ -90,7 +90,6 @@ class Driver:
         self.known: set[str] = set()
         self.jobs: dict[str, _Job] = {}  # that have not been submitted, in order
         self.running: dict[Future[RunRecord | None], _Job] = {}
-        self.left_out: list[str] = []
         self.faults: list[str] = []
         self._add(specs)
 
@@ -183,7 +182,7 @@ class Driver:
         if self.terms.waits or job.only_start:
             job.not_before = time.monotonic() + self.terms.look
         else:
-            self.left_out.append(self.jobs.pop(job.name).spec.label())
+            del self.jobs[job.name]
 
     def _done_meanwhile(self, job: _Job) -> tuple[bool, RunRecord | None]:
         """Whether another sweep has ended a job, and its record."""
