@@ -218,11 +218,12 @@ class Params(BaseModel):
         """
         places = self.board(board).places(self.workloads, workloads, methods, densities)
         cells: list[RunSpec] = []
-        admitted: set[Place] = set()
+        first: dict[Place, RunSpec] = {}  # the cell of each place with its first seed
         for place in places:
-            any_seed = place._replace(seed=0)  # admission does not depend on the seed
-            cells.append(self.spec(*place, admit=admit and any_seed not in admitted))
-            admitted.add(any_seed)
+            any_seed = place._replace(seed=0)  # nothing else depends on the seed
+            if any_seed not in first:
+                first[any_seed] = self.spec(*place, admit=admit)
+            cells.append(replace(first[any_seed], seed=place.seed))
         return cells
 
     def size(self, board: str) -> int:

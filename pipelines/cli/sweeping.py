@@ -111,13 +111,18 @@ def sweep(
     if engine == "dask" and todo:
         started = make_engine(engine, count, scheduler)
         print(f"Dask's dashboard: {started.dashboard}", file=sys.stderr)
+        if reason := started.waits_for(params.compute.device):
+            print(f"warning: {reason}", file=sys.stderr)
     statuses = _run(todo, plan, started, count, Terms(limit=limit))
     found = plan.found
     result = {name: found[name] for name in ("cells", "skipped", "run")}
     if as_json:
         print_json(result | {"statuses": dict(statuses), "records": str(store.root)})
     else:
-        print(f"{result['run']} cells run, {result['skipped']} already had a valid record")
+        print(
+            f"{result['run']} cells run, here or by another sweep; {result['skipped']} already had "
+            "a valid record"
+        )
     if statuses.total() < found["run"]:
         raise BenchError(
             f"{found['run'] - statuses.total()} cells have no record; run the same command again."
@@ -141,8 +146,9 @@ def work(
 ) -> None:
     """Run exact cells of a board, for the job arrays of a cluster.
 
-    A cell that has a valid record, or that another process computes, is skipped. A matched run or
-    a control has an id only when the cell that it needs has a record.
+    A cell that has a valid record is skipped. One that another process computes is left to it, and
+    the command ends with an error. A matched run or a control has an id only when the cell that it
+    needs has a record.
     """
     from pipelines.boards.params import load_params
     from pipelines.engines.engine import Terms
@@ -168,10 +174,14 @@ def work(
     todo = plan.missing([known[run_id] for run_id in asked])
     with _sigterm_as_interrupt():
         statuses = _run(todo, plan, "serial", 1, Terms(limit=limit, waits=False))
-    run = statuses.total()
-    elsewhere = f"{len(todo) - run} are computed by another process; " if run < len(todo) else ""
-    print(f"{run} of {len(asked)} cells run; {elsewhere}the others are not missing")
+    run, elsewhere = statuses.total(), len(todo) - statuses.total()
+    print(f"{run} of {len(asked)} cells run; {len(asked) - len(todo)} already had a valid record")
     _require_none_failed(statuses)
+    if elsewhere:
+        raise BenchError(
+            f"{elsewhere} cells are computed by another process and have no record yet; run the "
+            "same command again when it has ended."
+        )
 
 
 @contextmanager

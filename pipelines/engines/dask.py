@@ -76,12 +76,30 @@ class Dask:
     @property
     def slots(self) -> int:
         """Number of workers; at least one task waits for the first worker."""
-        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        return max(1, len(self._workers))
+
+    @property
+    def _workers(self) -> dict[str, Any]:
+        """Address -> what the scheduler knows about the worker."""
+        found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
+        return found
 
     @property
     def dashboard(self) -> str:
         """Address of Dask's dashboard."""
         return str(self.client.dashboard_link)
+
+    def waits_for(self, device: str) -> str:
+        """Say that no worker is there yet, or none for GPUs."""
+        workers, address = self._workers.values(), self.client.scheduler.address
+        needed = " --resources GPU=1" if device == "cuda" else ""
+        if any(not needed or "GPU" in worker["resources"] for worker in workers):
+            return ""
+        kind = " with the resource GPU" if needed else ""
+        return (
+            f"the scheduler has no worker{kind} yet, and the sweep waits for the first one; start "
+            f"it with: dask worker {address} --nthreads 1 --memory-limit 0{needed}."
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -46,6 +46,9 @@ class Engine(Protocol):
     def dashboard(self) -> str:
         """Address of a page that shows the tasks; empty: there is none."""
 
+    def waits_for(self, device: str) -> str:
+        """Say why no cell of a device can start yet, in one sentence; empty: cells can start."""
+
     def submit(self, task: Task) -> Future[RunRecord | None]:
         """Compute a task; the future has what `pipelines.engines.task.compute` returns."""
 

@@ -87,6 +87,15 @@ def test_a_board_is_the_whole_grid(params: Params) -> None:
     assert all(sum(cell.seed == seed for cell in cells) for seed in board.seeds)
 
 
+@pytest.mark.parametrize("board", ["quick", "desk"])
+def test_the_cells_of_a_board_are_those_that_are_built_one_by_one(
+    params: Params, board: str
+) -> None:
+    places = params.board(board).places(params.workloads)
+    alone = [params.spec(*place, admit=False) for place in places]
+    assert params.cells(board, admit=False) == alone
+
+
 def test_a_method_that_needs_spikes_has_cells_on_spiking_workloads_only(params: Params) -> None:
     cells = params.cells("embedded", methods=["dpap-st", "sca"])
     assert {c.workload for c in cells} == {"digits-snn"}

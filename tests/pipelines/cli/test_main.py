@@ -271,10 +271,12 @@ def test_work_computes_exact_cells(
     assert capsys.readouterr().out.split() == [cell.run_id]
     with Claims(store.claims) as other:
         other.take(cell.run_id)
-        assert call(monkeypatch, "work", cell.run_id, cell.run_id) == 0
-    assert "0 of 1 cells run; 1 are computed by another process" in capsys.readouterr().out
+        assert call(monkeypatch, "work", cell.run_id, cell.run_id) == 1
+    shown = capsys.readouterr()
+    assert "0 of 1 cells run; 0 already had a valid record" in shown.out
+    assert "1 cells are computed by another process" in shown.err
     assert call(monkeypatch, "work", cell.run_id) == 0
-    assert "1 of 1 cells run; the others" in capsys.readouterr().out
+    assert "1 of 1 cells run; 0 already had a valid record" in capsys.readouterr().out
     assert not store.missing([cell])
     assert call(monkeypatch, "work", "0123456789abcdef") == 2
     assert "has no cell 0123456789abcdef" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,19 @@ from pipelines.engines.task import Task
 from pipelines.records.record import RunRecord
 from pipelines.records.store import Store
 from pipelines.settings.spec import RunSpec
+from tests.helpers.paths import ROOT
 
+dask: Any = pytest.importorskip("dask")
 distributed: Any = pytest.importorskip("distributed")
 
 KILLS = 5
+#: Commands of SLURM that run a job as processes of this machine; the number of a job is that of its
+#: group of processes.
+SLURM_COMMANDS = {
+    "sbatch": 'cp "$1" "$JOBS.$$"; setsid bash "$JOBS.$$" > /dev/null 2>&1 & '
+    'echo "$!" >> "$JOBS"; echo "Submitted batch job $!"',
+    "scancel": 'kill -9 -- "-$1"',
+}
 
 
 class Counting(Dask):
@@ -84,6 +94,56 @@ def test_two_sweeps_share_two_workers_of_which_one_is_killed_five_times(
     assert given == Counter(expected.keys())
     assert not there.missing(cells[:6])
     assert not list(there.claims.glob("[!.]*"))
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file with the numbers of the jobs that were submitted to a SLURM of one machine."""
+    pytest.importorskip("dask_jobqueue")
+    commands, jobs = tmp_path / "bin", tmp_path / "jobs"
+    commands.mkdir()
+    jobs.touch()
+    for name, lines in SLURM_COMMANDS.items():
+        (commands / name).write_text(f"#!/bin/bash\n{lines}\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("JOBS", str(jobs))
+    settings = {"cores": 1, "processes": 1, "memory": "8GB"}
+    with dask.config.set({f"jobqueue.slurm.{name}": value for name, value in settings.items()}):
+        yield jobs
+    for number in jobs.read_text().split():
+        with suppress(ProcessLookupError):
+            os.killpg(int(number), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_workers_are_jobs_of_slurm_and_a_job_that_is_killed_is_replaced(
+    cells: list[RunSpec], data_root: Path, tmp_path: Path, jobs: Path
+) -> None:
+    """The jobs run on this machine; what submits and cancels them is the code for a cluster."""
+    serial, there = Store(tmp_path / "serial" / "records"), Store(tmp_path / "slurm" / "records")
+    expected = {r.run_id: timeless(r) for r in run_cells(cells[:4], data_root, serial, "serial", 1)}
+    engine = Dask(1, "slurm")
+    found: dict[str, RunRecord] = {}
+    for record in run_cells(cells[:4], data_root, there, engine, 1, terms=Terms(pause=0)):
+        if not found:  # the worker has the next cell by now
+            os.killpg(int(jobs.read_text().split()[0]), signal.SIGKILL)
+        found[record.run_id] = record
+    assert {name: timeless(record) for name, record in found.items()} == expected
+    assert len(jobs.read_text().split()) > 1
+
+
+def test_a_scheduler_without_workers_is_told_how_to_get_one() -> None:
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
+        make_engine("dask", 1, cluster.scheduler_address) as engine,
+    ):
+        assert f"dask worker {cluster.scheduler_address}" in engine.waits_for("cpu")
+        cluster.scale(1)
+        cluster.wait_for_workers(1)
+        assert engine.waits_for("cpu") == ""
+        assert "with the resource GPU" in engine.waits_for("cuda")
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
