@@ -62,7 +62,7 @@ repro: $(STAMP) unlock ## compute a board with DVC, fill MLflow, print the best 
 	@dpap-bench report --board $(BOARD) --show
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -n 2 -q -m "not slow and not exhaustive" --ignore=tests/perf
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not slow and not exhaustive" --ignore=tests/perf
 
 slow: $(STAMP) ## run the slow tests, such as the whole pipeline at a small size
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow --durations=20 --ignore=tests/perf

@@ -135,6 +135,7 @@ def test_records_are_read_without_torch() -> None:
     assert output(code) == "False"
 
 
+@pytest.mark.slow
 def test_a_training_process_never_imports_the_report() -> None:
     assert loaded("pipelines.engines.processes", {"distributed", "mlflow", "vl_convert"}) == "[]"
 

@@ -20,6 +20,11 @@ from pipelines.methods.registry import methods
 KINDS = methods() | {"template": Template}  # a copy of the template must pass too
 
 CASES = [(name, case) for name, kind in KINDS.items() for case in cases(kind)]
+#: All rules of a case are tested in one process, which rehearses the case once.
+GROUPED = [
+    pytest.param(name, case, marks=pytest.mark.xdist_group(f"{name} {case}"))
+    for name, case in CASES
+]
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +39,7 @@ def rehearsal_of(params: Params, data_root: Path) -> Callable[..., Rehearsal]:
     return once
 
 
-@pytest.mark.parametrize(("name", "case"), CASES)
+@pytest.mark.parametrize(("name", "case"), GROUPED)
 @pytest.mark.parametrize("rule", run_rules.RULES)
 def test_a_run_keeps_the_rule(
     rehearsal_of: Callable[..., Rehearsal], name: str, case: Case, rule: Callable[[Rehearsal], None]
@@ -42,6 +47,7 @@ def test_a_run_keeps_the_rule(
     rule(rehearsal_of(name, case))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "case"), [(n, case) for n, case in CASES if case[1] == "snn"])
 def test_same_seed_same_masks(
     rehearsal_of: Callable[..., Rehearsal], name: str, case: Case

@@ -42,6 +42,7 @@ def claim(record: RunRecord) -> RunRecord:
     return replace(record, outcome=outcome)
 
 
+@pytest.mark.slow
 def test_second_run_of_a_post_training_cell(
     params: Params, tiny: dict[str, Workload], root: Path
 ) -> None:
@@ -54,6 +55,7 @@ def test_second_run_of_a_post_training_cell(
     assert second_run(other, root) == ["checkpoint differs in a second run."]
 
 
+@pytest.mark.slow
 def test_second_run_of_a_control(params: Params, tiny: dict[str, Workload], root: Path) -> None:
     settings = tiny["digits-ann"].of_track("from-scratch")
     cell = params.spec("digits-ann", "magnitude", "unstructured", 0.5, 0)

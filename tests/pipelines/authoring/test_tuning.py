@@ -308,6 +308,7 @@ def small(project: Path) -> Path:
     return project
 
 
+@pytest.mark.slow
 def test_the_command_writes_results_and_what_is_better(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pipelines.canaries.cells import all_canaries
 from pipelines.canaries.runs import compute, files_run, unreached
 from pipelines.records.lineage import Code
@@ -22,6 +24,7 @@ def test_a_canary_has_the_same_outcome_again_and_a_control_needs_no_parent_in_th
     assert first[names[0]].hashes != first[names[1]].hashes
 
 
+@pytest.mark.slow
 def test_the_files_of_which_a_canary_runs_a_function(data_root: Path) -> None:
     (one,) = (one for one in all_canaries() if one.name == "lamp structured")
     run = files_run([one], data_root)

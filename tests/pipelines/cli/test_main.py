@@ -231,6 +231,7 @@ def test_sweep_and_report_of_a_whole_board(
     assert [file.read_bytes() for file in files] == before, "a second report gives the same bytes"
 
 
+@pytest.mark.slow
 def test_a_new_row_of_a_finished_board_computes_that_row_only(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -284,6 +285,7 @@ def test_work_computes_exact_cells(
     assert "--list" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_partial_board_is_shown_and_not_published(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

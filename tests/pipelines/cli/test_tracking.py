@@ -81,6 +81,7 @@ def test_a_server_that_is_down_is_one_sentence_before_anything_is_computed(
     assert not list(small.rglob("results/**/*.json"))
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_during_the_training_does_not_lose_the_record(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +113,7 @@ def test_uri_without_live_is_refused(
     assert "--uri says where --live writes to" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_taking_over_a_clone_that_is_not_there(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,7 @@ def test_serial_and_processes_give_the_same_records(
     assert not processes.missing(cells)
 
 
+@pytest.mark.slow
 def test_the_cells_of_killed_workers_are_computed_again(
     cells: list[RunSpec], data_root: Path, tmp_path: Path
 ) -> None:
@@ -54,6 +55,7 @@ def test_the_cells_of_killed_workers_are_computed_again(
     assert not list(store.claims.glob("[!.]*"))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_no_other_cell_with_it(
     cells: list[RunSpec], data_root: Path, tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_run_without_an_outcome_is_not_exported(
     assert "has status diverged and no network to export" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_controls_and_post_training_cells_are_run_as_before(
     home: Path, params: Params, tiny: dict[str, Workload], data_root: Path
 ) -> None:

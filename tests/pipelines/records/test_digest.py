@@ -58,6 +58,7 @@ def edit(files: dict[Path, bytes], name: str, old: str, new: str) -> dict[Path, 
     return {path: files[path].replace(old.encode(), new.encode(), 1)}
 
 
+@pytest.mark.slow
 def test_comments_docstrings_and_formatting_of_no_module_count(
     params: Params, files: dict[Path, bytes]
 ) -> None:
@@ -228,6 +229,7 @@ spec = load_params(Path({root!r})).spec(
 """
 
 
+@pytest.mark.slow
 def test_a_run_loads_no_module_that_its_digest_misses(params: Params, data_root: Path) -> None:
     code = (
         SETUP.format(root=str(ROOT))
@@ -316,6 +318,7 @@ print("done")
     assert python(code, copy, cwd=copy) == "done"
 
 
+@pytest.mark.slow
 def test_a_worker_whose_method_was_edited_stops(copy: Path, data_root: Path) -> None:
     code = (
         SETUP.format(root=str(copy))

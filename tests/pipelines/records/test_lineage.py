@@ -300,6 +300,7 @@ def run(tree: Path, code: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_statements_in_another_order_are_stale_until_they_are_accepted(tree: Path) -> None:
     first = "write_accepted(ROOT, Accepted(generation=1, unreached=[], code=code))\n"
     (old, joint) = run(tree, first + TELL)

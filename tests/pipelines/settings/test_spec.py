@@ -72,6 +72,7 @@ def test_defaults_do_not_change_the_run_id(params: Params) -> None:
     assert spelled_out.run_id == digits_cell(params).run_id
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.integers(), min_size=2))
 def test_order_of_options_does_not_change_the_run_id(options: dict[str, int]) -> None:
     params = load_params(ROOT)

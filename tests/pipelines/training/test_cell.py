@@ -181,6 +181,7 @@ def test_a_plug_in_with_the_name_of_another_method_is_left_out(
     assert "plug-in other:Other is left out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", ["structured", "unstructured"])
 def test_a_run_ends_near_its_target_synops(
     params: Params, tiny: dict[str, Workload], data_root: Path, granularity: str

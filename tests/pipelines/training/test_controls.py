@@ -311,6 +311,7 @@ def small_board(params: Params, tiny: dict[str, Workload]) -> Params:
     return params.model_copy(update={"boards": {"b": board}, "workloads": tiny})
 
 
+@pytest.mark.slow
 def test_a_control_is_stale_when_its_parent_changed(
     params: Params, tiny: dict[str, Workload], data_root: Path, tmp_path: Path
 ) -> None:

@@ -125,6 +125,7 @@ def test_an_honest_run_leaves_nothing(
     assert before.restore() == []
 
 
+@pytest.mark.slow
 def test_the_first_use_of_an_optimizer_is_no_change() -> None:
     """PyTorch replaces `step` of its class then; a new process has not used any."""
     code = (

@@ -101,9 +101,9 @@ def train(
     ("kind", "optimizer", "penalty"),
     [
         ("snn", "adamw", False),
-        ("ann", "adam", True),
-        ("snn", "sgd", True),
-        ("residual snn", "adamw", False),
+        pytest.param("ann", "adam", True, marks=pytest.mark.slow),
+        pytest.param("snn", "sgd", True, marks=pytest.mark.slow),
+        pytest.param("residual snn", "adamw", False, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.usefixtures("snntorch_in_float64")

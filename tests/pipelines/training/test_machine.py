@@ -171,6 +171,7 @@ def training(spec: RunSpec, data_root: Path) -> tuple[list[int], set[str], int]:
     return counts, {s["step"].device.type for s in states}, len(trainers[-1].live.shrunk_at)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dense", "magnitude"])
 def test_training_steps_never_wait_for_the_device(
     on_fake_device: Call, params: Params, tiny: dict[str, Workload], data_root: Path, name: str

@@ -14,6 +14,7 @@ from pipelines.data.events import Binning
 from pipelines.data.sets import atis, digits_dvs
 
 
+@pytest.mark.slow
 def test_digits_dvs(data_root: Path) -> None:
     """The recordings are the published ones, and the splits are those of the digits."""
     folder = fetch("digits-dvs", data_root)

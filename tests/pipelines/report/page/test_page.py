@@ -61,6 +61,7 @@ def test_the_same_records_give_the_same_bytes(records: list[RunRecord]) -> None:
     assert page(records) == page(list(records))
 
 
+@pytest.mark.slow
 def test_two_thousand_records_fit(params: Params) -> None:
     names = [name for name in infos() if name != "dense"][:32]
     many = board(params, names, seeds=7)
