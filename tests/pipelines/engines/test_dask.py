@@ -99,7 +99,6 @@ def test_two_sweeps_share_two_workers_of_which_one_is_killed_five_times(
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A file with the numbers of the jobs that were submitted to a SLURM of one machine."""
-    pytest.importorskip("dask_jobqueue")
     commands, jobs = tmp_path / "bin", tmp_path / "jobs"
     commands.mkdir()
     jobs.touch()
