@@ -102,6 +102,6 @@ def test_a_second_run_that_takes_too_long_is_given_up(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = min((ROOT / "results" / "boards" / "quick" / "records" / "digits-snn").rglob("*.json"))
-    monkeypatch.setattr("pipelines.audit.second_run.LIMIT", 0.3)
+    monkeypatch.setattr("pipelines.audit.second_run.LIMIT", 0.02)
     with pytest.raises(BenchError, match="no cell that was drawn ended within"):
         list(second_runs([path], [path], lambda _, record: run_again(record, root)))
