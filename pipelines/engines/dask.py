@@ -57,6 +57,7 @@ class Dask:
             CancelledError,
         )
         self._submitted = 0
+        self._starts_workers = scheduler in ("", SLURM)
         self._stack = ExitStack()
         address = scheduler or self._local(workers)
         if scheduler == SLURM:
@@ -90,7 +91,9 @@ class Dask:
         return str(self.client.dashboard_link)
 
     def waits_for(self, device: str) -> str:
-        """Say that no worker is there yet, or none for GPUs."""
+        """Say that no worker is there yet, or none for GPUs, unless the engine starts them."""
+        if self._starts_workers:
+            return ""
         workers, address = self._workers.values(), self.client.scheduler.address
         needed = " --resources GPU=1" if device == "cuda" else ""
         if any(not needed or "GPU" in worker["resources"] for worker in workers):

@@ -124,6 +124,7 @@ def test_workers_are_jobs_of_slurm_and_a_job_that_is_killed_is_replaced(
     serial, there = Store(tmp_path / "serial" / "records"), Store(tmp_path / "slurm" / "records")
     expected = {r.run_id: timeless(r) for r in run_cells(cells[:4], data_root, serial, "serial", 1)}
     engine = Dask(1, "slurm")
+    assert engine.waits_for("cpu") == "", "the job has been submitted"
     found: dict[str, RunRecord] = {}
     for record in run_cells(cells[:4], data_root, there, engine, 1, terms=Terms(pause=0)):
         if not found:  # the worker has the next cell by now
