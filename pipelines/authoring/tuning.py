@@ -299,7 +299,7 @@ def tuning_of(params: Params) -> Tuning:
     if len(set(kinds)) < len(kinds):
         raise InputError("two workloads of tuning: have the same kind of network; keep one.")
     for name, board in params.boards.items():
-        if shared := set(board.seeds) & set(tuning.seeds):
+        if shared := set(board.all_seeds) & set(tuning.seeds):
             raise InputError(
                 f"tuning and board '{name}' both use seed {min(shared)}: tune with other seeds."
             )

@@ -15,6 +15,7 @@ from pipelines.settings.spec import EMERGENT, RANDOM, SPATIO_TEMPORAL, SYNOPS, C
 from pipelines.settings.workload import Workload
 
 Density = Annotated[float, Field(gt=0, le=1)] | Literal["emergent"]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...], Field(min_length=1)]
 
 
 class Place(NamedTuple):
@@ -71,6 +72,9 @@ class Board(BaseModel):
         Which baselines have matched runs, at the densities that were found; None: all.
     seeds
         Seeds; every method has the same ones.
+    workload_seeds
+        Workload -> target density -> seeds that replace `seeds` there. The unpruned network has all
+        seeds that some density of its workload has.
     tracks
         ``from-scratch``, ``post-training`` or both. A method has no cells on a track that it does
         not support.
@@ -91,16 +95,23 @@ class Board(BaseModel):
     tables: dict[str, dict[Granularity, tuple[str, ...]]] = Field(default_factory=dict)
     emergent: bool = False
     matched: tuple[str, ...] | None = None
-    seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...] = Field(min_length=1)
+    seeds: Seeds
+    workload_seeds: dict[str, dict[Density, Seeds]] = Field(default_factory=dict)
     tracks: tuple[Track, ...] = Field(("from-scratch",), min_length=1)
     controls: tuple[Control, ...] = ()
 
     @model_validator(mode="after")
     def _once(self) -> Board:
         for key in ("workloads", "methods", "granularities", "densities", "seeds", "tracks"):
-            values = getattr(self, key)
-            if len(set(values)) < len(values):
+            if _repeats(getattr(self, key)):
                 raise ValueError(f"a value is there twice among the {key}; keep one of them")
+        for workload, seeds in self.workload_seeds.items():
+            for density in seeds:
+                if _repeats(seeds[density]):
+                    raise ValueError(
+                        f"a value is there twice among the seeds of {workload} at {density}; "
+                        "keep one of them"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -111,6 +122,7 @@ class Board(BaseModel):
         for field, names, there in (
             ("workload_densities", self.workload_densities, self.workloads),
             ("synops", self.synops, self.workloads),
+            ("workload_seeds", self.workload_seeds, self.workloads),
             ("tables", self.tables, self.workloads),
             ("tables", compared, self.methods),
             ("matched", self.matched or (), self.baselines),
@@ -118,6 +130,13 @@ class Board(BaseModel):
             for name in names:
                 if name not in there:
                     raise ValueError(f"{field} names '{name}', which is not on the board")
+        for workload, seeds in self.workload_seeds.items():
+            for density in seeds:
+                if density not in self.targets:
+                    raise ValueError(
+                        f"workload_seeds names density {density} for {workload}, which is not on "
+                        f"the board; it has {_listed(self.targets)}"
+                    )
         return self
 
     @property
@@ -131,6 +150,12 @@ class Board(BaseModel):
         groups = (*self.granularity_densities.values(), *self.workload_densities.values())
         found = [*self.densities, *(density for group in groups for density in group)]
         return tuple(dict.fromkeys([*found, *([EMERGENT] if self.emergent else [])]))
+
+    @property
+    def all_seeds(self) -> Seeds:
+        """All seeds of the board, each once."""
+        groups = (group for own in self.workload_seeds.values() for group in own.values())
+        return _distinct(self.seeds, *groups)
 
     def with_baselines(self, names: Sequence[str]) -> Board:
         """Return the board with more baselines, in every table whose granularity they support."""
@@ -183,7 +208,7 @@ class Board(BaseModel):
                     for track in (t for t in self.tracks if t in about.tracks):
                         targets = self._targets(name, workload, known, densities)
                         for granularity, density, synops in targets:
-                            for seed in self.seeds:
+                            for seed in self._seeds(workload, granularity, density):
                                 yield Place(
                                     workload, name, granularity, density, seed, track, synops
                                 )
@@ -237,6 +262,12 @@ class Board(BaseModel):
                 for synops in self.synops.get(workload, ()):
                     yield granularity, SYNOPS, synops
 
+    def _seeds(self, workload: str, granularity: str, density: float | str) -> Seeds:
+        own = self.workload_seeds.get(workload, {})
+        if granularity == "none":
+            return _distinct(self.seeds, *own.values())
+        return own.get(cast(Density, density), self.seeds)
+
     def compares(self, name: str, workload: str, granularity: str) -> bool:
         """Whether the board has a method in a table, if the method supports the granularity.
 
@@ -254,6 +285,14 @@ class Board(BaseModel):
 
 def _prunes(name: str, granularity: str) -> bool:
     return granularity in info(name.partition(":")[0]).granularities
+
+
+def _distinct(*groups: Seeds) -> Seeds:
+    return tuple(dict.fromkeys(seed for group in groups for seed in group))
+
+
+def _repeats(values: Sequence[object]) -> bool:
+    return len(set(values)) < len(values)
 
 
 def _listed(targets: Sequence[Density]) -> str:

@@ -213,6 +213,10 @@ def test_seeds_and_workloads_of_the_tuning_are_checked(asked: Params) -> None:
         tuning_of(changed(asked, search_seeds=(100, 1)))
     with pytest.raises(InputError, match="tuning and board 'quick' both use seed 2"):
         tuning_of(changed(asked, confirmation_seeds=(2, 200)))
+    one = asked.board("quick")
+    more = one.model_copy(update={"workload_seeds": {one.workloads[0]: {one.densities[0]: (100,)}}})
+    with pytest.raises(InputError, match="tuning and board 'quick' both use seed 100"):
+        tuning_of(asked.model_copy(update={"boards": {"quick": more}}))
     with pytest.raises(InputError, match="unknown workload 'digits'"):
         tuning_of(changed(asked, workloads=("digits",)))
     with pytest.raises(InputError, match="two workloads of tuning: have the same kind"):

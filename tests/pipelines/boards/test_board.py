@@ -86,6 +86,21 @@ def test_a_density_that_the_board_does_not_have_is_refused(params: Params) -> No
     assert read_densities(None) is None
 
 
+def test_one_density_of_a_workload_has_more_seeds(params: Params) -> None:
+    more = board(seeds=[0, 1], workload_seeds={"digits-snn": {"0.1": [0, 1, 2], "emergent": [3]}})
+    found = list(more.places(params.workloads, methods=["dense", "lamp", "dpap"]))
+    seeds: dict[tuple[str, str, float | str], list[int]] = {}
+    for one in found:
+        seeds.setdefault((one.workload, one.name, one.density), []).append(one.seed)
+    assert more.all_seeds == (0, 1, 2, 3)
+    assert seeds["digits-snn", "dense", 1.0] == [0, 1, 2, 3]
+    assert seeds["digits-snn", "lamp", 0.02] == [0, 1]
+    assert seeds["digits-snn", "lamp", 0.1] == [0, 1, 2]
+    assert seeds["digits-snn", "dpap", "emergent"] == [3]
+    assert seeds["digits-ann", "dense", 1.0] == [0, 1]
+    assert seeds["digits-ann", "lamp", 0.1] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
@@ -93,6 +108,9 @@ def test_a_density_that_the_board_does_not_have_is_refused(params: Params) -> No
         ("tables", {"digits-ann": {"structured": ["rigl"]}}, "tables names 'rigl'"),
         ("matched", ["dpap"], "matched names 'dpap'"),
         ("workload_densities", {"moon": [0.1]}, "workload_densities names 'moon'"),
+        ("workload_seeds", {"moon": {0.1: [1]}}, "workload_seeds names 'moon'"),
+        ("workload_seeds", {"digits-ann": {0.3: [1]}}, "density 0.3 for digits-ann"),
+        ("workload_seeds", {"digits-ann": {0.1: [1, 1]}}, "seeds of digits-ann at 0.1"),
         ("granularity_densities", {"weights": [0.1]}, "granularity_densities.weights"),
     ],
 )
