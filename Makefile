@@ -127,8 +127,8 @@ tune: $(STAMP) ## tune every method, write what is better to methods.yaml and th
 	dpap-bench tune --all
 	dpap-bench tune --report --update docs/tuning.md
 
-site: docs ## build documentation and all complete boards into site/; it opens on the board desk
-	dpap-bench publish --to site --docs build/docs --home desk --home quick
+site: docs ## build documentation and all boards into site/; it opens on the board desk
+	dpap-bench publish --to site --docs build/docs --home desk --home quick --partial
 
 release: $(STAMP) ## write version and date, commit and tag them: make release VERSION=X.Y.Z
 	$(BIN)/python -m tools.release $(VERSION)

@@ -91,7 +91,7 @@ class Coverage:
     def counts(self, workload: str, track: str, granularity: str) -> str:
         """How many cells of a table are missing, as two numbers."""
         missing, cells = self._numbers(workload, track, granularity)
-        return f"{missing} of {cells}"
+        return f"{missing:,} of {cells:,}"
 
     def _numbers(self, *table: str) -> tuple[int, int]:
         own = (one for one in self.tables if _key(one) == table)
@@ -106,7 +106,7 @@ class Coverage:
 def _sentence(missing: int, cells: int) -> str:
     if not missing:
         return ""
-    return f"{missing} of {cells} {'cell' if cells == 1 else 'cells'} {_be(missing)} missing"
+    return f"{missing:,} of {cells:,} {'cell' if cells == 1 else 'cells'} {_be(missing)} missing"
 
 
 def _be(number: int) -> str:

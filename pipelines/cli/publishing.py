@@ -153,23 +153,28 @@ def publish(
     docs: Annotated[
         Path | None, typer.Option(help="Folder of the built documentation, which is added.")
     ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Also boards with missing cells; their pages say how many."),
+    ] = False,
 ) -> None:
     """Write a web site of the boards.
 
     It has an overview, the page, tables and figures of each board, and a seal of the records.
     """
     from pipelines.boards.params import load_params
-    from pipelines.report.site import Entrance, complete, write_site
+    from pipelines.report.site import Entrance, presentable, write_site
 
     root = project_root()
     params = load_params(root)
-    boards = board or list(complete(params, root))
+    boards = board or list(presentable(params, root, partial=partial))
     if not boards:
-        raise BenchError("no board has all its records; run dpap-bench sweep, or make repro.")
+        which = "any record" if partial else "all its records"
+        raise BenchError(f"no board has {which}; run dpap-bench sweep, or make repro.")
     for name in home or ():
         params.board(name)  # refuses an unknown name
     opened = next((name for name in home or () if name in boards), "")
-    count = write_site(params, boards, root, to, Entrance(opened, docs))
+    count = write_site(params, boards, root, to, Entrance(opened, docs, partial))
     print(f"{', '.join(boards)}: {count} records, {to / 'index.html'}")
 
 

@@ -40,11 +40,17 @@ PARTIAL = "partial"
 
 
 def build(
-    params: Params, board: str, store: Store, results: Path, published: Path
-) -> list[RunRecord]:
-    """Write leaderboard.{json,csv,md,tex,html}, best.{txt,json} and figures/; return the records.
+    params: Params,
+    board: str,
+    store: Store,
+    results: Path,
+    published: Path,
+    *,
+    partial: bool = False,
+) -> tuple[list[RunRecord], Coverage]:
+    """Write leaderboard.{json,csv,md,tex,html}, best.{txt,json} and figures/.
 
-    An older partial report of the board is deleted.
+    An older partial report in `results` is deleted.
 
     Parameters
     ----------
@@ -56,17 +62,24 @@ def build(
         Where to write.
     published
         The file of published results.
+    partial
+        Whether cells may have no record.
+
+    Returns
+    -------
+    list, Coverage
+        The records, and which cells have one.
 
     Raises
     ------
     BenchError
-        If cells of the board have no record, or the published results are not valid.
+        If cells of the board have no record, with `partial` if none has one, or if the published
+        results are not valid.
     """
-    records = _records(params, board, store)
-    covered = coverage(params, board, {record.run_id: record for record in records})
+    records, covered = _collect(params, board, store, partial=partial)
     _write(params, board, records, covered, results, published)
     shutil.rmtree(results / PARTIAL, ignore_errors=True)
-    return records
+    return records, covered
 
 
 def build_partial(
@@ -87,18 +100,24 @@ def build_partial(
     BenchError
         If no cell of the board has a record, or the published results are not valid.
     """
-    with _no_collector():
-        records = collect(params.everything(board, store), store, partial=True)
-    covered = coverage(params, board, {record.run_id: record for record in records})
-    if not covered.missing:
+    records, covered = _collect(params, board, store, partial=True)
+    if covered.missing:
+        _write(params, board, records, covered, results / PARTIAL, published)
+    else:
         build(params, board, store, results, published)
-    elif not records:
+    return covered
+
+
+def _collect(
+    params: Params, board: str, store: Store, *, partial: bool
+) -> tuple[list[RunRecord], Coverage]:
+    with _no_collector():
+        records = collect(params.everything(board, store), store, partial=partial)
+    if not records:
         raise BenchError(
             f"no cell of the board '{board}' has a record; run: dpap-bench sweep --board {board}."
         )
-    else:
-        _write(params, board, records, covered, results / PARTIAL, published)
-    return covered
+    return records, coverage(params, board, {record.run_id: record for record in records})
 
 
 def _write(
@@ -111,15 +130,15 @@ def _write(
 ) -> None:
     """Write all documents of a report."""
     analysis = analyse(make_rows(records, covered.absent))
-    rows = analysis.rows
+    rows, computed = analysis.rows, analysis.computed
     tables = make_tables(rows, analysis.standings, covered)
-    matched = [*tables, *paper_tables(rows, records)]
-    further = further_tables(analysis)
+    matched = [*tables, *paper_tables(computed.rows, records)]
+    further = further_tables(computed)
     figures = {
         figure_name(workload, track): accuracy_over_density(
-            rows, workload, track, covered.of_workload(workload, track)
+            computed.rows, workload, track, covered.of_workload(workload, track)
         )
-        for workload, track in dict.fromkeys((row.workload, row.track) for row in rows)
+        for workload, track in dict.fromkeys((row.workload, row.track) for row in computed.rows)
     }
     for name, specification in figures.items():
         save(draw(specification), results / "figures", f"{name}-accuracy-density")
@@ -133,10 +152,10 @@ def _write(
         "tex": to_latex(board, [*matched, *further], covered),
         "html": render(
             board,
-            rows,
+            computed.rows,
             matched,
             records,
-            make_sections(board, analysis, beside),
+            make_sections(board, computed, beside),
             covered,
             analysis.standings,
         ),
@@ -161,15 +180,10 @@ def literature_markdown(params: Params, board: str, store: Store, published: Pat
     BenchError
         If cells of the board have no record, or the published results are not valid.
     """
-    rows = make_rows(_records(params, board, store))
+    rows = make_rows(_collect(params, board, store, partial=False)[0])
     found = literature(load_published(published), params, board, rows)
     table = literature_table(board, found)
     return f"{table.note}\n\n{table_markdown(table)}"
-
-
-def _records(params: Params, board: str, store: Store) -> list[RunRecord]:
-    with _no_collector():
-        return collect(params.everything(board, store), store)
 
 
 @contextmanager

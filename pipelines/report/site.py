@@ -45,14 +45,19 @@ class _Entry:
     seeds: int
     records: int
     ok: int
+    missing: str
 
 
-def complete(params: Params, root: Path) -> Iterator[str]:
-    """Boards whose cells all have records; prints to stderr why another board is left out."""
+def presentable(params: Params, root: Path, *, partial: bool = False) -> Iterator[str]:
+    """Boards that a site can show; prints to stderr why another board is left out.
+
+    They are those whose cells all have records, and with `partial` those with any record.
+    """
     for board in params.boards:
         store = board_store(root, board)
         try:
-            collect(params.everything(board, store), store)
+            if not collect(params.everything(board, store), store, partial=partial):
+                raise BenchError("no cell has a record.")
         except BenchError as error:
             print(f"{board} is left out: {error}", file=sys.stderr)
         else:
@@ -69,10 +74,13 @@ class Entrance:
         The board that the site opens on; empty: it opens on the overview.
     docs
         Folder of the built documentation, which is copied; None: the site has none.
+    partial
+        Whether cells of the boards may have no record; pages and overview say how many have none.
     """
 
     home: str = ""
     docs: Path | None = None
+    partial: bool = False
 
     @property
     def overview(self) -> str:
@@ -143,7 +151,9 @@ def _fill(
     for board in dict.fromkeys(boards):
         store = board_store(root, board)
         published = root / "results" / "published.yaml"
-        records = build(params, board, store, folder / board, published)
+        records, covered = build(
+            params, board, store, folder / board, published, partial=entrance.partial
+        )
         _add_links(folder / board / _PAGE, entrance)
         paths = [store.path(record.spec) for record in records]
         files |= {
@@ -160,6 +170,7 @@ def _fill(
                 seeds=len({record.spec.seed for record in records}),
                 records=len(records),
                 ok=sum(record.status == "ok" for record in records),
+                missing=covered.sentence,
             )
         )
     documents = {

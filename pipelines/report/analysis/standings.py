@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.report.analysis.areas import Areas, areas
 from pipelines.report.analysis.comparisons import (
@@ -65,6 +65,11 @@ class Analysis:
     rows: tuple[Row, ...]
     standings: tuple[Standing, ...]
     critical_differences: tuple[CriticalDifference, ...]
+
+    @property
+    def computed(self) -> Analysis:
+        """The same without the rows of which no cell has a record."""
+        return replace(self, rows=tuple(row for row in self.rows if row.statuses))
 
 
 def tables_of(rows: Sequence[Row]) -> Iterator[tuple[Row | None, list[Row]]]:

@@ -94,9 +94,9 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def _note(rows: Sequence[Row], found: Detectable | None) -> str:
     """Say what may be concluded from this number of seeds."""
-    numbers = [sum(row.statuses.values()) for row in rows if row.statuses] or [0]
+    numbers = [sum(row.statuses.values()) for row in rows]
     seeds, most = min(numbers), max(numbers)
-    if seeds < most and any(row.missing for row in rows):
+    if seeds < RANKED and seeds < most and any(row.missing for row in rows):
         note = (
             f"{seeds} to {most} seeds: a row needs {LISTED} to be listed and {RANKED} to be ranked."
         )
@@ -110,6 +110,16 @@ def _note(rows: Sequence[Row], found: Detectable | None) -> str:
             "corrected for all comparisons of the table (Holm)."
         )
     return f"{_detectable(found)} {note}{_without_items(rows)}".strip()
+
+
+def _not_computed(rows: Sequence[Row]) -> str:
+    """Name the rows of which no cell has a record, by target."""
+    by_target: dict[str, list[str]] = {}
+    for row in rows:
+        target = "unpruned" if row.is_reference else TARGET.text(row)
+        by_target.setdefault(target, []).append(row.method)
+    named = "; ".join(f"{target} ({', '.join(names)})" for target, names in by_target.items())
+    return f" Not computed yet, by target: {named}." if named else ""
 
 
 def _detectable(found: Detectable | None) -> str:
@@ -150,6 +160,8 @@ def make_tables(
 ) -> list[Table]:
     """Split rows into tables by workload, track and granularity; the dense network comes first.
 
+    A row without any record is named in the note of its table. A table of such rows is left out.
+
     Parameters
     ----------
     rows, standings
@@ -161,12 +173,17 @@ def make_tables(
     tables = []
     for dense, own in tables_of(rows):
         key = (own[0].workload, own[0].track, own[0].granularity)
-        lines = (*([dense] if dense else []), *own)
+        every = (*([dense] if dense else []), *own)
+        lines = tuple(row for row in every if row.statuses)
+        if not lines:
+            continue
         columns = tuple(
             c for c in COLUMNS if not c.optional or any(c.value(row) is not None for row in lines)
         )
         missing = covered.of_table(*key) if covered else ""
         if any(row.missing or row.missing_controls for row in lines):
             columns = _counted_first(columns)
-        tables.append(Table(*key, lines, columns, _note(lines, found.get(key)), missing))
+        absent = [row for row in every if not row.statuses]
+        note = _note(lines, found.get(key)) + _not_computed(absent)
+        tables.append(Table(*key, lines, columns, note, missing))
     return tables

@@ -179,6 +179,19 @@ def test_a_partial_board_says_which_rows_lack_seeds(partial: Path) -> None:
     assert "4 ok, 1 missing, 1 control missing" in {line["statuses"] for line in lines}
 
 
+def test_a_row_without_any_record_is_named_below_its_table(partial: Path) -> None:
+    markdown = (partial / "partial" / "leaderboard.md").read_text()
+    table = markdown.partition("## digits-snn, unstructured")[2].partition("\n## ")[0]
+    assert "Not computed yet, by target: 0.5 (lamp); 0.25 (lamp)." in table
+    assert "| lamp" not in table
+    assert "| magnitude" in table
+    others = markdown.partition("## digits-ann, unstructured")[2]
+    assert "Not computed" not in others
+    assert "| lamp" in others
+    page = (partial / "partial" / "leaderboard.html").read_text()
+    assert page.count("Not computed yet, by target: 0.5 (lamp); 0.25 (lamp).") == 1
+
+
 def test_missing_runs_are_no_failures_in_average_ranks(growing: Params, partial: Path) -> None:
     store = Store(partial / "records")
     covered = build_partial(growing, "growing", store, partial, PUBLISHED)

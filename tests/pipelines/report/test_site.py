@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.boards.coverage import Coverage, coverage
 from pipelines.boards.params import Params, load_params
 from pipelines.common.errors import BenchError, InputError
 from pipelines.records.record import RunRecord
@@ -100,7 +101,7 @@ def test_names_are_escaped(params: Params, store: Store, project: Path) -> None:
     assert "<b>&" not in re.sub(r"<b>\d+</b>", "", (project / "s" / "index.html").read_text())
 
 
-@pytest.mark.parametrize("when", ["build", "_overview", "_replace"])
+@pytest.mark.parametrize("when", ["build", "version", "checksums"])
 def test_the_old_site_stays_if_it_stops(
     params: Params, store: Store, project: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
@@ -108,7 +109,7 @@ def test_the_old_site_stays_if_it_stops(
     site.write_site(params, ["small"], project, to)
     before = contents(to)
 
-    def stop(*_: object) -> None:
+    def stop(*_: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -151,22 +152,26 @@ def quick_build(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pages need seconds; what the command does needs none of them."""
 
     def build(
-        params: Params, board: str, store: Store, results: Path, published: Path
-    ) -> list[RunRecord]:
+        params: Params, board: str, store: Store, results: Path, published: Path, *, partial: bool
+    ) -> tuple[list[RunRecord], Coverage]:
         del published
-        records = collect(params.everything(board, store), store)
+        records = collect(params.everything(board, store), store, partial=partial)
         results.mkdir(parents=True)
         (results / "leaderboard.html").write_text(board)
-        return records
+        return records, coverage(params, board, {one.run_id: one for one in records})
 
     with monkeypatch.context() as patch:
         patch.setattr(site, "build", build)
         yield
 
 
-@pytest.mark.usefixtures("quick_build", "store")
+@pytest.mark.usefixtures("quick_build")
 def test_the_command(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    params: Params,
+    store: Store,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert call(monkeypatch, "publish", "--to", "site") == 0
     out, err = capsys.readouterr()
@@ -181,10 +186,24 @@ def test_the_command(
     assert call(monkeypatch, "publish", "--to", "site", "--board", "othr") == 2
     assert "did you mean 'other'?" in capsys.readouterr().err
     assert contents(project / "site") == before
-    for path in (project / "results" / "boards").rglob("*.json"):
-        path.unlink()
+    store.path(params.cells("small")[0]).unlink()
     assert call(monkeypatch, "publish", "--to", "site") == 1
     assert "no board has all its records" in capsys.readouterr().err
+    assert contents(project / "site") == before
+    assert call(monkeypatch, "publish", "--to", "site", "--partial") == 0
+    out, err = capsys.readouterr()
+    assert out == "small: 3 records, site/index.html\n"
+    assert err == "other is left out: no cell has a record.\n"
+    (entry,) = json.loads((project / "site" / "boards.json").read_text())
+    assert entry["missing"] == "1 of 4 cells is missing"
+    assert (
+        "Partial board: 1 of 4 cells is missing." in (project / "site" / "index.html").read_text()
+    )
+    before = contents(project / "site")
+    for path in (project / "results" / "boards").rglob("*.json"):
+        path.unlink()
+    assert call(monkeypatch, "publish", "--to", "site", "--partial") == 1
+    assert "no board has any record" in capsys.readouterr().err
     assert contents(project / "site") == before
 
 
