@@ -54,7 +54,7 @@ chromium: ## install the browser for tests of the page (on Debian, as root)
 unlock:
 	@find .dvc/tmp -maxdepth 1 -name rwlock -size 0 -delete 2>/dev/null || true
 
-repro: $(STAMP) unlock ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded: every method
+repro: $(STAMP) unlock ## compute a board with DVC, fill MLflow, print the best rows; BOARD=embedded: every baseline
 	dpap-bench digest
 	dvc repro report@$(BOARD)
 	dpap-bench report --board $(BOARD)
@@ -111,7 +111,7 @@ ablation: $(STAMP) ## compute the ablations of DPAP and write their tables into 
 	dpap-bench sweep --board dpap-ablation
 	dpap-bench report --board dpap-ablation --update docs/dpap.md
 
-heirs: $(STAMP) ## compare DPAP with its repaired variants and write the tables into docs/dpap-heirs.md
+heirs: $(STAMP) ## compare DPAP with the methods derived from it and write the tables into docs/dpap-heirs.md
 	dpap-bench sweep --board dpap-heirs
 	dpap-bench report --board dpap-heirs --update docs/dpap-heirs.md
 

@@ -139,7 +139,7 @@ def _records(params: Params, board: str, names: Sequence[str], store: Store) -> 
     found = [(spec, store.find(spec)) for spec in specs]
     if missing := [spec for spec, record in found if record is None]:
         raise BenchError(
-            f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0].label()}); "
+            f"{len(missing)} of {len(specs)} runs have no record (first: {missing[0].label()}); "
             f"run: dpap-bench sweep --board {board}."
         )
     return [record for _, record in found if record is not None]

@@ -106,7 +106,7 @@ class Coverage:
 def _sentence(missing: int, cells: int) -> str:
     if not missing:
         return ""
-    return f"{missing:,} of {cells:,} {'cell' if cells == 1 else 'cells'} {_be(missing)} missing"
+    return f"{missing:,} of {cells:,} {'run' if cells == 1 else 'runs'} {_be(missing)} missing"
 
 
 def _be(number: int) -> str:

@@ -125,7 +125,7 @@ def sweep(
         )
     if statuses.total() < found["run"]:
         raise BenchError(
-            f"{found['run'] - statuses.total()} cells have no record; run the same command again."
+            f"{found['run'] - statuses.total()} runs have no record; run the same command again."
         )
     _require_none_failed(statuses)
 

@@ -98,7 +98,7 @@ def build_partial(
     Raises
     ------
     BenchError
-        If no cell of the board has a record, or the published results are not valid.
+        If no run of the board has a record, or the published results are not valid.
     """
     records, covered = _collect(params, board, store, partial=True)
     if covered.missing:
@@ -115,7 +115,7 @@ def _collect(
         records = collect(params.everything(board, store), store, partial=partial)
     if not records:
         raise BenchError(
-            f"no cell of the board '{board}' has a record; run: dpap-bench sweep --board {board}."
+            f"no run of the board '{board}' has a record; run: dpap-bench sweep --board {board}."
         )
     return records, coverage(params, board, {record.run_id: record for record in records})
 

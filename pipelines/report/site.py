@@ -57,7 +57,7 @@ def presentable(params: Params, root: Path, *, partial: bool = False) -> Iterato
         store = board_store(root, board)
         try:
             if not collect(params.everything(board, store), store, partial=partial):
-                raise BenchError("no cell has a record.")
+                raise BenchError("no run has a record.")
         except BenchError as error:
             print(f"{board} is left out: {error}", file=sys.stderr)
         else:

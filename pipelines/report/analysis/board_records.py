@@ -40,7 +40,7 @@ def collect(specs: Sequence[RunSpec], store: Store, *, partial: bool = False) ->
     missing = [spec.label() for spec, record in zip(specs, found, strict=True) if record is None]
     if missing and not partial:
         raise BenchError(
-            f"{len(missing)} of {len(specs)} cells have no record (first: {missing[0]}); run "
+            f"{len(missing)} of {len(specs)} runs have no record (first: {missing[0]}); run "
             "dvc repro, or dpap-bench sweep."
         )
     records = [record for record in found if record is not None]

@@ -57,9 +57,10 @@ def _after_abstract(found: Sequence[Question]) -> list[str]:
 def _coverage(part: BoardPart) -> str:
     there = part.cells - part.missing
     return (
-        f"{there:,} of {part.cells:,} runs have a record; the others are {NOT_COMPUTED}."
+        f"{there:,} of {part.cells:,} runs of the board have a record; the others are "
+        f"{NOT_COMPUTED}."
         if part.missing
-        else f"all {part.cells:,} runs have a record."
+        else f"all {part.cells:,} runs of the board have a record."
     )
 
 

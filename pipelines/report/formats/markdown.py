@@ -11,7 +11,7 @@ from pipelines.report.analysis.critical_difference import CriticalDifference
 from pipelines.report.formats.table import Table
 
 #: What a partial board must not be used for.
-PARTIAL = "Means and ranks may change when the missing cells are computed; do not cite them."
+PARTIAL = "Means and ranks may change when the missing runs are computed; do not cite them."
 
 
 def escape(text: str) -> str:

@@ -247,7 +247,7 @@ def test_a_submission_with_a_fault_is_refused(
     ("arguments", "status", "sentence"),
     [
         ("submit --method grand", 2, "unknown method of the board 'grand'"),
-        ("submit --method random", 1, "cells have no record (first: digits-ann random"),
+        ("submit --method random", 1, "runs have no record (first: digits-ann random"),
         ("submit --board slow", 2, "unknown board 'slow'"),
         ("verify params.yaml", 1, "as a .tar.gz or .zip archive"),
         ("verify nowhere.tar.gz", 2, "there is no file or folder nowhere.tar.gz"),

@@ -45,7 +45,7 @@ def test_a_board_without_records_counts_what_its_cells_may_have(small: Params) -
         "none": UNPRUNED,
         "hybrid": HYBRID,
     }
-    assert nothing.sentence == "20 of 20 cells are missing"
+    assert nothing.sentence == "20 of 20 runs are missing"
 
 
 def test_a_complete_board_has_no_missing_cell(small: Params, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_missing_cell_takes_its_matched_runs_and_controls_along(
         if spec.density == "emergent" and spec.seed == 1:
             store.path(spec).unlink()
     found = coverage(small, "small", records_of(small, store))
-    assert found.of_table("digits-snn", "from-scratch", "hybrid") == "4 of 18 cells are missing"
+    assert found.of_table("digits-snn", "from-scratch", "hybrid") == "4 of 18 runs are missing"
     assert found.counts("digits-snn", "from-scratch", "none") == "0 of 2"
     assert [(spec.name, spec.matched_to, spec.control) for spec in found.absent] == [
         ("dpap", "", ""),
@@ -93,5 +93,5 @@ def test_one_missing_cell_is_singular(small: Params, tmp_path: Path) -> None:
     fill(small, "small", store)
     store.path(small.cells("small")[0]).unlink()
     found = coverage(small, "small", records_of(small, store))
-    assert found.sentence == "1 of 20 cells is missing"
+    assert found.sentence == "1 of 20 runs is missing"
     assert Coverage().sentence == ""

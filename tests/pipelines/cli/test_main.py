@@ -182,7 +182,7 @@ def test_sweep_and_report_of_a_whole_board(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "report") == 1
-    assert "cells have no record" in capsys.readouterr().err
+    assert "runs have no record" in capsys.readouterr().err
     assert call(monkeypatch, "report", "--show") == 1
     assert "has not been built yet" in capsys.readouterr().err
 
@@ -248,7 +248,7 @@ def test_a_new_row_of_a_finished_board_computes_that_row_only(
     new = 2 * 3
     assert f"digits-ann     {new} " in capsys.readouterr().out
     assert call(monkeypatch, "report") == 1
-    assert "4 of 48 cells have no record (first: digits-ann fpgm" in capsys.readouterr().err
+    assert "4 of 48 runs have no record (first: digits-ann fpgm" in capsys.readouterr().err
 
     found = sweep(monkeypatch, capsys)
     assert (found["run"], found["skipped"]) == (new, finished)
@@ -290,12 +290,12 @@ def test_a_partial_board_is_shown_and_not_published(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "report", "--partial") == 1
-    assert "no cell of the board 'quick' has a record" in capsys.readouterr().err
+    assert "no run of the board 'quick' has a record" in capsys.readouterr().err
     params, store = load_params(small), board_store(small, "quick")
     fill(params, "quick", store)
     (lost, *_) = params.cells("quick", methods=["magnitude"])
     store.path(lost).unlink()
-    lacking = "2 of 44 cells are missing"  # the cell and its control
+    lacking = "2 of 44 runs are missing"  # the cell and its control
     assert call(monkeypatch, "report", "--partial") == 0
     out = capsys.readouterr().out.splitlines()
     page = store.root.parent / "partial" / "leaderboard.html"

@@ -130,8 +130,8 @@ def partial(growing: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-TABLE = "22 of 50 cells are missing"
-TOTAL = "22 of 110 cells are missing"
+TABLE = "22 of 50 runs are missing"
+TOTAL = "22 of 110 runs are missing"
 
 
 def test_a_partial_board_counts_missing_cells_in_every_document(partial: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_complete_board_is_built_as_ever_and_replaces_the_partial_report(
     growing: Params, tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "records")
-    with pytest.raises(BenchError, match="no cell of the board 'growing' has a record"):
+    with pytest.raises(BenchError, match="no run of the board 'growing' has a record"):
         build_partial(growing, "growing", store, tmp_path, PUBLISHED)
     fill(growing, "growing", store)
     (tmp_path / "partial").mkdir()
@@ -217,5 +217,5 @@ def test_a_complete_board_is_built_as_ever_and_replaces_the_partial_report(
         assert "missing." not in (tmp_path / name).read_text()
         assert "Partial" not in (tmp_path / name).read_text()
     store.path(growing.cells("growing")[0]).unlink()
-    with pytest.raises(BenchError, match="1 of 110 cells have no record"):
+    with pytest.raises(BenchError, match="1 of 110 runs have no record"):
         build(growing, "growing", store, tmp_path, PUBLISHED)

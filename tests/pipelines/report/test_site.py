@@ -127,7 +127,7 @@ def test_a_site_that_was_moved_aside_comes_back(
     site.write_site(params, ["small"], project, to)
     before = contents(to)
     to.rename(project / ".site.old")  # as if killed in the moment between two renames
-    with pytest.raises(BenchError, match="cells have no record"):
+    with pytest.raises(BenchError, match="runs have no record"):
         site.write_site(params, ["other"], project, to)
     assert contents(to) == before
     assert not (project / ".site.old").exists()
@@ -176,12 +176,12 @@ def test_the_command(
     assert call(monkeypatch, "publish", "--to", "site") == 0
     out, err = capsys.readouterr()
     assert out == "small: 4 records, site/index.html\n"
-    assert "other is left out: 1 of 1 cells have no record (first: digits-ann dense" in err
+    assert "other is left out: 1 of 1 runs have no record (first: digits-ann dense" in err
     assert (project / "site" / "small" / "leaderboard.html").read_text() == "small"
     before = contents(project / "site")
     assert call(monkeypatch, "publish", "--to", "site", "--board", "other") == 1
     err = capsys.readouterr().err
-    assert "1 of 1 cells have no record" in err
+    assert "1 of 1 runs have no record" in err
     assert err.count("\n") == 1
     assert call(monkeypatch, "publish", "--to", "site", "--board", "othr") == 2
     assert "did you mean 'other'?" in capsys.readouterr().err
@@ -193,12 +193,10 @@ def test_the_command(
     assert call(monkeypatch, "publish", "--to", "site", "--partial") == 0
     out, err = capsys.readouterr()
     assert out == "small: 3 records, site/index.html\n"
-    assert err == "other is left out: no cell has a record.\n"
+    assert err == "other is left out: no run has a record.\n"
     (entry,) = json.loads((project / "site" / "boards.json").read_text())
-    assert entry["missing"] == "1 of 4 cells is missing"
-    assert (
-        "Partial board: 1 of 4 cells is missing." in (project / "site" / "index.html").read_text()
-    )
+    assert entry["missing"] == "1 of 4 runs is missing"
+    assert "Partial board: 1 of 4 runs is missing." in (project / "site" / "index.html").read_text()
     before = contents(project / "site")
     for path in (project / "results" / "boards").rglob("*.json"):
         path.unlink()

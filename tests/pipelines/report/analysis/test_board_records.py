@@ -25,7 +25,7 @@ def test_missing_cells_are_an_error_and_strays_are_not(
     wanted = [r.spec for r in records[:4]]
     assert [r.spec for r in collect(wanted, store)] == wanted
     absent = params.spec("digits-snn", "dpap", None, 0.25, 0)
-    with pytest.raises(BenchError, match="1 of 5 cells have no record"):
+    with pytest.raises(BenchError, match="1 of 5 runs have no record"):
         collect([*wanted, absent], store)
 
 

@@ -34,7 +34,10 @@ def test_the_command_fills_all_blocks(
     text = page.read_text()
     assert "OLD" not in text
     assert text.count("Before.") == 3
-    assert text.count("0 of 260 runs have a record; the others are not computed yet.") == 2
+    assert (
+        text.count("0 of 260 runs of the board have a record; the others are not computed yet.")
+        == 2
+    )
     assert "1 claims, 1 checks" in text
     assert call(monkeypatch, "findings", "page.md") == 0
     assert page.read_text() == text

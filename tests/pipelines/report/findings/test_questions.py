@@ -193,8 +193,8 @@ def test_the_reading_has_five_lines(params: Params, three: list[RunRecord]) -> N
     found = part([*three, *runs(params, "dense")], runs(params, "sca"))
     head, _, *lines = reading_markdown(found, 0.1, questions(found, 0.1)).splitlines()
     assert head == (
-        "Board `handmade`, density 0.1: 20 of 25 runs have a record; the others are not computed "
-        "yet."
+        "Board `handmade`, density 0.1: 20 of 25 runs of the board have a record; the others are "
+        "not computed yet."
     )
     assert len(lines) == 5
     assert lines[0] == (
@@ -209,7 +209,9 @@ def test_the_reading_has_five_lines(params: Params, three: list[RunRecord]) -> N
 def test_a_board_without_records_is_not_computed_yet(three: list[RunRecord]) -> None:
     found = part([], three)
     text = findings_markdown(found, 0.1, questions(found, 0.1))
-    assert text.startswith("**Board `handmade`, density 0.1**: 0 of 15 runs have a record;")
+    assert text.startswith(
+        "**Board `handmade`, density 0.1**: 0 of 15 runs of the board have a record;"
+    )
     assert "*digits-snn, structured.* Not computed yet: `lamp`, `magnitude`, `random`." in text
     reading = reading_markdown(found, 0.1, questions(found, 0.1))
     assert "Not computed yet: `lamp`, `magnitude`, `random` (3 rows)." in reading
