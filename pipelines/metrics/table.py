@@ -59,7 +59,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "parameters",
             "parameters",
-            "Parameters that exist after physical removal.",
+            "Parameters that exist after physical removal, without masked weights.",
             read=of_cost(lambda cost: cost.parameters),
             format=count,
         ),
