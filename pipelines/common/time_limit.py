@@ -13,26 +13,39 @@ from typing import NoReturn
 def time_limit(seconds: float, error: type[BaseException], message: str) -> Iterator[None]:
     """Raise an error in the block after some seconds.
 
-    It has no effect outside of the main thread, and on systems without the signal SIGALRM.
+    The error ends the block wherever it is at that moment. Code below may swallow it (a callback of
+    the garbage collector) or replace it by another error (a parser in C); then it is raised at the
+    end of the block. The limit has no effect outside of the main thread, and on systems without the
+    signal SIGALRM.
 
     Parameters
     ----------
     seconds
         The limit in s.
     error, message
-        What is raised, wherever the block is at that moment.
+        What is raised.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
         yield
         return
 
+    is_up = False
+
     def stop(*_: object) -> NoReturn:
+        nonlocal is_up
+        is_up = True
         raise error(message)
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except Exception as other:
+        if is_up and not isinstance(other, error):
+            raise error(message) from other
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    if is_up:
+        raise error(message)
