@@ -138,7 +138,9 @@ def _write(
         figure_name(workload, track): accuracy_over_density(
             computed.rows, workload, track, covered.of_workload(workload, track)
         )
-        for workload, track in dict.fromkeys((row.workload, row.track) for row in computed.rows)
+        for workload, track in dict.fromkeys(
+            (row.workload, row.track) for row in computed.rows if not row.is_reference
+        )
     }
     for name, specification in figures.items():
         save(draw(specification), results / "figures", f"{name}-accuracy-density")
