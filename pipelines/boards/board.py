@@ -102,16 +102,13 @@ class Board(BaseModel):
 
     @model_validator(mode="after")
     def _once(self) -> Board:
-        for key in ("workloads", "methods", "granularities", "densities", "seeds", "tracks"):
-            if _repeats(getattr(self, key)):
-                raise ValueError(f"a value is there twice among the {key}; keep one of them")
-        for workload, seeds in self.workload_seeds.items():
-            for density in seeds:
-                if _repeats(seeds[density]):
-                    raise ValueError(
-                        f"a value is there twice among the seeds of {workload} at {density}; "
-                        "keep one of them"
-                    )
+        keys = ("workloads", "methods", "granularities", "densities", "seeds", "tracks")
+        groups: dict[str, Sequence[object]] = {key: getattr(self, key) for key in keys}
+        for workload, own in self.workload_seeds.items():
+            groups |= {f"seeds of {workload} at {density}": own[density] for density in own}
+        for name, values in groups.items():
+            if len(set(values)) < len(values):
+                raise ValueError(f"a value is there twice among the {name}; keep one of them")
         return self
 
     @model_validator(mode="after")
@@ -289,10 +286,6 @@ def _prunes(name: str, granularity: str) -> bool:
 
 def _distinct(*groups: Seeds) -> Seeds:
     return tuple(dict.fromkeys(seed for group in groups for seed in group))
-
-
-def _repeats(values: Sequence[object]) -> bool:
-    return len(set(values)) < len(values)
 
 
 def _listed(targets: Sequence[Density]) -> str:

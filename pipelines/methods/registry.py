@@ -95,6 +95,8 @@ def _plugin(entry: EntryPoint) -> type[Pruner]:
     return kind
 
 
+# Not `pipelines.common.time_limit`: cells import this module, and no canary proves a time limit, so
+# every record would be stale.
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeoutError in the block after some seconds; only in the main thread of a process."""

@@ -50,7 +50,7 @@ def build(
 ) -> tuple[list[RunRecord], Coverage]:
     """Write leaderboard.{json,csv,md,tex,html}, best.{txt,json} and figures/.
 
-    An older partial report in `results` is deleted.
+    An older partial report of a board that is complete now is deleted.
 
     Parameters
     ----------
@@ -78,7 +78,6 @@ def build(
     """
     records, covered = _collect(params, board, store, partial=partial)
     _write(params, board, records, covered, results, published)
-    shutil.rmtree(results / PARTIAL, ignore_errors=True)
     return records, covered
 
 
@@ -101,10 +100,8 @@ def build_partial(
         If no run of the board has a record, or the published results are not valid.
     """
     records, covered = _collect(params, board, store, partial=True)
-    if covered.missing:
-        _write(params, board, records, covered, results / PARTIAL, published)
-    else:
-        build(params, board, store, results, published)
+    folder = results / PARTIAL if covered.missing else results
+    _write(params, board, records, covered, folder, published)
     return covered
 
 
@@ -172,6 +169,8 @@ def _write(
     for name, text in best.items():
         with atomic_file(results / name) as file:
             file.write(text.encode())
+    if not covered.missing:
+        shutil.rmtree(results / PARTIAL, ignore_errors=True)
 
 
 def literature_markdown(params: Params, board: str, store: Store, published: Path) -> str:
