@@ -85,17 +85,17 @@ class ActivityCounter:
         for name, (pre, post) in activity.items():
             repeat = self.steps // pre.shape[0] if repeats else 1  # static: shown at each step
             self.calls[name] = pre.shape[0] * repeat
-            active = (pre != 0).sum((0, 1), dtype=torch.float64) * repeat
+            active, spikes_only = _active(pre)
+            active *= repeat
             self.active[name] = self.active.get(name, torch.zeros_like(active)) + active
-            spikes_only = bool(((pre == 0) | (pre == 1)).all())
             self.binary[name] = self.binary.get(name, True) and spikes_only
             if fires(name):
-                fired = post != 0
+                fired = int(torch.count_nonzero(post))
                 self.sent[name] = post.shape[0]
-                rate = float(fired.double().mean()) * post.shape[1]
+                rate = fired / post.numel() * post.shape[1]
                 self.rate_sums[name] = self.rate_sums.get(name, 0.0) + rate
                 self.neurons[name] = post[0, 0].numel()
-                self.fired[name] = self.fired.get(name, 0) + int(fired.sum())
+                self.fired[name] = self.fired.get(name, 0) + fired
         self.samples += pre.shape[1]
 
     def firing_rates(self) -> dict[str, float]:
@@ -106,6 +106,17 @@ class ActivityCounter:
         """Return the fraction of zeros among the outputs of all neurons, steps and samples."""
         outputs = sum(n * self.sent[name] for name, n in self.neurons.items()) * self.samples
         return (outputs - sum(self.fired.values())) / outputs
+
+
+def _active(x: Tensor) -> tuple[Tensor, bool]:
+    """Count how often each input of [T, B, ...] is not zero; and say whether all are 0 or 1.
+
+    Sums are quick if the last axis is the last one in memory, too: that of the channels.
+    """
+    ordered = x.movedim(2, -1).flatten(0, 1)
+    nonzero = ordered != 0
+    count = nonzero.sum(0, dtype=torch.int32).double()
+    return count.movedim(-1, 0), torch.equal(ordered, nonzero.to(x.dtype))
 
 
 def fan_out(layer: nn.Module, weight: Tensor, input_shape: torch.Size) -> Tensor:

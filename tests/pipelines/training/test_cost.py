@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -107,6 +109,26 @@ def test_counts_are_per_sample_and_batches_add_up() -> None:
     assert in_parts.keys() == at_once.keys()
     for name in in_parts:
         assert in_parts[name] == pytest.approx(at_once[name])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("value", "binary"), [(1.0, True), (0.5, False), (-1.0, False), (math.inf, False)]
+)
+def test_active_inputs_are_counted_in_any_memory_layout(
+    layout: torch.memory_format, value: float, binary: bool
+) -> None:
+    maps = torch.zeros(4, 3, 2, 5)  # two steps of two samples
+    maps[0, 1, 0, 2], maps[3, 1, 0, 2], maps[2, 2, 1, 4] = value, 1, 1
+    x = maps.to(memory_format=layout).view(2, 2, 3, 2, 5)
+    counter = ActivityCounter(2)
+    counter.add({"conv1": (x, torch.tensor([0.0, 1, 0, 1]).view(2, 2, 1))})
+    expected = torch.zeros(3, 2, 5, dtype=torch.float64)
+    expected[1, 0, 2], expected[2, 1, 4] = 2, 1
+    assert torch.equal(counter.active["conv1"], expected)
+    assert counter.binary["conv1"] is binary
+    assert counter.firing_rates() == {"conv1": 0.5}
+    assert counter.fired == {"conv1": 2}
 
 
 def test_average_pooling_makes_analogue_inputs() -> None:
