@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 from pipelines.metrics.numbers import target
@@ -24,6 +23,8 @@ _LEGEND = {
     "symbolStrokeWidth": 2,
     "columns": 9,
 }
+#: Pixels around the figure: fonts may be wider where it is shown than where it was drawn.
+_PADDING = 12
 _DENSITY = METRICS["density"]
 _X = quantitative(
     "density",
@@ -138,7 +139,7 @@ def accuracy_over_density(
     if dense is not None:
         layers.append(layer("rule", {"y": {"datum": dense}}, strokeDash=[4, 3]))
     return figure(
-        f"{name} (dashed: dense; bars: 95 % interval{f'; {missing}' if missing else ''})",
+        _title(name, missing),
         data=data(points),
         facet={"column": nominal("granularity", title=None, sort=list(GRANULARITIES))},
         spec={"layer": layers, **_SIZE},
@@ -153,17 +154,11 @@ def _title(name: str, missing: str) -> str:
 def _one_density(
     points: Sequence[dict[str, Any]], dense: float | None, name: str, missing: str
 ) -> Part:
-    """Make the figure of a board with one density: methods one below the other, the best first.
-
-    The order is that of the means over the granularities.
-    """
-    means: dict[str, list[float]] = {}
-    for point in points:
-        means.setdefault(point["method"], []).append(point["accuracy"])
-    order = sorted(means, key=lambda method: (-fmean(means[method]), method))
+    """Make the figure of a board with one density: in each panel, the best method comes first."""
+    best_first = {"field": "accuracy", "op": "mean", "order": "descending"}
     scale = {"zero": False, "nice": True}
     place = {
-        "y": nominal("method", title=None, sort=order),
+        "y": nominal("method", title=None, sort=best_first),
         "x": quantitative("accuracy", title="test accuracy %", scale=scale),
     }
     interval = {"x": quantitative("low"), "x2": {"field": "high"}}
@@ -179,4 +174,5 @@ def _one_density(
         facet={"column": nominal("granularity", title=None, sort=list(GRANULARITIES))},
         spec={"layer": layers, "width": _SIZE["width"], "height": {"step": 24}},
         resolve={"scale": {"y": "independent"}},
+        padding=_PADDING,
     )

@@ -46,6 +46,8 @@ def test_at_one_density_methods_stand_one_below_the_other(params: Params) -> Non
     found = accuracy_over_density(make_rows(made), "digits-snn")
     bars, dots, dense = found["spec"]["layer"]
     assert dots["encoding"]["y"]["field"] == "method"
+    assert dots["encoding"]["y"]["sort"]["order"] == "descending", "the best of a panel comes first"
+    assert found["resolve"]["scale"]["y"] == "independent", "each panel has its own order"
     assert (bars["encoding"]["x"]["field"], bars["encoding"]["x2"]["field"]) == ("low", "high")
     assert dense["encoding"]["x"] == {"datum": 90.0}
     assert "density 0.5" in found["title"]
