@@ -129,7 +129,7 @@ def tune(
         ),
     ] = None,
 ) -> None:
-    """Search the hyper-parameters of methods, and confirm what was found.
+    """Search and confirm hyper-parameters of methods.
 
     Trials are compared on the validation split, by successive halving. A setting that beats the
     default on fresh seeds is written to methods.yaml. After an interruption, the same command

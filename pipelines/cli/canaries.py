@@ -36,8 +36,9 @@ def canaries(
         int | None, typer.Option(min=1, help="Number of processes; default: one per core.")
     ] = None,
 ) -> None:
-    """Run small cells and compare their outcomes with those in results/canaries.
+    """Show that changed code moves no result.
 
+    Runs small cells and compares their outcomes with those in results/canaries.
     In a reference environment all bits must be equal; elsewhere the figures must agree within
     tolerances.
     """

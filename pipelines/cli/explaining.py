@@ -17,8 +17,9 @@ def explain(
         Path | None, typer.Option(help="Target folder; default: results/local/explain.")
     ] = None,
 ) -> None:
-    """Explain a run: what died when, what the scores of its method knew, and how its layers fire.
+    """Explain what a run pruned, and why.
 
+    Shows what died when, what the scores of its method knew, and how its layers fire.
     The run is repeated. At three moments, each unit is removed alone, and the method's scores are
     compared with the increase of the loss on validation samples.
     """

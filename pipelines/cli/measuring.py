@@ -38,8 +38,9 @@ def measure(
         typer.Option(help="Write the tables into this document, between its markers, too."),
     ] = None,
 ) -> None:
-    """Measure the inference of final networks: CPU time and, where RAPL is, joules.
+    """Measure the inference of final networks.
 
+    Measures CPU time and, where the kernel shows RAPL, joules.
     The runs are repeated, because records hold no weights. Then the networks take turns. Records do
     not change: the result goes to results/measured.
     """

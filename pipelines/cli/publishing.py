@@ -91,7 +91,7 @@ def verify(
 def convert(
     folder: Annotated[Path, typer.Argument(help="Folder of records, such as results/tuning.")],
 ) -> None:
-    """Write records of older versions of the program in the present form.
+    """Write older records in the present format.
 
     Records of all versions can be read without this. The present form takes less space.
     """

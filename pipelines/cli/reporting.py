@@ -89,8 +89,9 @@ def findings(
     ] = Path("docs/findings.md"),
     device: DeviceName = None,
 ) -> None:
-    """Write what the records say into a document: comparisons, and verdicts on published claims.
+    """Write what the records say into a document.
 
+    Writes comparisons, and verdicts on published claims.
     Nothing is trained. Cells without a record are named as not computed yet.
     """
     from pipelines.boards.params import load_params
@@ -116,8 +117,9 @@ def diff(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two versions of a board: rows that came, went and moved.
+    """Compare two versions of a board.
 
+    Shows rows that came, went and moved.
     Revisions are read from git; the work tree is not changed.
     """
     from pipelines.boards.snapshot import read_snapshots
@@ -147,9 +149,10 @@ def sync(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring MLflow up to date with the records; repeats change nothing.
+    """Bring MLflow up to date with the records.
 
-    Runs that other clones or other programs wrote to the same store are kept.
+    Repeats change nothing. Runs that other clones or other programs wrote to the same store are
+    kept.
     """
     from filelock import FileLock, Timeout
 

@@ -147,8 +147,9 @@ def digest(
         bool, typer.Option("--check", help="Only say whether the file is up to date.")
     ] = False,
 ) -> None:
-    """Write the code digests of all boards to results/code.yaml, for DVC.
+    """Write the code digests that DVC reads.
 
+    Writes those of all boards to results/code.yaml.
     There is one digest for each board and method. DVC reruns the stages of a method when its digest
     changes.
     """

@@ -20,6 +20,7 @@ from pipelines.engines.claims import Claims
 from pipelines.records.files import read_record
 from pipelines.records.store import board_store
 from tests.helpers.handmade import fill
+from tests.helpers.paths import ROOT
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -30,6 +31,23 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     except SystemExit as exit_:
         return int(exit_.code or 0)
     return 0
+
+
+def test_the_version_is_that_of_the_citation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert call(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"dpap-bench {citation['version']}\n"
+
+
+def test_the_list_of_commands_cuts_no_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "--help") == 0
+    commands = capsys.readouterr().out.partition("Commands:")[2]
+    assert "sweep" in commands
+    assert "..." not in commands, "shorten the first line of the docstring of this command"
 
 
 def smaller(text: str) -> str:
