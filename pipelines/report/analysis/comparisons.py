@@ -54,24 +54,28 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Detectable:
-    """Smallest difference by which two rows of a table must differ to be separated.
+    """Smallest difference by which two rows at some densities must differ to be separated.
 
     Parameters
     ----------
+    densities
+        The densities of a table whose comparisons have equally many seeds.
     seeds
         Number of seeds in a comparison.
     seed_error, item_error
         Standard errors of the paired difference of two rows, by seeds and by test items: medians
-        over all pairs at the same density. `item_error` is None if some pair has none.
+        over all pairs at these densities. `item_error` is None if some pair has none.
     alone
         The smallest difference if it were the only comparison, at level 0.05.
     corrected
         The smallest difference at the strictest level of Holm's correction, 0.05 / `tests`. A
         difference that is larger is separated, whatever the other comparisons give.
     tests
-        Number of comparisons in the table; with fewer than five seeds, those that it would have.
+        Number of comparisons in the whole table, see `family_size`; with fewer than five seeds,
+        those that it would have.
     """
 
+    densities: tuple[float | str, ...]
     seeds: int
     seed_error: float
     item_error: float | None
@@ -84,16 +88,46 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
     """Compare every pair of rows at the same density, and each row with its shuffled control.
 
     All rows have the same workload, track and granularity. Pairs with fewer than five common seeds
-    are not compared. The better row of a pair comes first.
+    are not compared. The better row of a pair comes first. Comparisons that wait for records count
+    as if they separated nothing, so that no later record widens the family.
     """
     family = [*_pairs(rows), *_shuffles(rows)]
     p = _p_values([difference for *_, difference in family])
+    corrected = holm([*p, *[1.0] * _waiting(rows)])[: len(p)]
     return [
-        Comparison(method, other, matched, difference, alone, corrected)
-        for (method, other, matched, difference), alone, corrected in zip(
-            family, p, holm(p), strict=True
+        Comparison(method, other, matched, difference, alone, after)
+        for (method, other, matched, difference), alone, after in zip(
+            family, p, corrected, strict=True
         )
     ]
+
+
+def family_size(rows: Sequence[Row]) -> int:
+    """Number of comparisons of a table: those of `compare`, and those that wait for records."""
+    return len([*_pairs(rows), *_shuffles(rows)]) + _waiting(rows)
+
+
+def _waiting(rows: Sequence[Row]) -> int:
+    """Number of comparisons that are not made yet, because runs or controls have no record."""
+    pairs = sum(
+        bool(one.missing or two.missing)
+        and min(_asked(one), _asked(two)) >= RANKED
+        and len(one.accuracies.keys() & two.accuracies.keys()) < RANKED
+        for group in _groups(rows)
+        for one, two in combinations(group, 2)
+    )
+    shuffles = sum(
+        bool(row.missing_controls)
+        and _asked(row) >= RANKED
+        and (row.gain_over_shuffled is None or row.gain_over_shuffled.seeds < RANKED)
+        for row in rows
+    )
+    return pairs + shuffles
+
+
+def _asked(row: Row) -> int:
+    """Number of runs that the board asks for."""
+    return row.missing + sum(row.statuses.values())
 
 
 def _p_values(found: Sequence[Estimate]) -> list[float]:
@@ -165,8 +199,10 @@ def ranked(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[Row]:
     ]
 
 
-def detectable(rows: Sequence[Row], tests: int) -> Detectable | None:
-    """Smallest detectable difference of a table; None with fewer than three seeds or two rows.
+def detectable(rows: Sequence[Row], tests: int) -> tuple[Detectable, ...]:
+    """Smallest detectable differences of a table, by number of seeds, most seeds first.
+
+    A density with fewer than three seeds, or with one row, has none.
 
     Parameters
     ----------
@@ -175,17 +211,31 @@ def detectable(rows: Sequence[Row], tests: int) -> Detectable | None:
     tests
         Number of its comparisons; 0 if there are too few seeds for them.
     """
-    found = [one for group in _groups(rows) for *_, one in _differences(group)]
-    seeds = max((one.seeds for one in found), default=0)
-    if seeds < LISTED:
-        return None
-    pairs = [one for one in found if one.seeds == seeds]
+    pairs: dict[int, list[Estimate]] = defaultdict(list)
+    densities: dict[int, list[float | str]] = defaultdict(list)
+    count = 0
+    for group in _groups(rows):
+        found = [one for *_, one in _differences(group)]
+        count += len(found)
+        seeds = max((one.seeds for one in found), default=0)
+        if seeds >= LISTED:
+            densities[seeds].append(group[0].density_group)
+            pairs[seeds] += [one for one in found if one.seeds == seeds]
+    return tuple(
+        _detectable(tuple(densities[seeds]), seeds, pairs[seeds], tests or count)
+        for seeds in sorted(pairs, reverse=True)
+    )
+
+
+def _detectable(
+    densities: tuple[float | str, ...], seeds: int, pairs: Sequence[Estimate], tests: int
+) -> Detectable:
     errors = [(one.seed_error or 0.0, one.item_error) for one in pairs]
     known = [items for _, items in errors if items is not None]
     by_seed = median(one for one, _ in errors)
     by_item = median(known) if len(known) == len(errors) else None
-    tests = tests or len(found)
     return Detectable(
+        densities=densities,
         seeds=seeds,
         seed_error=by_seed,
         item_error=by_item,

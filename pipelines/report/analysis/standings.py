@@ -12,6 +12,7 @@ from pipelines.report.analysis.comparisons import (
     Detectable,
     compare,
     detectable,
+    family_size,
     ranked,
 )
 from pipelines.report.analysis.critical_difference import CriticalDifference, critical_differences
@@ -31,7 +32,7 @@ class Standing:
     separations
         Pairs of rows that differ, the better row first.
     detectable
-        Smallest detectable difference; None with few seeds.
+        Smallest detectable differences, by number of seeds; empty with few seeds.
     areas
         Areas under the curves.
     equal_synops
@@ -43,7 +44,7 @@ class Standing:
     granularity: str
     controls: tuple[Comparison, ...]
     separations: tuple[Comparison, ...]
-    detectable: Detectable | None
+    detectable: tuple[Detectable, ...]
     areas: Areas | None
     equal_synops: tuple[SynopsRow, ...]
 
@@ -111,7 +112,7 @@ def analyse(rows: Sequence[Row]) -> Analysis:
                 separations=tuple(
                     one for one in comparisons if one.separated and one.other != OWN_SHUFFLE
                 ),
-                detectable=detectable(own, len(comparisons)),
+                detectable=detectable(own, family_size(own)),
                 areas=areas(own, dense),
                 equal_synops=tuple(at_equal_synops(own, dense)),
             )

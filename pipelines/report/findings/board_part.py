@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
+from statistics import stdev
 
 from pipelines.boards.coverage import runs_of
 from pipelines.boards.params import Params
@@ -18,6 +20,10 @@ from pipelines.report.statistics.ratios import log_ratio
 from pipelines.report.statistics.scores import difference
 from pipelines.report.statistics.stats import estimate
 from pipelines.settings.spec import RunSpec
+
+#: Standard deviation of the logarithm of a time over seeds. A larger one comes from other programs:
+#: the runs of a row do nearly the same work.
+STEADY = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,14 @@ class BoardPart:
         """Whether a metric of some rows may be compared: times need one machine."""
         found = [record for row in rows for record in self.runs.get(row, ())]
         return not metric.one_machine or of_one_machine(found)
+
+    def steady(self, metric: Metric, *rows: RowKey) -> bool:
+        """Whether a metric of some rows may be taken for their own: times must scatter little."""
+        if not metric.one_machine:
+            return True
+        found = [[*self._values(row, metric).values()] for row in rows]
+        scatter = [stdev(map(log, values)) for values in found if len(values) > 1]
+        return max(scatter, default=0.0) <= STEADY
 
     def _values(self, row: RowKey, metric: Metric) -> dict[int, float]:
         read = {record.spec.seed: metric.read(record) for record in self.runs.get(row, ())}

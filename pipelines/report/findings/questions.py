@@ -22,7 +22,7 @@ from pipelines.metrics.table import METRICS
 from pipelines.report.analysis.comparisons import OWN_SHUFFLE, Comparison, compare
 from pipelines.report.analysis.rows import MAGNITUDE, REFERENCE, Row, RowKey
 from pipelines.report.analysis.standings import tables_of
-from pipelines.report.findings.board_part import BoardPart
+from pipelines.report.findings.board_part import STEADY, BoardPart
 from pipelines.report.findings.effects import Effect
 from pipelines.report.statistics.stats import ALPHA, holm
 from pipelines.settings.spec import SPATIO_TEMPORAL
@@ -275,7 +275,7 @@ def _training(part: BoardPart, tables: Sequence[Sequence[Row]]) -> Question:
     return Question(
         "What pruning saves in training time",
         "Training seconds in % of those of the dense network; wall-clock, so other programs on the "
-        "machine count.",
+        f"machine count. No figure if times scatter over seeds by more than {100 * STEADY:.0f} %.",
         ("more than the dense network", "less than the dense network"),
         _by_table(found),
     )
@@ -287,6 +287,8 @@ def _cost(part: BoardPart, one: Row, two: Row, metric: Metric) -> Answer:
         return _either_missing(one, two)
     if not part.comparable(metric, one.key, two.key):
         return Answer(one.method, "none", note="times of several machines, or none")
+    if not part.steady(metric, one.key, two.key):
+        return Answer(one.method, "none", note="times that other programs disturbed")
     effect = part.ratio(one.key, two.key, metric)
     return _without_test(one.method, effect)
 
@@ -298,13 +300,17 @@ def _accuracy(part: BoardPart, one: Row, two: Row) -> Answer:
 
 
 def _by_table(found: Sequence[tuple[Row, Answer]]) -> tuple[TableAnswers, ...]:
-    """Group answers by table, after a test of those with five seeds, corrected for all of them."""
+    """Group answers by table, after a test of those with five seeds.
+
+    It is corrected for all of them, and for those that wait for records.
+    """
     effects = [
         (i, answer.effect)
         for i, (_, answer) in enumerate(found)
         if answer.effect is not None and answer.effect.ranked
     ]
-    corrected = holm([effect.p() for _, effect in effects])
+    waiting = [1.0 for _, answer in found if answer.outcome == "absent"]
+    corrected = holm([*(effect.p() for _, effect in effects), *waiting])[: len(effects)]
     judged = [answer for _, answer in found]
     for (i, effect), p in zip(effects, corrected, strict=True):
         judged[i] = replace(judged[i], outcome=_outcome(effect, p))

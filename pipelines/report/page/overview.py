@@ -32,7 +32,7 @@ class Glance:
     methods
         Number of methods that were compared with random pruning over at least five seeds.
     smallest
-        Smallest detectable difference of the table; None with few seeds or one row.
+        Smallest detectable difference at the density; None with few seeds or one row.
     seeds
         Smallest number of runs of a row that has runs.
     """
@@ -59,7 +59,7 @@ def make_overview(rows: Sequence[Row], standings: Sequence[Standing] = ()) -> li
     for row in rows:
         if isinstance(row.target, float) and not row.is_reference:
             groups[row.workload, row.track, row.granularity].append(row)
-    return [_glance(own, dense.get(key[:2]), smallest.get(key)) for key, own in groups.items()]
+    return [_glance(own, dense.get(key[:2]), smallest.get(key, ())) for key, own in groups.items()]
 
 
 def smallest_differences(glances: Sequence[Glance]) -> tuple[float, float] | None:
@@ -68,7 +68,7 @@ def smallest_differences(glances: Sequence[Glance]) -> tuple[float, float] | Non
     return (min(found), max(found)) if found else None
 
 
-def _glance(rows: Sequence[Row], dense: Row | None, smallest: Detectable | None) -> Glance:
+def _glance(rows: Sequence[Row], dense: Row | None, smallest: Sequence[Detectable]) -> Glance:
     density = min(row.target for row in rows if isinstance(row.target, float))
     own = [row for row in rows if row.target == density]
     shown = [row for row in own if in_headlines(row.method)]
@@ -85,7 +85,7 @@ def _glance(rows: Sequence[Row], dense: Row | None, smallest: Detectable | None)
         ranked=sum(row.rank is not None for row in shown),
         above_random=tuple(sorted(row.method for row in shown if _is_above_random(row))),
         methods=sum(_is_compared(row) for row in shown),
-        smallest=smallest.corrected if smallest else None,
+        smallest=next((one.corrected for one in smallest if density in one.densities), None),
         seeds=min((sum(row.statuses.values()) for row in own if row.statuses), default=0),
     )
 

@@ -61,7 +61,7 @@ def best_text(
 
     Accuracies are test accuracies in percent, mean over seeds and half-width of the 95 % interval.
     Behind it, the number of other methods that share its rank; then the smallest detectable
-    difference of the table. Where cells are missing, they are counted in total and in a column of
+    differences of the table. Where cells are missing, they are counted in total and in a column of
     their own.
 
     Parameters
@@ -86,7 +86,7 @@ def best_text(
             _name(workload, track),
             granularity,
             *(_cell(table.get(density), rows) for density in densities),
-            *([percent(smallest.get((workload, track, granularity)), 1)] if smallest else []),
+            *([_range(smallest.get((workload, track, granularity), {}))] if smallest else []),
             *([partial.counts(workload, track, granularity)] if partial else []),
         ]
         for (workload, track, granularity), table in found.items()
@@ -119,13 +119,21 @@ def _dense_missing(covered: Coverage) -> Iterator[str]:
             yield f"Unpruned, {_name(one.workload, one.track)}: {one.sentence}."
 
 
-def _smallest(standings: Sequence[Standing]) -> dict[_Table, float]:
-    """Smallest detectable difference by table."""
+def _smallest(standings: Sequence[Standing]) -> dict[_Table, dict[float | str, float]]:
+    """Smallest detectable difference by table and density."""
     return {
-        (one.workload, one.track, one.granularity): one.detectable.corrected
+        (one.workload, one.track, one.granularity): {
+            density: found.corrected for found in one.detectable for density in found.densities
+        }
         for one in standings
         if one.detectable
     }
+
+
+def _range(smallest: dict[float | str, float]) -> str:
+    """Print the smallest and the largest of a table, or one number if they are printed alike."""
+    ends = [percent(end(smallest.values()), 1) for end in (min, max)] if smallest else [MISSING]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def best_json(
@@ -145,8 +153,8 @@ def best_json(
         for density, row in table.items():
             place = document.setdefault(_name(workload, track), {}).setdefault(granularity, {})
             place[target(density)] = {"best": row.method} | _numbers(row)
-            if key in smallest:
-                place["smallest_difference"] = smallest[key]
+            if density in smallest.get(key, {}):
+                place["smallest_difference"] = smallest[key][density]
     return json.dumps(document, indent=1) + "\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.boards.coverage import Coverage
-from pipelines.metrics.numbers import decimal, percent
+from pipelines.metrics.numbers import decimal, percent, target
 from pipelines.metrics.table import ACCURACY, METRICS
 from pipelines.report.analysis.comparisons import Detectable
 from pipelines.report.analysis.rows import LISTED, RANKED, Row
@@ -92,11 +92,11 @@ COLUMNS: tuple[Column[Row], ...] = (
 )
 
 
-def _note(rows: Sequence[Row], found: Detectable | None) -> str:
-    """Say what may be concluded from this number of seeds."""
+def _note(rows: Sequence[Row], found: Sequence[Detectable]) -> str:
+    """Say what may be concluded from these numbers of seeds."""
     numbers = [sum(row.statuses.values()) for row in rows]
     seeds, most = min(numbers), max(numbers)
-    if seeds < RANKED and seeds < most and any(row.missing for row in rows):
+    if seeds < RANKED and seeds < most:
         note = (
             f"{seeds} to {most} seeds: a row needs {LISTED} to be listed and {RANKED} to be ranked."
         )
@@ -116,23 +116,29 @@ def _not_computed(rows: Sequence[Row]) -> str:
     """Name the rows of which no cell has a record, by target."""
     by_target: dict[str, list[str]] = {}
     for row in rows:
-        target = "unpruned" if row.is_reference else TARGET.text(row)
-        by_target.setdefault(target, []).append(row.method)
-    named = "; ".join(f"{target} ({', '.join(names)})" for target, names in by_target.items())
+        aim = "unpruned" if row.is_reference else TARGET.text(row)
+        by_target.setdefault(aim, []).append(row.method)
+    named = "; ".join(f"{aim} ({', '.join(names)})" for aim, names in by_target.items())
     return f" Not computed yet, by target: {named}." if named else ""
 
 
-def _detectable(found: Detectable | None) -> str:
-    """Say by how much two rows must differ."""
-    if found is None:
+def _detectable(found: Sequence[Detectable]) -> str:
+    """Say by how much two rows must differ, for each number of seeds."""
+    if not found:
         return ""
-    errors = f"standard error {percent(found.seed_error)} by {found.seeds} seeds"
-    if found.item_error is not None:
-        errors += f" and {percent(found.item_error)} by test samples"
     return (
-        f"Smallest detectable difference: {percent(found.corrected)} points ({errors}, level "
-        f"{ALPHA:g} / {found.tests} comparisons)."
+        f"Smallest detectable difference, level {ALPHA:g} / {found[0].tests} comparisons: "
+        f"{'; '.join(_of_seeds(one, several=len(found) > 1) for one in found)}."
     )
+
+
+def _of_seeds(one: Detectable, *, several: bool) -> str:
+    errors = f"standard error {percent(one.seed_error)} by {one.seeds} seeds"
+    if one.item_error is not None:
+        errors += f" and {percent(one.item_error)} by test samples"
+    noun = "density" if len(one.densities) == 1 else "densities"
+    where = f" at {noun} {', '.join(map(target, one.densities))}" if several else ""
+    return f"{percent(one.corrected)} points{where} ({errors})"
 
 
 def _without_items(rows: Sequence[Row]) -> str:
@@ -184,6 +190,6 @@ def make_tables(
         if any(row.missing or row.missing_controls for row in lines):
             columns = _counted_first(columns)
         absent = [row for row in every if not row.statuses]
-        note = _note(lines, found.get(key)) + _not_computed(absent)
+        note = _note(lines, found.get(key, ())) + _not_computed(absent)
         tables.append(Table(*key, lines, columns, note, missing))
     return tables

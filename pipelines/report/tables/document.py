@@ -27,7 +27,8 @@ from pipelines.report.tables.density import status
 #: Raised when a field is removed or changes its meaning; new fields alone do not raise it.
 #: 2: ranks, standings, critical differences, times to a target, literature.
 #: 3: smallest detectable differences by the errors of seeds and test samples.
-SCHEMA_VERSION = 3
+#: 4: smallest detectable differences by number of seeds.
+SCHEMA_VERSION = 4
 
 #: Fields of a row that are published.
 _FIELDS = tuple(field for field in dataclasses.fields(Row) if field.name != "correct")

@@ -16,7 +16,13 @@ from statsmodels.stats.multitest import multipletests
 
 from pipelines.metrics.table import METRICS
 from pipelines.report.analysis.areas import area, areas
-from pipelines.report.analysis.comparisons import OWN_SHUFFLE, compare, detectable, ranked
+from pipelines.report.analysis.comparisons import (
+    OWN_SHUFFLE,
+    compare,
+    detectable,
+    family_size,
+    ranked,
+)
 from pipelines.report.analysis.critical_difference import critical_differences
 from pipelines.report.analysis.rows import Row
 from pipelines.report.analysis.standings import analyse
@@ -46,6 +52,8 @@ def row(
         "statuses": statuses | ({"ok": len(accuracies)} if accuracies else {}),
         "accuracies": accuracies,
         "accuracy": estimate(list(accuracies.values())),
+        "missing": 0,
+        "missing_controls": 0,
     }
     names = [name for name in changes if name in METRICS]
     fields["means"] = dict.fromkeys(METRICS) | {name: changes.pop(name) for name in names}
@@ -177,10 +185,9 @@ def test_few_seeds_are_neither_compared_nor_ranked() -> None:
     rows = simulated(np.random.default_rng(3), {"a": 0.9, "b": 0.1, "c": 0.5}, seeds=4)
     assert compare(rows) == []
     assert [r.rank for r in ranked(rows, [])] == [None] * len(rows)
-    found = detectable(rows, 0)
-    assert found is not None
+    (found,) = detectable(rows, 0)
     assert (found.seeds, found.tests) == (4, 6)
-    assert detectable([row("a", {0: 0.9, 1: 0.8}), row("b", {0: 0.7, 1: 0.9})], 0) is None
+    assert detectable([row("a", {0: 0.9, 1: 0.8}), row("b", {0: 0.7, 1: 0.9})], 0) == ()
     incomplete = [row("a", {s: 0.9 + s / 100 for s in range(5)}), row("b", {0: 0.5, 9: 0.4})]
     assert compare(incomplete) == [], "two seeds in common"
 
@@ -217,12 +224,41 @@ def test_rows_are_compared_at_the_density_that_they_share() -> None:
     assert one.p == two.p
 
 
+def test_comparisons_that_wait_for_records_belong_to_the_family() -> None:
+    a, b = (
+        dict(enumerate([0.90, 0.91, 0.92, 0.91, 0.90])),
+        dict(enumerate([0.89, 0.89, 0.9, 0.9, 0.9])),
+    )
+    two = [row("a", a), row("b", b)]
+    (alone,) = compare(two)
+    assert (family_size(two), alone.corrected) == (1, alone.p)
+    waiting = [
+        *two,
+        row("c", {0: 0.5}, missing=4),  # against a and b
+        row("d", {}, missing=3),  # three seeds are asked for, and five are needed
+        row("e", a, 0.25, missing_controls=5),  # against its shuffled control
+    ]
+    (found,) = compare(waiting)
+    assert (family_size(waiting), found.corrected) == (4, pytest.approx(4 * alone.p))
+    assert family_size([*two, row("c", {0: 0.5})]) == 1, "its other runs failed: nothing waits"
+
+
+def test_densities_with_other_numbers_of_seeds_have_their_own_detectable_difference() -> None:
+    noise = np.random.default_rng(7).normal(0, 0.01, (6, 10))
+    many = [row(name, dict(enumerate(noise[i])), 0.1) for i, name in enumerate("ab")]
+    few = [row(name, dict(enumerate(noise[i + 2][:5])), 0.5) for i, name in enumerate("ab")]
+    also = [row(name, dict(enumerate(noise[i + 4][:5])), 0.25) for i, name in enumerate("ab")]
+    ten, five = detectable([*many, *few, *also], 3)
+    assert (ten.densities, ten.seeds, five.densities, five.seeds) == ((0.1,), 10, (0.5, 0.25), 5)
+    assert ten == detectable(many, 3)[0]
+    assert ten.tests == five.tests == 3
+
+
 def test_the_detectable_difference_by_hand() -> None:
     # Paired differences 0.01, 0.03, 0.02 of a - b; c differs from both by constants, so the median
     # of the three standard errors is that of a - c or b - c.
     a, b, c = {0: 0.91, 1: 0.93, 2: 0.92}, {0: 0.90, 1: 0.90, 2: 0.90}, {0: 0.5, 1: 0.5, 2: 0.5}
-    found = detectable([row("a", a), row("b", b), row("c", c)], 0)
-    assert found is not None
+    (found,) = detectable([row("a", a), row("b", b), row("c", c)], 0)
     assert found.seed_error == pytest.approx(0.01 / 3**0.5)
     assert (found.item_error, found.seeds, found.tests) == (None, 3, 3)
     assert found.alone == pytest.approx(4.302653 * 0.01 / 3**0.5)
@@ -234,8 +270,7 @@ def test_a_pair_that_differs_by_more_than_the_detectable_difference_is_separated
     noise = draw.normal(0, 0.01, (2, 8))
     for factor, apart in ((1.01, True), (0.99, False)):
         rows = [row("a", dict(enumerate(noise[0]))), row("b", dict(enumerate(noise[1])))]
-        found = detectable(rows, 1)
-        assert found is not None
+        (found,) = detectable(rows, 1)
         shift = noise[1].mean() - noise[0].mean() + factor * found.corrected
         rows[0] = row("a", dict(enumerate(noise[0] + shift)))
         assert [one.separated for one in compare(rows)] == [apart]
