@@ -81,7 +81,9 @@ def _light(record: RunRecord, spec: RunSpec, whole: bool) -> RunRecord:
         cost = outcome.cost
         if spec.control:  # controls are columns: their costs are not shown
             cost = replace(cost, layers={})
-        outcome = replace(outcome, cost=cost, confusion=None)
+        # Of the confusion matrix, only its sum is used: the size of a test split of the user's own.
+        items = sum(map(sum, outcome.confusion or ()))
+        outcome = replace(outcome, cost=cost, confusion=[[items]] if items else None)
     shared = spec if record.spec == spec else record.spec
     trajectory = record.trajectory if whole else Trajectory()
     return replace(record, spec=shared, outcome=outcome, trajectory=trajectory)

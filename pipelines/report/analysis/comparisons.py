@@ -111,23 +111,18 @@ def _waiting(rows: Sequence[Row]) -> int:
     """Number of comparisons that are not made yet, because runs or controls have no record."""
     pairs = sum(
         bool(one.missing or two.missing)
-        and min(_asked(one), _asked(two)) >= RANKED
+        and min(one.asked, two.asked) >= RANKED
         and len(one.accuracies.keys() & two.accuracies.keys()) < RANKED
         for group in _groups(rows)
         for one, two in combinations(group, 2)
     )
     shuffles = sum(
         bool(row.missing_controls)
-        and _asked(row) >= RANKED
+        and row.asked >= RANKED
         and (row.gain_over_shuffled is None or row.gain_over_shuffled.seeds < RANKED)
         for row in rows
     )
     return pairs + shuffles
-
-
-def _asked(row: Row) -> int:
-    """Number of runs that the board asks for."""
-    return row.missing + sum(row.statuses.values())
 
 
 def _p_values(found: Sequence[Estimate]) -> list[float]:

@@ -103,6 +103,11 @@ class Row:
         return self.method == REFERENCE
 
     @property
+    def asked(self) -> int:
+        """Number of runs that the board asks for."""
+        return self.missing + sum(self.statuses.values())
+
+    @property
     def density_group(self) -> float | str:
         """Rows of one group have the same density: the target, or ``as METHOD``."""
         return f"as {self.method}" if self.target == EMERGENT else self.target

@@ -182,8 +182,7 @@ def _without_test(method: str, effect: Effect | None, other: str = "") -> Answer
 
 def _missing(row: Row) -> Answer:
     """Say how many runs of a row, and of its controls, have no record; nothing if none has one."""
-    runs = row.missing + sum(row.statuses.values())
-    parts = [f"{row.missing} of {runs} runs"] if row.missing else []
+    parts = [f"{row.missing} of {row.asked} runs"] if row.missing else []
     parts += [f"{row.missing_controls} controls"] if row.missing_controls else []
     note = f"without {' and '.join(parts)}" if row.statuses else ""
     return Answer(row.method, "absent", note=note)

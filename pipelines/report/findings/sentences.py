@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from pipelines.methods.catalogue import in_headlines
@@ -77,10 +77,19 @@ def _table(question: Question, table: TableAnswers) -> str:
         elif pairs and outcome in ("open", "few"):
             number = f"{len(own)} {'pair' if len(own) == 1 else 'pairs'}"
             parts.append(f"{title}: {number} ({_span(own)}).")
+        elif outcome == "none":
+            parts += _without_figure(title, own)
         else:
             parts.append(f"{title}: {', '.join(map(_entry, own))}.")
     said = " ".join(map(_capital, parts))
     return f"*{table.name}{_seeds(table.answers)}.* {said}"
+
+
+def _without_figure(title: str, answers: Sequence[Answer]) -> Iterator[str]:
+    """Name the rows without a figure, grouped by the reason."""
+    for note in dict.fromkeys(answer.note for answer in answers):
+        names = ", ".join(f"`{answer.method}`" for answer in answers if answer.note == note)
+        yield f"{title}{f' ({note})' if note else ''}: {names}."
 
 
 def _capital(text: str) -> str:
@@ -156,9 +165,14 @@ def _line(question: Question) -> str:
     if not answers:
         return "The board has no runs for this."
     judged = [one for one in answers if one.outcome in ("higher", "lower", "open", "few")]
-    absent = [one for one in answers if one.outcome == "absent"]
+    rest = [
+        _rows(title, own)
+        for outcome, title in _titles(question)
+        if outcome in ("absent", "none")
+        and (own := [answer for answer in answers if answer.outcome == outcome])
+    ]
     if not judged:
-        return _absent(absent) if absent else "No run has the figure."
+        return " ".join(rest)
     parts = []
     for outcome, title in _titles(question):
         own = [answer for answer in judged if answer.outcome == outcome]
@@ -168,12 +182,8 @@ def _line(question: Question) -> str:
             parts.append(f"{len(own)} {title} ({_span(own)})")
         else:
             parts.append(f"{len(own)} {title}, {_smallest_to_largest(own)}")
-    return " ".join(
-        [
-            f"{question.unit} Of {len(judged)} {question.of}: {'; '.join(parts)}.",
-            *([_absent(absent)] if absent else []),
-        ]
-    )
+    said = f"{question.unit} Of {len(judged)} {question.of}: {'; '.join(parts)}."
+    return " ".join([said, *rest])
 
 
 def _smallest_to_largest(answers: Sequence[Answer]) -> str:
@@ -184,8 +194,9 @@ def _smallest_to_largest(answers: Sequence[Answer]) -> str:
     return f"from {effects[0].text} to {effects[-1].text}"
 
 
-def _absent(answers: Sequence[Answer]) -> str:
+def _rows(title: str, answers: Sequence[Answer]) -> str:
+    """Name the methods of some answers, or count them if they are many, and count the rows."""
     names = [f"`{name}`" for name in sorted({answer.method for answer in answers})]
     listed = ", ".join(names) if len(names) <= _FEW else f"{len(names)} methods"
     rows = "row" if len(answers) == 1 else "rows"
-    return f"{_capital(NOT_COMPUTED)}: {listed} ({len(answers)} {rows})."
+    return f"{_capital(title)}: {listed} ({len(answers)} {rows})."

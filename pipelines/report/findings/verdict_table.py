@@ -14,12 +14,13 @@ from pipelines.report.findings.verdicts import CANNOT, Judgement, Verdict
 
 
 def verdicts_markdown(found: Sequence[Verdict]) -> str:
-    """Write a count of the verdicts, and a table each: judged, not yet, and never here."""
+    """Write a count of the verdicts, and a table each: judged, not yet, and not at all."""
     counts = Counter(one.judgement for one in found)
     listed = ", ".join(f"{counts[kind]} {_plural(kind)}" for kind in get_args(Judgement))
     claims = len({id(one.claim) for one in found})
     judged = [one for one in found if one.judgement != CANNOT]
-    waiting = [one for one in found if one.judgement == CANNOT and one.check is not None]
+    waiting = [one for one in found if one.waits]
+    short = [one for one in found if one.judgement == CANNOT and one.check and not one.waits]
     never = [one for one in found if one.check is None]
     return (
         f"{claims} claims, {len(found)} checks: {listed}.\n"
@@ -38,6 +39,11 @@ def verdicts_markdown(found: Sequence[Verdict]) -> str:
             "Cannot be judged here yet",
             ("claim", "why", "found", "asked for", "where, and what differs"),
             [(_said(one), one.reason, *_numbers(one), _where(one)) for one in waiting],
+        )
+        + _section(
+            "Cannot be judged with the records that its board asks for",
+            ("claim", "why", "found", "asked for", "where, and what differs"),
+            [(_said(one), one.reason, *_numbers(one), _where(one)) for one in short],
         )
         + _section(
             "Cannot be judged with this suite",
@@ -100,9 +106,9 @@ def _asked(check: Check) -> str:
         return f"accuracy of `{check.method}` minus that of {other}: {side} {bound}"
     title = METRICS[check.quantity].title
     if check.against is None:
-        shown = METRICS[check.quantity].format(check.bound)
+        shown = f"{check.bound:g}"
         return f"{title} of `{check.method}`: {side} {shown}"
     other = f"`{check.against}`"
     if check.against_granularity:
         other += f", {check.against_granularity}"
-    return f"{title} of `{check.method}` in % of {other}: {side} {100 * check.bound:.1f}"
+    return f"{title} of `{check.method}` in % of {other}: {side} {100 * check.bound:g}"

@@ -31,11 +31,13 @@ class Verdict:
         `check` is None if the claim cannot be checked with this suite.
     judgement
         The claim holds, or does not, if the quantity differs from the bound after Holm's correction
-        for all checks that could be judged.
+        for all checks that can be judged, now or once their records exist.
     effect
         What was found; None if there are no records.
     reason
         Why it cannot be judged; empty if it is.
+    waits
+        Whether it can be judged once its records exist.
     """
 
     claim: Claim
@@ -43,6 +45,7 @@ class Verdict:
     judgement: Judgement
     effect: Effect | None = None
     reason: str = ""
+    waits: bool = False
 
 
 def judge(
@@ -69,23 +72,24 @@ def judge(
         if claim.cannot:
             found.append(Verdict(claim, None, CANNOT, reason=claim.cannot))
         for check in claim.checks:
-            effect, reason = _measure(params, store_of, check)
-            found.append(Verdict(claim, check, CANNOT, effect, reason))
+            found.append(_measure(params, store_of, claim, check))
     open_ = [
         (i, one.effect, one.check)
         for i, one in enumerate(found)
         if one.effect is not None and one.check is not None and not one.reason
     ]
-    corrected = holm([effect.p(_bound(check, effect)) for _, effect, check in open_])
-    for (i, effect, check), p in zip(open_, corrected, strict=True):
-        found[i] = replace(found[i], judgement=_judgement(check, effect, p))
+    p = [effect.p(_bound(check, effect)) for _, effect, check in open_]
+    corrected = holm([*p, *(1.0 for one in found if one.waits)])[: len(p)]
+    for (i, effect, check), after in zip(open_, corrected, strict=True):
+        found[i] = replace(found[i], judgement=_judgement(check, effect, after))
     return found
 
 
 def _measure(
-    params: Params, store_of: Callable[[str], Store], check: Check
-) -> tuple[Effect | None, str]:
+    params: Params, store_of: Callable[[str], Store], claim: Claim, check: Check
+) -> Verdict:
     """What the records say, and the reason why that is not enough; empty if it is."""
+    verdict = Verdict(claim, check, CANNOT)
     try:
         part = read_part(
             params,
@@ -96,18 +100,24 @@ def _measure(
             [check.density],
         )
     except InputError as error:
-        return None, f"board `{check.board}`: {error}"
+        return replace(verdict, reason=f"board `{check.board}`: {error}")
     row, other = _keys(check)
     for key in (row, other):
         if key is not None and key not in part.rows:
-            return None, f"the board `{check.board}` has no `{key[3]}` there"
+            return replace(verdict, reason=f"the board `{check.board}` has no `{key[3]}` there")
+    asked = min(part.rows[key].asked for key in (row, other) if key is not None)
     if missing := _missing(part, check, row, other):
-        return None, f"not computed yet: {missing}"
+        if asked < RANKED:
+            return replace(verdict, reason=_few(asked))
+        return replace(verdict, reason=f"not computed yet: {missing}", waits=True)
     effect, reason = _effect(part, check, row, other)
     if effect is not None and not effect.ranked:
-        seeds = effect.estimate.seeds
-        reason = f"{seeds} {'seed' if seeds == 1 else 'seeds'}, and a direction needs {RANKED}"
-    return effect, reason
+        reason = _few(effect.estimate.seeds)
+    return replace(verdict, effect=effect, reason=reason)
+
+
+def _few(seeds: int) -> str:
+    return f"{seeds} {'seed' if seeds == 1 else 'seeds'}, and a direction needs {RANKED}"
 
 
 def _keys(check: Check) -> tuple[RowKey, RowKey | None]:

@@ -41,6 +41,18 @@ def test_a_control_of_another_parent_is_missing(records: list[RunRecord], tmp_pa
         collect([one.spec], store)
 
 
+def test_the_number_of_test_samples_is_kept(params: Params, tmp_path: Path) -> None:
+    """Intervals of a data set of the user's own need it."""
+    store = Store(tmp_path)
+    one = record(params, "magnitude", 0, 0.9)
+    assert one.outcome is not None
+    matrix = [[5, 1], [2, 4]]
+    store.write(replace(one, outcome=replace(one.outcome, confusion=matrix)))
+    (found,) = collect([one.spec], store)
+    assert found.outcome is not None
+    assert found.outcome.confusion == [[12]]
+
+
 def test_one_run_of_each_method_keeps_its_trajectory(params: Params, tmp_path: Path) -> None:
     """That of the smallest density and the first seed; cards draw it."""
     store = Store(tmp_path)

@@ -185,6 +185,15 @@ def test_times_that_scatter_say_nothing(params: Params) -> None:
     (answer,) = asked(part([*beside_others, *fast]), "What pruning saves").answers
     assert (answer.outcome, answer.effect) == ("none", None)
     assert answer.note == "times that other programs disturbed"
+    found = part([*beside_others, *fast, *runs(params, "taylor"), *runs(params, "sca")])
+    assert line(found, "What pruning saves") == (
+        "- *digits-snn, structured.* No figure (times that other programs disturbed): `lamp`, "
+        "`sca`, `taylor`."
+    )
+    reading = reading_markdown(found, 0.1, questions(found, 0.1))
+    assert reading.splitlines()[-1] == (
+        "- **What pruning saves in training time.** No figure: `lamp`, `taylor` (2 rows)."
+    ), "sca was written after an abstract only"
 
 
 def test_costs_that_wait_for_records_belong_to_the_family(params: Params) -> None:

@@ -118,6 +118,18 @@ def test_verdicts_are_corrected_for_their_number(board: Params, store: Store) ->
     assert {v.judgement for v in verdicts(board, store, one, one, one)} == {"not separated"}
 
 
+def test_checks_that_wait_for_records_belong_to_the_family(board: Params, store: Store) -> None:
+    """As above; a check of a board with three seeds waits for nothing."""
+    one, waiting = claim(at_least=-0.8), claim(method="lamp", at_least=0)
+    never = claim(board="few", method="lamp", at_least=0)
+    first, *others = verdicts(board, store, one, waiting, waiting)
+    assert first.judgement == "not separated"
+    assert all(other.waits for other in others)
+    first, *others = verdicts(board, store, one, never, never)
+    assert first.judgement == "does not hold"
+    assert {(v.waits, v.reason) for v in others} == {(False, "3 seeds, and a direction needs 5")}
+
+
 @pytest.mark.parametrize(
     ("check", "reason"),
     [
