@@ -43,6 +43,8 @@ class PaperRow:
         As a share of the dense network's.
     reached
         Epoch at which each run reaches the dense network's best accuracy; of those that do.
+    compared
+        Number of runs that were compared with a dense one of the same seed.
     seconds_to_target
         Mean over the seeds; None unless all reach the target, on one machine.
     """
@@ -51,6 +53,7 @@ class PaperRow:
     energy: float | None
     synops: float | None
     reached: tuple[int, ...]
+    compared: int
     seconds_to_target: float | None
 
     @property
@@ -71,10 +74,8 @@ def seconds_until(record: RunRecord, accuracy: float) -> float | None:
 
 
 def _reached(row: PaperRow) -> str:
-    runs = sum(row.row.statuses.values())
-    if not row.reached:
-        return f"{MISSING} (0 of {runs})"
-    return f"{fmean(row.reached):.1f} ({len(row.reached)} of {runs})"
+    mean = f"{fmean(row.reached):.1f}" if row.reached else MISSING
+    return f"{mean} ({len(row.reached)} of {row.compared})"
 
 
 _TIMESTEP_SPARSITY = METRICS["timestep_sparsity"]
@@ -119,7 +120,8 @@ COLUMNS: tuple[Column[PaperRow], ...] = (
     Column(
         "epochs to dense best",
         "The paper's convergence speed: epochs until the dense network's best validation accuracy "
-        "is reached, mean over the seeds that reach it; in brackets how many do.",
+        "is reached, mean over the seeds that reach it; in brackets how many do, of those that "
+        "were compared.",
         _reached,
         lambda r: fmean(r.reached) if r.reached else None,
     ),
@@ -136,7 +138,9 @@ COLUMNS: tuple[Column[PaperRow], ...] = (
 def paper_tables(rows: Sequence[Row], records: Sequence[RunRecord]) -> list[Table]:
     """Make one table per workload that DPAP ran on, from scratch as in the paper."""
     rows = [row for row in rows if row.track == TRACK]
-    records = [r for r in records if r.spec.track == TRACK and not r.spec.control]
+    records = [
+        r for r in records if r.spec.track == TRACK and not r.spec.control and r.status == "ok"
+    ]
     by_row: dict[tuple[str, str, str, float | str], list[RunRecord]] = defaultdict(list)
     for record in records:
         spec = record.spec
@@ -180,13 +184,14 @@ def _paper_row(row: Row, records: Sequence[RunRecord], dense: Sequence[RunRecord
     seconds = [seconds_until(r, goal) for r in records]
     density, synops = row.means["density"], row.means["synops"]
     kept = 1 - (row.means["timestep_sparsity"] or 0.0)
-    spikes = [r.outcome.cost.synops for r in dense if r.outcome and r.status == "ok"]
+    spikes = [r.outcome.cost.synops for r in dense if r.outcome]
     timed = row.means["train_seconds"] is not None and None not in seconds
     return PaperRow(
         row=row,
         energy=None if density is None else density * kept,
         synops=synops / fmean(spikes) if synops and spikes else None,
         reached=tuple(epoch for epoch in reached if epoch is not None),
+        compared=len(reached),
         seconds_to_target=fmean([s for s in seconds if s is not None])
         if timed and seconds
         else None,

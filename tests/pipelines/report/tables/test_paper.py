@@ -39,3 +39,10 @@ def test_measures_of_the_paper(params: Params, records: list[RunRecord]) -> None
     # 2 points below 0.95: reached after epochs 1, 2 and 2.
     assert dpap.seconds_to_target == pytest.approx(5 / 3)
     assert "1.0 (1 of 3)" in table_markdown(table)
+    # Without the dense run of seed 1, two seeds are compared; a run that diverged is none of them.
+    fewer = [r for r in made if (r.spec.method, r.spec.seed) != ("dense", 1)]
+    (table,) = paper_tables(make_rows(fewer), fewer)
+    assert "1.0 (1 of 2)" in table_markdown(table)
+    lost = [replace(r, status="diverged") if r.spec.seed == 2 else r for r in fewer]
+    (table,) = paper_tables(make_rows(lost), lost)
+    assert "1.0 (1 of 1)" in table_markdown(table)
