@@ -60,6 +60,8 @@ class Checker:
         _PARSERS[words[0]](self, words[1:], loose)
 
     def dpap_bench(self, words: Sequence[str], loose: bool) -> None:
+        if len(words) == 1 and words[0] in options():
+            return
         if loose and (len(words) < 2 or "..." in words):
             _verb(words[0])  # the name of a command alone
             return
@@ -205,8 +207,16 @@ def _recipe(words: tuple[str, ...]) -> str:
 @cache
 def verbs() -> dict[str, Any]:
     """Name -> command of dpap-bench."""
-    group: Any = get_command(app)
-    return dict(group.commands)
+    return dict(_group().commands)
+
+
+def options() -> set[str]:
+    """Options of dpap-bench itself, such as --version."""
+    return {option for one in _group().params for option in one.opts}
+
+
+def _group() -> Any:
+    return get_command(app)
 
 
 def _verb(name: str) -> Any:

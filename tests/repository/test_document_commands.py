@@ -216,7 +216,7 @@ def test_every_verb_is_run_on_some_page(scratch: Scratch) -> None:
 
 def test_the_table_of_commands_has_every_verb() -> None:
     listed = {one.words[1] for one in documents.commands("docs/commands.md") if one.text[0] == "d"}
-    assert listed == set(command_rules.verbs())
+    assert listed - command_rules.options() == set(command_rules.verbs())
 
 
 def steps(workflow: Path) -> Iterator[dict[str, Any]]:
