@@ -38,6 +38,8 @@ class BoardPart:
         Its rows in their order, also those without any record.
     runs
         Row -> the records of its runs that are ok, without controls.
+    shuffled
+        Rows that the board asks for shuffled controls of.
     cells, missing
         Number of runs that the board asks for, controls included, and of those without a record.
     """
@@ -45,6 +47,7 @@ class BoardPart:
     board: str
     rows: dict[RowKey, Row]
     runs: dict[RowKey, list[RunRecord]]
+    shuffled: frozenset[RowKey]
     cells: int
     missing: int
 
@@ -146,4 +149,6 @@ def make_part(
         if not record.spec.control and record.status == "ok":
             good[row_key(record.spec)].append(record)
     rows = {row.key: row for row in make_rows(records, absent)}
-    return BoardPart(board, rows, dict(good), cells, len(absent))
+    specs = [*(record.spec for record in records), *absent]
+    shuffled = frozenset(row_key(spec) for spec in specs if spec.control == "shuffled")
+    return BoardPart(board, rows, dict(good), shuffled, cells, len(absent))

@@ -129,7 +129,7 @@ def questions(part: BoardPart, density: float) -> list[Question]:
             "What a criterion is worth beyond its layer densities",
             "Test accuracy minus that of the own shuffled control, in points.",
             ("above their shuffled control", "below their shuffled control"),
-            _tables((at, _shuffled(at, found)) for _, at, found in compared),
+            _tables((at, _shuffled(part, at, found)) for _, at, found in compared),
         ),
         Question(
             "What activity adds to magnitude",
@@ -209,7 +209,9 @@ def _pairs(part: BoardPart, rows: Sequence[Row], found: Sequence[Comparison]) ->
     yield from (_missing(row) for row in rows if row.missing)
 
 
-def _shuffled(rows: Sequence[Row], found: Sequence[Comparison]) -> Iterator[Answer]:
+def _shuffled(
+    part: BoardPart, rows: Sequence[Row], found: Sequence[Comparison]
+) -> Iterator[Answer]:
     for row in rows:
         gain = row.gain_over_shuffled
         comparison = _of(found, row.method, OWN_SHUFFLE, row)
@@ -219,6 +221,8 @@ def _shuffled(rows: Sequence[Row], found: Sequence[Comparison]) -> Iterator[Answ
             yield _judged(row.method, comparison)
         elif gain is not None:
             yield _without_test(row.method, Effect(gain, "points"))
+        elif row.key in part.shuffled:
+            yield Answer(row.method, "none", note="no control is ok")
 
 
 def _active(part: BoardPart, rows: Sequence[Row], found: Sequence[Comparison]) -> Iterator[Answer]:

@@ -137,6 +137,24 @@ def test_a_criterion_is_compared_with_its_own_shuffle(three: list[RunRecord]) ->
     )
 
 
+def test_a_row_whose_controls_all_failed_has_no_figure(three: list[RunRecord]) -> None:
+    """`magnitude` has five controls, and none is ok; the board asks for none of `lamp`."""
+    failed = [
+        control(one, "shuffled", 0, status="diverged")
+        for one in three
+        if one.spec.method == "magnitude"
+    ]
+    found = part([*three, *failed])
+    assert line(found, "What a criterion") == (
+        "- *digits-snn, structured.* No figure (no control is ok): `magnitude`."
+    )
+    reading = reading_markdown(found, 0.1, questions(found, 0.1)).splitlines()
+    assert reading[3] == (
+        "- **What a criterion is worth beyond its layer densities.** No figure: `magnitude` "
+        "(1 row)."
+    )
+
+
 def test_activity_is_compared_with_magnitude(params: Params, three: list[RunRecord]) -> None:
     more = [*three, *runs(params, "firing_rate", [-one for one in ABOVE])]
     later = runs(params, "sca")

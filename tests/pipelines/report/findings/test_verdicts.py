@@ -184,6 +184,43 @@ def test_the_table_has_claims_by_what_is_known(board: Params, store: Store) -> N
     ) in last
 
 
+def test_checks_of_short_boards_are_a_group_of_their_own(board: Params, store: Store) -> None:
+    """`lamp` has no record on either board: more would help on `small`, and not on `few`."""
+    absent = {"method": "lamp", "at_least": 0}
+    text = verdicts_markdown(verdicts(board, store, claim(**absent), claim(board="few", **absent)))
+    yet, short = text.split("\n**")[1:]
+    assert yet.startswith("Cannot be judged here yet**")
+    assert "| not computed yet: 5 runs of `lamp` |" in yet
+    assert "Board `few`" not in yet
+    assert short.startswith("Cannot be judged with the records that its board asks for**")
+    assert "| 3 seeds, and a direction needs 5 |" in short
+    assert "Board `small`" not in short
+
+
+@pytest.mark.parametrize(
+    ("check", "asked"),
+    [
+        (
+            {"quantity": "density", "against": None, "at_most": 0.3875},
+            "density of `magnitude`: at most 0.3875",
+        ),
+        (
+            {"quantity": "synops", "at_most": 0.3775},
+            "SynOps of `magnitude` in % of `dense`: at most 37.75",
+        ),
+        # 100 * 0.07 is 7.000000000000001.
+        (
+            {"quantity": "synops", "at_most": 0.07},
+            "SynOps of `magnitude` in % of `dense`: at most 7",
+        ),
+    ],
+)
+def test_a_bound_is_written_as_the_claim_has_it(
+    check: dict[str, Any], asked: str, board: Params, store: Store
+) -> None:
+    assert f"| {asked} |" in verdicts_markdown(verdicts(board, store, claim(**check)))
+
+
 def test_an_empty_store_has_no_verdict(board: Params, tmp_path: Path) -> None:
     (found,) = verdicts(board, Store(tmp_path), claim(at_least=0))
     assert found.reason == "not computed yet: 5 runs of `magnitude`, 5 runs of `dense`"
