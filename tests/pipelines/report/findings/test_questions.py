@@ -2,8 +2,8 @@
 
 Worked by hand for five seeds, t(0.975, 4) = 2.776: the differences 1, 2, 3, 2, 2 points have mean 2
 and half-width 2.776 x 0.7071 / sqrt(5) = 0.88; differences with standard deviation 1 have 1.24. The
-costs 4, 5, 5, 5, 6.25 in relation to 10 have the geometric mean 50 %, and ln 1.25 / sqrt(2) as
-standard deviation of the logarithm: 50 % exp(-+ 0.1959) = 45.6 to 54.8 %.
+costs 4.5, 5, 5, 5, 5 / 0.9 in relation to 10 have the geometric mean 50 %, and ln(1 / 0.9) /
+sqrt(2) as standard deviation of the logarithm: 50 % exp(-+ 0.0925) = 45.6 to 54.8 %.
 """
 
 from __future__ import annotations
