@@ -36,7 +36,7 @@ def canaries(
         int | None, typer.Option(min=1, help="Number of processes; default: one per core.")
     ] = None,
 ) -> None:
-    """Show that changed code moves no result.
+    """Show whether changed code moves results.
 
     Runs small cells and compares their outcomes with those in results/canaries.
     In a reference environment all bits must be equal; elsewhere the figures must agree within

@@ -71,8 +71,8 @@ class Detectable:
         The smallest difference at the strictest level of Holm's correction, 0.05 / `tests`. A
         difference that is larger is separated, whatever the other comparisons give.
     tests
-        Number of comparisons in the whole table, see `family_size`; with fewer than five seeds,
-        those that it would have.
+        Number of comparisons in the whole table, those that wait for records included; with fewer
+        than five seeds, those that it would have.
     """
 
     densities: tuple[float | str, ...]
@@ -93,7 +93,7 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
     """
     family = [*_pairs(rows), *_shuffles(rows)]
     p = _p_values([difference for *_, difference in family])
-    corrected = holm([*p, *[1.0] * _waiting(rows)])[: len(p)]
+    corrected = holm([*p, *[1.0] * waiting(rows)])[: len(p)]
     return [
         Comparison(method, other, matched, difference, alone, after)
         for (method, other, matched, difference), alone, after in zip(
@@ -102,13 +102,8 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
     ]
 
 
-def family_size(rows: Sequence[Row]) -> int:
-    """Number of comparisons of a table: those of `compare`, and those that wait for records."""
-    return len([*_pairs(rows), *_shuffles(rows)]) + _waiting(rows)
-
-
-def _waiting(rows: Sequence[Row]) -> int:
-    """Number of comparisons that are not made yet, because runs or controls have no record."""
+def waiting(rows: Sequence[Row]) -> int:
+    """Count the comparisons that `compare` cannot make yet, as runs or controls have no record."""
     pairs = sum(
         bool(one.missing or two.missing)
         and min(one.asked, two.asked) >= RANKED

@@ -12,8 +12,8 @@ from pipelines.report.analysis.comparisons import (
     Detectable,
     compare,
     detectable,
-    family_size,
     ranked,
+    waiting,
 )
 from pipelines.report.analysis.critical_difference import CriticalDifference, critical_differences
 from pipelines.report.analysis.rows import MAGNITUDE, Row
@@ -112,7 +112,7 @@ def analyse(rows: Sequence[Row]) -> Analysis:
                 separations=tuple(
                     one for one in comparisons if one.separated and one.other != OWN_SHUFFLE
                 ),
-                detectable=detectable(own, family_size(own)),
+                detectable=detectable(own, len(comparisons) + waiting(own)),
                 areas=areas(own, dense),
                 equal_synops=tuple(at_equal_synops(own, dense)),
             )

@@ -21,8 +21,8 @@ from pipelines.report.statistics.scores import difference
 from pipelines.report.statistics.stats import estimate
 from pipelines.settings.spec import RunSpec
 
-#: Standard deviation of the logarithm of a time over seeds. A larger one comes from other programs:
-#: the runs of a row do nearly the same work.
+#: Largest standard deviation of the logarithm of a time over seeds. The runs of a row do nearly the
+#: same work, so a larger one is taken as a sign of other programs.
 STEADY = 0.1
 
 

@@ -291,7 +291,7 @@ def _cost(part: BoardPart, one: Row, two: Row, metric: Metric) -> Answer:
     if not part.comparable(metric, one.key, two.key):
         return Answer(one.method, "none", note="times of several machines, or none")
     if not part.steady(metric, one.key, two.key):
-        return Answer(one.method, "none", note="times that other programs disturbed")
+        return Answer(one.method, "none", note="times that scatter")
     effect = part.ratio(one.key, two.key, metric)
     return _without_test(one.method, effect)
 

@@ -126,19 +126,22 @@ def _detectable(found: Sequence[Detectable]) -> str:
     """Say by how much two rows must differ, for each number of seeds."""
     if not found:
         return ""
+    several = len(found) > 1
     return (
-        f"Smallest detectable difference, level {ALPHA:g} / {found[0].tests} comparisons: "
-        f"{'; '.join(_of_seeds(one, several=len(found) > 1) for one in found)}."
+        "Smallest detectable difference: "
+        f"{'; '.join(_of_seeds(one, named=several) for one in found)}."
     )
 
 
-def _of_seeds(one: Detectable, *, several: bool) -> str:
+def _of_seeds(one: Detectable, *, named: bool) -> str:
+    """Say it for some densities, which are named if there are others."""
     errors = f"standard error {percent(one.seed_error)} by {one.seeds} seeds"
     if one.item_error is not None:
         errors += f" and {percent(one.item_error)} by test samples"
     noun = "density" if len(one.densities) == 1 else "densities"
-    where = f" at {noun} {', '.join(map(target, one.densities))}" if several else ""
-    return f"{percent(one.corrected)} points{where} ({errors})"
+    where = f" at {noun} {', '.join(map(target, one.densities))}" if named else ""
+    level = f"level {ALPHA:g} / {one.tests} comparisons"
+    return f"{percent(one.corrected)} points{where} ({errors}, {level})"
 
 
 def _without_items(rows: Sequence[Row]) -> str:

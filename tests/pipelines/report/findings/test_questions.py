@@ -202,11 +202,10 @@ def test_times_that_scatter_say_nothing(params: Params) -> None:
     beside_others = runs(params, "dense", costs=(10, 10, 10, 10, 20))
     (answer,) = asked(part([*beside_others, *fast]), "What pruning saves").answers
     assert (answer.outcome, answer.effect) == ("none", None)
-    assert answer.note == "times that other programs disturbed"
+    assert answer.note == "times that scatter"
     found = part([*beside_others, *fast, *runs(params, "taylor"), *runs(params, "sca")])
     assert line(found, "What pruning saves") == (
-        "- *digits-snn, structured.* No figure (times that other programs disturbed): `lamp`, "
-        "`sca`, `taylor`."
+        "- *digits-snn, structured.* No figure (times that scatter): `lamp`, `sca`, `taylor`."
     )
     reading = reading_markdown(found, 0.1, questions(found, 0.1))
     assert reading.splitlines()[-1] == (

@@ -20,8 +20,8 @@ from pipelines.report.analysis.comparisons import (
     OWN_SHUFFLE,
     compare,
     detectable,
-    family_size,
     ranked,
+    waiting,
 )
 from pipelines.report.analysis.critical_difference import critical_differences
 from pipelines.report.analysis.rows import Row
@@ -231,16 +231,16 @@ def test_comparisons_that_wait_for_records_belong_to_the_family() -> None:
     )
     two = [row("a", a), row("b", b)]
     (alone,) = compare(two)
-    assert (family_size(two), alone.corrected) == (1, alone.p)
-    waiting = [
+    assert (waiting(two), alone.corrected) == (0, alone.p)
+    partial = [
         *two,
         row("c", {0: 0.5}, missing=4),  # against a and b
         row("d", {}, missing=3),  # three seeds are asked for, and five are needed
         row("e", a, 0.25, missing_controls=5),  # against its shuffled control
     ]
-    (found,) = compare(waiting)
-    assert (family_size(waiting), found.corrected) == (4, pytest.approx(4 * alone.p))
-    assert family_size([*two, row("c", {0: 0.5})]) == 1, "its other runs failed: nothing waits"
+    (found,) = compare(partial)
+    assert (waiting(partial), found.corrected) == (3, pytest.approx(4 * alone.p))
+    assert waiting([*two, row("c", {0: 0.5})]) == 0, "its other runs failed: nothing waits"
 
 
 def test_densities_with_other_numbers_of_seeds_have_their_own_detectable_difference() -> None:

@@ -7,6 +7,7 @@ import pytest
 from pipelines.boards.params import Params
 from pipelines.records.record import RunRecord
 from pipelines.report.analysis.rows import make_rows
+from pipelines.report.analysis.standings import analyse
 from pipelines.report.tables.density import make_tables
 from tests.helpers.handmade import record
 
@@ -37,3 +38,20 @@ def test_seeds_decide_what_may_be_said(params: Params, seeds: int, note: str) ->
     ]
     (table,) = make_tables(make_rows(made))
     assert note in table.note
+
+
+def test_a_note_names_the_densities_of_each_number_of_seeds(params: Params) -> None:
+    """Ten seeds at 0.1 and three at 0.25: one note says what holds for each."""
+    made = [
+        record(params, method, seed, 0.9 + (seed % 3 - (method == "random") * seed) / 100, density)
+        for density, seeds in ((0.1, 10), (0.25, 3))
+        for method in ("random", "magnitude")
+        for seed in range(seeds)
+    ]
+    rows = make_rows(made)
+    (table,) = make_tables(rows, analyse(rows).standings)
+    ten, three = table.note.removeprefix("Smallest detectable difference: ").split("; ")
+    assert "points at density 0.1 (standard error" in ten
+    assert "by 10 seeds, level 0.05 / 1 comparisons)" in ten
+    assert "points at density 0.25 (standard error" in three
+    assert "3 to 10 seeds: a row needs 3 to be listed and 5 to be ranked." in three
